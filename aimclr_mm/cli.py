@@ -1,0 +1,69 @@
+"""What the command-line tools share: options, one-line errors, distributed start."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+
+# mmaction2's and mmcv's imports warn of optional packages and of syntax that newer Pythons dislike
+warnings.filterwarnings('ignore', category=SyntaxWarning)
+warnings.filterwarnings('ignore', message='.*(pkg_resources|MultiScaleDeformableAttention|mmcv).*')
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of mmaction2's tools that train.py and test.py share."""
+    from mmengine.config import DictAction
+    parser.add_argument('--work-dir', help='folder of logs and results; work_dirs/<name of the config> if not given')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help='settings of the config to override, such as model.temperature=0.1')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the ranks of a distributed run were started')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+
+
+def load_config(args: argparse.Namespace):
+    """Reads the config of the command line, merges ``--cfg-options`` and prepares a distributed run."""
+    from mmengine.config import Config
+
+    from aimclr_mm.compat import prepare_distributed
+    if not os.path.isfile(args.config):
+        raise FileNotFoundError(f'config {args.config!r} does not exist')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    name = os.path.splitext(os.path.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    prepare_distributed(cfg)
+    return cfg
+
+
+def use_amp(cfg) -> None:
+    """Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU."""
+    import torch
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'--amp does not go with the optimizer wrapper {kind!r} of the config')
+    gpu = torch.cuda.is_available()
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('dtype', 'float16' if gpu else 'bfloat16')
+    if gpu:
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a tool: an error becomes one line on stderr and exit code 1; ``--debug`` shows where it came from."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('interrupted')
+    except Exception as error:      # noqa: BLE001  the outermost frame of a command
+        if '--debug' in sys.argv:
+            traceback.print_exc()
+        message = ' '.join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+        sys.stderr.flush()
+        sys.exit(f'error: {message or type(error).__name__} (--debug shows where)')

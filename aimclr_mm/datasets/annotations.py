@@ -1,0 +1,106 @@
+"""Annotation files in mmaction2's pose format, read without running code from the file.
+
+Format: a pickled dict with ``split`` (name of a split -> list of sequence names) and ``annotations``, a list of dicts
+with ``frame_dir`` (name), ``keypoint`` (M, T, V, C), ``total_frames`` and, where known, ``label`` (int) and
+``keypoint_score`` (M, T, V).
+"""
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+_SAFE = {
+    ('collections', 'OrderedDict'), ('_codecs', 'encode'),
+    *(('builtins', name) for name in ('dict', 'list', 'tuple', 'set', 'frozenset', 'int', 'float', 'bool', 'str',
+                                      'bytes', 'bytearray', 'complex', 'slice')),
+    *((f'numpy.{core}.{module}', name)
+      for core in ('core', '_core')
+      for module, name in (('multiarray', '_reconstruct'), ('multiarray', 'scalar'), ('numeric', '_frombuffer'))),
+    ('numpy', 'ndarray'), ('numpy', 'dtype'),
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits NumPy arrays and plain containers only."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _SAFE:
+            raise pickle.UnpicklingError(f'it refers to {module}.{name}; only NumPy arrays and plain containers are '
+                                         'read')
+        return super().find_class(module, name)
+
+
+def read_pickle(path: str) -> Any:
+    """Unpickles arrays and plain containers; anything else in the file is refused before it can run.
+
+    Raises:
+        ValueError: if the file is damaged, no pickle, or refers to other objects.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return _ArrayUnpickler(file).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+            ImportError, MemoryError, OverflowError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path!r} is no readable annotation file ({error})') from error
+
+
+def write_pickle(content: Any, path: str) -> None:
+    """Writes an annotation file as a whole or not at all."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    try:
+        with open(temporary, 'wb') as file:
+            pickle.dump(content, file, protocol=4)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def load_annotations(path: str, hint: str = '') -> dict:
+    """Reads an annotation file and checks its structure.
+
+    Args:
+        path: the file.
+        hint: how to make the file, for the message when it is missing.
+
+    Returns:
+        dict with ``split`` (possibly empty) and ``annotations``.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it cannot be read or lacks what the format demands.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'annotation file {path!r} does not exist. {hint}'.strip())
+    data = read_pickle(path)
+    if isinstance(data, list):
+        data = dict(split={}, annotations=data)
+    if not isinstance(data, dict) or not isinstance(data.get('annotations'), list):
+        raise ValueError(f"{path!r} is not in mmaction2's pose format: it needs a list 'annotations'")
+    if not isinstance(data.setdefault('split', {}), dict):
+        raise ValueError(f"{path!r}: 'split' must map names of splits to lists of sequence names")
+    return data
+
+
+def check_annotation(annotation: Any, path: str, num_joints: int | None = None) -> None:
+    """Raises ValueError if one annotation lacks a field or its keypoints have another shape than they should.
+
+    Args:
+        annotation: the annotation.
+        path: file it comes from, for the message.
+        num_joints: V that the layout of the config has; None accepts any.
+    """
+    if not isinstance(annotation, dict):
+        raise ValueError(f'{path!r}: an annotation is a {type(annotation).__name__}, not a dict')
+    name = annotation.get('frame_dir', annotation.get('filename'))
+    if name is None:
+        raise ValueError(f"{path!r}: an annotation has no 'frame_dir' (its name)")
+    shape = getattr(annotation.get('keypoint'), 'shape', None)
+    if shape is None or len(shape) != 4 or 0 in shape or shape[-1] not in (2, 3):
+        raise ValueError(f"{path!r}: 'keypoint' of {name!r} has shape {shape}; it must be an array "
+                         '(people, frames, joints, 2 or 3) without an empty axis')
+    if num_joints is not None and shape[2] != num_joints:
+        raise ValueError(f'{path!r}: {name!r} has {shape[2]} joints, but the layout of the config has {num_joints}; '
+                         'set layout to that of the data')

@@ -1,0 +1,64 @@
+"""What the evaluators share: features computed once, a bank (training split) and queries (test split)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+
+def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
+    """Share, in per cent, of the N queries whose label is among the k classes of highest score.
+
+    Args:
+        scores: (N, classes).
+        labels: (N,).
+        k: more than there are classes counts as all of them.
+    """
+    top = scores.topk(min(k, scores.shape[1]), dim=1).indices
+    return 100.0 * (top == labels[:, None]).any(dim=1).float().mean().item()
+
+
+class FeatureMetric(BaseMetric):
+    """Collects the representations of bank and queries and scores them at the end.
+
+    The data samples carry ``feature`` (set by the model), ``gt_label`` and ``role``, ``bank`` or ``query`` (set by
+    :class:`~aimclr_mm.datasets.SkeletonDataset`).
+
+    Args:
+        device: device on which :meth:`score` runs; None takes a GPU where there is one.
+        collect_device, prefix: see mmengine's ``BaseMetric``.
+    """
+
+    def __init__(self, device: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device, prefix)
+        self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keeps feature, label and role of each sample."""
+        for sample in data_samples:
+            if 'gt_label' not in sample:
+                raise ValueError(f'{type(self).__name__} needs labels, but a sample of the evaluation data has none')
+            self.results.append((sample['feature'], int(sample['gt_label']), sample['role'] == 'bank'))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Splits the collected samples into bank and queries and scores them."""
+        features = torch.stack([feature for feature, _, _ in results]).to(self.device)
+        labels = torch.tensor([label for _, label, _ in results], device=self.device)
+        bank = torch.tensor([is_bank for _, _, is_bank in results], device=self.device)
+        if bank.all() or not bank.any():
+            raise ValueError(f'{type(self).__name__} needs a bank and queries: give the evaluation data set a pair of '
+                             "splits, such as split=['xsub_train', 'xsub_val']")
+        if not torch.isfinite(features).all():
+            broken = int((~torch.isfinite(features).all(dim=1)).sum())
+            raise ValueError(f'{broken} of {len(features)} features are not finite; the encoder or its input is broken')
+        MMLogger.get_current_instance().info(f'{type(self).__name__}: {int(bank.sum())} bank, '
+                                             f'{int((~bank).sum())} query sequences')
+        return self.score(features[bank], labels[bank], features[~bank], labels[~bank])
+
+    def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
+        """Metrics in per cent from (B, C) and (Q, C) features and their labels."""
+        raise NotImplementedError

@@ -1,0 +1,66 @@
+"""Energy-based attention-guided drop module (EADM; Eq. 3 and Algorithm 1 of the paper)."""
+from __future__ import annotations
+
+import torch
+from mmaction.registry import MODELS
+from torch import Tensor, nn
+
+
+def energy_attention(x: Tensor, lam: float = 1e-4, unbiased: bool = False) -> Tensor:
+    """Attention map sigmoid(1 / e) of Eq. 3, in (0.622, 1): the more a neuron differs from its channel, the higher.
+
+    Args:
+        x: (B, C, T, V) feature map; mean and variance are taken over T and V.
+        lam: lambda of Eq. 3.
+        unbiased: divide the variance by T * V - 1, as the released code does, not by T * V, as Eq. 3 does.
+
+    Returns:
+        (B, C, T, V) float32, without gradient.
+    """
+    x = x.detach().float()
+    squared = (x - x.mean(dim=(2, 3), keepdim=True)).square()
+    count = x.shape[2] * x.shape[3] - int(unbiased)
+    variance = squared.sum(dim=(2, 3), keepdim=True) / max(count, 1)
+    return torch.sigmoid(squared / (4 * (variance + lam)) + 0.5)
+
+
+def drop_and_rescale(x: Tensor, keep: Tensor) -> Tensor:
+    """Sets x to zero where ``keep`` is false and scales the rest by count(keep) / count_ones(keep).
+
+    Where nothing is kept the result is zero, not a division by zero.
+
+    Args:
+        x: feature map.
+        keep: boolean mask that broadcasts to x.
+    """
+    scale = keep.numel() / keep.sum().clamp(min=1)
+    return x * (keep * scale).to(x.dtype)
+
+
+@MODELS.register_module()
+class EADM(nn.Module):
+    """Drops the joints and frames that attract most attention (Algorithm 1). It has no parameters.
+
+    Args:
+        keep_margin: what has an attention of at least this much is dropped.
+        lam: lambda of Eq. 3.
+        temporal: ``element``: one temporal mask a channel, joint and frame (released code); ``frame``: one mask
+            over frames, with the attention averaged over channels and joints. The paper does not say which.
+        unbiased: see :func:`energy_attention`.
+    """
+
+    def __init__(self, keep_margin: float = 0.7, lam: float = 1e-4, temporal: str = 'element',
+                 unbiased: bool = False) -> None:
+        super().__init__()
+        if temporal not in ('element', 'frame'):
+            raise ValueError(f"EADM: temporal={temporal!r}; known are 'element' and 'frame'")
+        self.keep_margin, self.lam, self.temporal, self.unbiased = keep_margin, lam, temporal, unbiased
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops features of a map (B, C, T, V); the masks carry no gradient."""
+        attention = energy_attention(x, self.lam, self.unbiased)
+        spatial = attention.mean(dim=(1, 2), keepdim=True) < self.keep_margin              # (B, 1, 1, V)
+        if self.temporal == 'frame':
+            attention = attention.mean(dim=(1, 3), keepdim=True)                           # (B, 1, T, 1)
+        temporal = attention < self.keep_margin
+        return drop_and_rescale(drop_and_rescale(x, spatial), temporal)

@@ -1,0 +1,80 @@
+"""The preprocessing of the paper ("we follow SkeletonCLR and CrosSCLR"), one transform a step.
+
+Its order is :class:`CenterSkeleton`, :class:`ResizeClip`, :class:`AlignShoulders`, then mmaction2's
+``FormatGCNInput``, which keeps the first two bodies.
+"""
+from __future__ import annotations
+
+import torch
+from mmaction.registry import TRANSFORMS
+from torch import Tensor
+
+from . import functional as F
+from .base import SkeletonTransform
+
+
+@TRANSFORMS.register_module()
+class CenterSkeleton(SkeletonTransform):
+    """Makes the layout's centre joint the origin, person by person.
+
+    Args:
+        frame: ``each`` (the paper's preprocessing) centres every frame by itself; ``first`` moves the whole clip by
+            the place in the person's first frame and so keeps the path of the body.
+        layout: see :class:`SkeletonTransform`.
+    """
+
+    def __init__(self, frame: str = 'each', layout='ntu25') -> None:
+        super().__init__(layout)
+        if frame not in ('each', 'first'):
+            raise ValueError(f"CenterSkeleton: frame={frame!r}; known are 'each' and 'first'")
+        self.frame = frame
+
+    def batch(self, x: Tensor) -> Tensor:
+        """Centres skeletons (N, M, T, V, C)."""
+        return F.center(x, self.layout.center_index, self.layout.dims, self.frame)
+
+
+@TRANSFORMS.register_module()
+class ResizeClip(SkeletonTransform):
+    """Resizes the clip to a fixed number of frames by linear interpolation.
+
+    As in the released preprocessing, the clip counts as many frames as hold the first body, from its beginning; a
+    clip in which the first body never appears is taken whole.
+
+    Args:
+        length: frames of the result.
+        max_frames: frames beyond this one are left out first.
+        layout: see :class:`SkeletonTransform`.
+    """
+
+    def __init__(self, length: int = 50, max_frames: int = 300, layout='ntu25') -> None:
+        super().__init__(layout)
+        if length < 1 or max_frames < 1:
+            raise ValueError(f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1')
+        self.length, self.max_frames = length, max_frames
+
+    def batch(self, x: Tensor) -> Tensor:
+        """Resizes skeletons (N, M, T, V, C), sample by sample as their lengths differ."""
+        x = x[:, :, :self.max_frames]
+        if x.shape[2] == 0:
+            raise ValueError('ResizeClip: the clip has no frames')
+        frames = x[:, 0, :, :, :self.layout.dims].flatten(2).ne(0).any(dim=2).sum(dim=1).tolist()
+        clips = [F.resize_frames(clip[None, :, :frames or None], self.length) for clip, frames in zip(x, frames)]
+        return torch.cat(clips)
+
+
+@TRANSFORMS.register_module()
+class AlignShoulders(SkeletonTransform):
+    """Turns each person about the vertical until the shoulder line is parallel to x. Needs three coordinates.
+
+    Args:
+        layout: see :class:`SkeletonTransform`.
+    """
+
+    def __init__(self, layout='ntu25') -> None:
+        super().__init__(layout)
+        self._need_3d()
+
+    def batch(self, x: Tensor) -> Tensor:
+        """Turns skeletons (N, M, T, V, C)."""
+        return F.align_shoulders(x, *self.layout.shoulder_indices)

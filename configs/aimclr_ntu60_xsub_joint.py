@@ -1,0 +1,1 @@
+_base_ = ['_base_/default_runtime.py', '_base_/aimclr.py', '_base_/ntu60.py']
