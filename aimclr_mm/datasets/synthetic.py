@@ -1,16 +1,16 @@
 """Synthetic human actions, so that every command of the project runs without a download.
 
-A stick figure in NTU's 25-joint layout is posed by forward kinematics. An action is a table of moves: a joint, an
-envelope (when in the action's cycle) and the rotation it is blended to. The class lies in which limbs move how and
-when; body, habits, idle posture, sway, tempo, phase, handedness, facing, camera and sensor are nuisance.
+A stick figure in NTU's 25-joint layout is posed by forward kinematics. An action is a list of moves: a joint,
+when in the action's cycle it moves, and the rotation it is blended to. The class lies in which limbs move how
+and when; body, habits, idle posture, sway, tempo, phase, side, facing, camera and sensor are nuisance.
 
-Frames: a person's own frame has x to their left, y up, z ahead; the camera frame (Kinect) has x to the camera's
-left, y up, z away from it. Both are right-handed, in metres. Angles are in degrees, phases in cycles.
+A person's own frame has x to their left, y up, z ahead; Kinect's camera frame has x to the camera's left,
+y up, z away from it. Both are right-handed, in metres. Angles are in degrees, phases in cycles.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -18,84 +18,81 @@ import numpy as np
 
 from aimclr_mm.skeletons import NTU25, Layout
 
-FPS = 30
-MIN_FRAMES, MAX_FRAMES = 30, 100
+FPS, MIN_FRAMES, MAX_FRAMES = 30, 30, 100
 CAMERA_AZIMUTHS = (-45., 0., 45.)
-MAX_NUMBER = 999  # what three digits of an NTU name hold
 
-# Offset of a joint from its neighbour towards the pelvis while the arms hang, metres; x is out of the midline.
+# Offset of a joint from its neighbour towards the pelvis while the arms hang, metres; x is off the midline.
 _OFFSETS = {
     'spine_mid': (0, .26, 0), 'spine_shoulder': (0, .25, 0), 'neck': (0, .07, 0), 'head': (0, .14, .02),
-    'shoulder': (.17, -.04, 0), 'elbow': (0, -.27, 0), 'wrist': (0, -.25, 0), 'hand': (0, -.08, 0),
-    'thumb': (-.02, -.03, .04), 'hand_tip': (.02, -.05, -.03),
-    'hip': (.09, -.04, 0), 'knee': (0, -.40, 0), 'ankle': (0, -.39, 0), 'foot': (0, -.06, .12)}
-
+    'shoulder': (.17, -.04, 0), 'elbow': (0, -.27, 0), 'wrist': (0, -.25, 0),
+    'hand': (0, -.08, 0), 'thumb': (-.02, -.03, .04), 'hand_tip': (.02, -.05, -.03),
+    'hip': (.09, -.04, 0), 'knee': (0, -.4, 0), 'ankle': (0, -.39, 0), 'foot': (0, -.06, .12)}
 # How far a joint sways while it does nothing, degrees; all others stay stiff.
 _SWAY = dict(spine_base=2, spine_mid=5, neck=12, shoulder=13, elbow=16, wrist=12, hip=3, knee=3)
-
-# Idle shoulder (ahead, out, twist) and elbow, degrees: arm hangs (thrice as likely), hand on the hip, before the
-# belly, at the ear, behind the back.
+# Idle shoulder (ahead, out, twist) and elbow: arm hangs (thrice as likely), hand on hip, belly, ear or back.
 _ARMS = (*3 * ((5, 8, 0, 15),), (-20, 45, -50, 95), (25, 8, -60, 90), (45, 35, -20, 130), (-30, 15, -30, 50))
-
-# When in a cycle a move is on: start of the rise, full, start of the fall, end. Moreover 'beat' oscillates during
-# 'hold', and 'step' and 'counter' take the first and the second half of the cycle.
+# When in a cycle a move is on: start of the rise, full, start of the fall, end. Moreover 'beat' swings four
+# times a cycle during 'hold', and 'step' and 'counter' take the first and the second half of the cycle.
 _ENVELOPES = {'hold': (.08, .25, .72, .92), 'pulse': (.15, .45, .55, .85), 'early': (.12, .32, .38, .52),
               'late': (.38, .48, .54, .74), 'after': (.46, .56, .66, .92)}
-_BEATS = 4
 
 
 class Action(NamedTuple):
-    """An action of a right-handed actor, maybe with a partner ``distance`` metres ahead.
+    """An action of a right-handed actor, maybe with a partner.
 
-    A move (joint, envelope, target) blends the joint to a rotation that takes the limb beyond it ahead and out (of
-    the midline; to the left on it) and twists it; the pseudo-joint 'travel' moves the body ahead, left, up by metres.
+    Moves are ``joint envelope ahead [out [twist]]`` between semicolons: a joint is blended to a rotation that
+    takes the limb beyond it ahead and out (on the midline: left) and twists it, degrees. ``both_`` stands for
+    left and right; the pseudo-joint ``travel`` takes the body ahead, left and up by metres.
     """
 
     period: float  # seconds a cycle
-    moves: list[tuple[str, str, np.ndarray]]
-    partner: list[tuple[str, str, np.ndarray]]
-    distance: float
+    moves: str
+    partner: str = ''
+    distance: float = 0  # to the partner, metres
 
 
-def _action(period: float, moves: str, partner: str = '', distance: float = 0) -> Action:
-    """An action from moves as ``joint envelope ahead [out [twist]]``, separated by semicolons."""
-    def parse(text: str) -> list[tuple[str, str, np.ndarray]]:
-        rows = [row.split() for row in text.split(';') if row]
-        return [(side + joint.removeprefix('both_'), envelope, np.array([*target, 0, 0][:3], float))
-                for joint, envelope, *target in rows
-                for side in (('left_', 'right_') if joint.startswith('both_') else ('',))]
-    return Action(period, parse(moves), parse(partner), distance)
+@cache
+def _parse(moves: str) -> list[tuple[str, str, np.ndarray]]:
+    """Moves as joint, envelope and (3,) target."""
+    return [(side + joint.removeprefix('both_'), envelope, np.array([*target, 0, 0][:3], float))
+            for joint, envelope, *target in map(str.split, moves.split(';'))
+            for side in (('left_', 'right_') if joint.startswith('both_') else ('',))]
 
 
 _SHAKE = 'right_shoulder hold 50 5; right_elbow hold 40; right_elbow beat 75'
 _HUG = 'travel hold .15; both_shoulder hold 75 15 -30; both_elbow hold 60; spine_mid hold 12'
 _ACTIONS = {
-    'wave': _action(2.6, 'right_shoulder hold 15 95 75; right_elbow hold 110; right_elbow beat 45'),
-    'raise_arm': _action(2.4, 'right_shoulder hold 15 120 60; right_elbow hold 50; right_elbow pulse 15'),
-    'clap': _action(2.4, 'both_shoulder hold 55 10 -10; both_elbow hold 70; both_shoulder beat 55 10 -45'),
-    'throw': _action(2.0, '''right_shoulder early -10 100 95; right_elbow early 105; spine_mid early -8 0 -20;
-                             right_shoulder late 95 10; right_elbow late 20; spine_mid late 15 0 20'''),
-    'kick': _action(1.8, '''right_hip early -15; right_knee early -75; right_hip late 75; right_knee late -8;
-                            spine_mid late -10; both_shoulder late 0 30'''),
-    'squat': _action(2.4, '''both_hip pulse 95 8; both_knee pulse -115; both_ankle pulse 45;
-                             spine_base pulse 28; both_shoulder pulse 60 10; both_elbow pulse 25'''),
-    'bow': _action(2.6, 'spine_base pulse 45; both_hip pulse 45; spine_mid pulse 15; neck pulse 15'),
-    'pick_up': _action(2.6, '''both_hip pulse 95; both_knee pulse -75; both_ankle pulse 28; spine_mid pulse 25;
-                               spine_base pulse 50; right_shoulder pulse 75; right_elbow pulse 10'''),
-    'jump': _action(1.8, '''both_hip early 70; both_knee early -85; both_ankle early 32; spine_base early 25;
-                            both_shoulder early -30 10; both_shoulder late 80 25; travel late 0 0 .3'''),
-    'walk_in_place': _action(1.3, '''right_hip step 40; right_knee step -60; right_shoulder counter 25;
-                                     left_hip counter 40; left_knee counter -60; left_shoulder step 25'''),
-    'punch': _action(1.8, '''right_shoulder early 0 25; right_elbow early 125; spine_mid early 0 0 -20;
-                             right_shoulder late 85 5; right_elbow late 10; spine_mid late 8 0 20''',
-                     'spine_mid after -22; neck after -20; travel after -.1; right_elbow after 60', .9),
-    'push': _action(2.0, '''both_shoulder early 10 15; both_elbow early 110; both_shoulder late 80 8;
-                            both_elbow late 15; spine_mid late 12; travel late .1''',
-                    'spine_mid after -18; travel after -.3; left_hip after -25; left_knee after -20', .85),
-    'handshake': _action(2.4, _SHAKE, _SHAKE, .95),
-    'hug': _action(2.6, _HUG, _HUG, .7),
+    'wave': Action(2.6, 'right_shoulder hold 15 95 75; right_elbow hold 110; right_elbow beat 30'),
+    'raise_arm': Action(2.4, 'right_shoulder hold 20 140 30; right_elbow hold 20'),
+    'clap': Action(2.4, 'both_shoulder hold 55 10 -10; both_elbow hold 70; both_shoulder beat 55 10 -45'),
+    'throw': Action(2.0, '''right_shoulder early -10 100 95; right_elbow early 105; spine_mid early -8 0 -20;
+                            right_shoulder late 95 10; right_elbow late 20; spine_mid late 15 0 20'''),
+    'kick': Action(1.8, '''right_hip early -15; right_knee early -75; right_hip late 75; right_knee late -8;
+                           spine_mid late -10; both_shoulder late 0 30'''),
+    'squat': Action(2.4, '''both_hip pulse 95 8; both_knee pulse -115; both_ankle pulse 45;
+                            spine_base pulse 28; both_shoulder pulse 60 10; both_elbow pulse 25'''),
+    'bow': Action(2.6, 'spine_base pulse 45; both_hip pulse 45; spine_mid pulse 15; neck pulse 15'),
+    'pick_up': Action(2.6, '''both_hip pulse 95; both_knee pulse -75; both_ankle pulse 28; spine_mid pulse 25;
+                              spine_base pulse 50; right_shoulder pulse 75; right_elbow pulse 10'''),
+    'jump': Action(1.8, '''both_hip early 70; both_knee early -85; both_ankle early 32; spine_base early 25;
+                           both_shoulder early -30 10; both_shoulder late 80 25; travel late 0 0 .3'''),
+    'walk_in_place': Action(1.3, '''right_hip step 40; right_knee step -60; right_shoulder counter 25;
+                                    left_hip counter 40; left_knee counter -60; left_shoulder step 25'''),
+    'punch': Action(1.8, '''right_shoulder early 0 25; right_elbow early 125; spine_mid early 0 0 -20;
+                            right_shoulder late 85 5; right_elbow late 10; spine_mid late 8 0 20''',
+                    'spine_mid after -22; neck after -20; travel after -.1; right_elbow after 60', .9),
+    'push': Action(2.0, '''both_shoulder early 10 15; both_elbow early 110; both_shoulder late 80 8;
+                           both_elbow late 15; spine_mid late 12; travel late .1''',
+                   'spine_mid after -18; travel after -.3; left_hip after -25; left_knee after -20', .85),
+    'handshake': Action(2.4, _SHAKE, _SHAKE, .95),
+    'hug': Action(2.6, _HUG, _HUG, .7),
 }
 ACTIONS: tuple[str, ...] = tuple(_ACTIONS)
+
+# Lowest and highest value of the arguments; names in NTU's style have three digits a number.
+_LIMITS = dict(action=(0, len(ACTIONS) - 1), seed=(0, 2 ** 32 - 1),
+               **dict.fromkeys(('camera', 'num_cameras'), (1, len(CAMERA_AZIMUTHS))),
+               **dict.fromkeys(('subject', 'num_subjects', 'repetition', 'repetitions'), (1, 999)))
 
 
 def _side(joint: str) -> tuple[str, int]:
@@ -104,17 +101,17 @@ def _side(joint: str) -> tuple[str, int]:
     return (name, 1 if side == 'left' else -1) if side in ('left', 'right') else (joint, 0)
 
 
-def _levels(layout: Layout, root: str) -> list[np.ndarray]:
-    """The layout's bones re-rooted at ``root``: for each distance from it (2, K) joints and their parents."""
+def _tree(layout: Layout, root: str) -> list[tuple[int, int]]:
+    """The layout's bones as (joint, parent), re-rooted at ``root``, parents first."""
     bones = [pair for joint, parent in enumerate(layout.bones) for pair in ((joint, parent), (parent, joint))]
-    levels, reached = [], {layout.index(root)}
+    tree, reached = [], {layout.index(root)}
     while level := [(joint, parent) for joint, parent in bones if parent in reached and joint not in reached]:
-        levels.append(np.array(level).T)
+        tree += level
         reached.update(joint for joint, _ in level)
-    return levels
+    return tree
 
 
-_LEVELS = _levels(NTU25, 'spine_base')
+_TREE = _tree(NTU25, 'spine_base')
 _ROWS = {name: row for row, name in enumerate((*NTU25.joints, 'travel'))}
 # (V + 1, 3) signs of (ahead, out, twist) as rotations about x, z and y; limbs hang, so that ahead is -x.
 _SIGNS = np.array([(-1 if side else 1, side or 1, side or 1) for _, side in map(_side, _ROWS)])
@@ -127,8 +124,7 @@ def _rotation(axis: int, degrees: np.ndarray | float) -> np.ndarray:
     matrix = np.zeros((*np.shape(angle), 3, 3))
     matrix[..., axis, axis] = 1
     matrix[..., first, first] = matrix[..., second, second] = np.cos(angle)
-    matrix[..., second, first] = np.sin(angle)
-    matrix[..., first, second] = -matrix[..., second, first]
+    matrix[..., second, first], matrix[..., first, second] = np.sin(angle), np.sin(-angle)
     return matrix
 
 
@@ -142,7 +138,7 @@ class Body(NamedTuple):
     left_handed: float   # probability that an action is mirrored
 
 
-@lru_cache(maxsize=64)
+@cache
 def _body(*key: int) -> Body:
     """The person with this key."""
     rng = np.random.default_rng(key)
@@ -164,7 +160,7 @@ def _envelope(name: str, phase: np.ndarray) -> np.ndarray:
     if name in ('step', 'counter'):
         return np.maximum(0, np.sin(2 * np.pi * phase) * (1 if name == 'step' else -1))
     if name == 'beat':
-        return _envelope('hold', phase) * (.5 - .5 * np.cos(2 * np.pi * _BEATS * phase))
+        return _envelope('hold', phase) * (.5 - .5 * np.cos(8 * np.pi * phase))
     points = np.array(_ENVELOPES[name]).reshape(2, 2, 1)  # rise and fall, from and to
     ramp = np.clip((phase % 1 - points[:, 0]) / (points[:, 1] - points[:, 0]), 0, 1)       # (2, T)
     return np.subtract(*(ramp ** 2 * (3 - 2 * ramp)))
@@ -182,26 +178,27 @@ def _idle(rng: np.random.Generator, posture: np.ndarray, frames: int) -> np.ndar
     return angles
 
 
-def _perform(rng: np.random.Generator, body: Body, moves: Sequence[tuple], phase: np.ndarray) -> np.ndarray:
+def _perform(rng: np.random.Generator, body: Body, moves: str, phase: np.ndarray) -> np.ndarray:
     """(T, V, 3) joints of a person who carries moves out, in their own frame with the origin on the floor."""
     angles = _idle(rng, body.posture, len(phase))
     amplitude = body.amplitude * rng.uniform(.8, 1.1)
-    for joint, envelope, target in moves:
-        weight = amplitude * _envelope(envelope, phase)[:, None]
-        angles[:, _ROWS[joint]] += weight * (target * rng.normal(1, .12, 3) - angles[:, _ROWS[joint]])
+    weights = {name: amplitude * _envelope(name, phase)[:, None] for _, name, _ in _parse(moves)}
+    for joint, envelope, target in _parse(moves):
+        idle = angles[:, _ROWS[joint]]
+        idle += weights[envelope] * (target * rng.normal(1, .12, 3) - idle)
     return _forward_kinematics(angles, body.offsets)
 
 
 def _forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(T, V, 3) joints from (T, V + 1, 3) rotations and (V, 3) offsets; before travel the lowest is on the floor."""
-    ahead, out, twist = np.moveaxis(angles * _SIGNS, -1, 0)[..., :-1]          # (T, V) each
-    turn = _rotation(2, out) @ _rotation(0, ahead) @ _rotation(1, twist)       # (T, V, 3, 3)
-    joints = np.zeros((*ahead.shape, 3))
-    for joint, parent in _LEVELS:
-        joints[:, joint] = joints[:, parent] + (turn[:, parent] @ offsets[joint, :, None])[..., 0]
-        turn[:, joint] = turn[:, parent] @ turn[:, joint]
-    joints[..., 1] -= joints[..., 1].min(axis=1, keepdims=True)
-    return joints + angles[:, -1:, [1, 2, 0]]
+    """(T, V, 3) joints from (T, V + 1, 3) rotations and (V, 3) offsets; the lowest is on the floor."""
+    ahead, out, twist = np.transpose(angles * _SIGNS)[:, :-1]                  # (V, T) each
+    turn = _rotation(2, out) @ _rotation(0, ahead) @ _rotation(1, twist)       # (V, T, 3, 3)
+    joints = np.zeros(turn.shape[:-1])                                         # (V, T, 3)
+    for joint, parent in _TREE:
+        joints[joint] = joints[parent] + turn[parent] @ offsets[joint]
+        np.matmul(turn[parent], turn[joint], out=turn[joint])
+    joints[..., 1] -= joints[..., 1].min(axis=0)
+    return joints.swapaxes(0, 1) + angles[:, -1:, [1, 2, 0]]
 
 
 def _film(rng: np.random.Generator, persons: np.ndarray, azimuth: float) -> np.ndarray:
@@ -222,9 +219,10 @@ def _disturb(rng: np.random.Generator, keypoint: np.ndarray) -> np.ndarray:
     return np.where(lost[..., None, None], 0, keypoint + noise)
 
 
-def _check(low: int = 1, **values: tuple[int, int]) -> None:
-    """Raises ValueError if a value of ``name=(value, highest)`` is not within ``low`` and the highest."""
-    for name, (value, high) in values.items():
+def _check(**values: int) -> None:
+    """Raises ValueError for a value out of its ``_LIMITS``."""
+    for name, value in values.items():
+        low, high = _LIMITS[name]
         if not low <= value <= high:
             raise ValueError(f'{name}={value} is out of range; it must be {low} to {high}')
 
@@ -232,7 +230,7 @@ def _check(low: int = 1, **values: tuple[int, int]) -> None:
 def _label(action: str | int) -> int:
     """Class index of an action's name or index."""
     if not isinstance(action, str):
-        _check(0, action=(action, len(ACTIONS) - 1))
+        _check(action=action)
         return int(action)
     if action not in ACTIONS:
         raise ValueError(f'unknown action {action!r}; known are {list(ACTIONS)}')
@@ -258,8 +256,7 @@ def synthesize(action: str | int, subject: int, camera: int, repetition: int, se
         ValueError: for an argument out of range.
     """
     label = _label(action)
-    _check(subject=(subject, MAX_NUMBER), camera=(camera, len(CAMERA_AZIMUTHS)), repetition=(repetition, MAX_NUMBER))
-    _check(0, seed=(seed, 2 ** 32 - 1))
+    _check(subject=subject, camera=camera, repetition=repetition, seed=seed)
     rng = np.random.default_rng((seed, subject, camera, repetition, label))
     spec, body = _ACTIONS[ACTIONS[label]], _body(seed, subject)
     phase = _phase(rng, int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1)), spec.period * body.tempo)
@@ -277,31 +274,26 @@ def synthesize(action: str | int, subject: int, camera: int, repetition: int, se
 
 def make_dataset(num_subjects: int = 8, num_cameras: int = 3, repetitions: int = 2, seed: int = 0,
                  actions: Sequence[str | int] | None = None) -> dict:
-    """A dataset in mmaction2's pose format.
+    """A dataset in mmaction2's pose format, from :func:`synthesize`, whose ValueError it raises.
 
     Args:
-        num_subjects, num_cameras, repetitions: how many of each, numbered from 1; every combination is recorded.
+        num_subjects, num_cameras, repetitions: how many of each, numbered from 1; all combinations.
         seed: of the whole world, 0 to 2**32 - 1.
         actions: names or indices in ``ACTIONS``, all of them by default. Labels stay indices in ``ACTIONS``.
 
     Returns:
-        ``annotations``: dicts of ``frame_dir`` (NTU's SsssCcccPpppRrrrAaaa, P the subject), ``label``, ``keypoint``
-        (M, T, V, 3) and ``total_frames``. ``split``: names in ``xsub_train`` (odd subjects), ``xsub_val`` (even),
-        ``xview_train`` (all cameras but 1) and ``xview_val`` (camera 1, as in NTU).
-
-    Raises:
-        ValueError: for an argument out of range.
+        ``annotations``: dicts of ``frame_dir`` (NTU's SsssCcccPpppRrrrAaaa, P the subject), ``label``,
+        ``keypoint`` (M, T, V, 3) and ``total_frames``. ``split``: names in ``xsub_train`` (odd subjects),
+        ``xsub_val`` (even), ``xview_train`` (all cameras but 1) and ``xview_val`` (camera 1, as in NTU).
     """
-    _check(num_subjects=(num_subjects, MAX_NUMBER), num_cameras=(num_cameras, len(CAMERA_AZIMUTHS)),
-           repetitions=(repetitions, MAX_NUMBER))
+    _check(num_subjects=num_subjects, num_cameras=num_cameras, repetitions=repetitions, seed=seed)
     labels = sorted({_label(action) for action in (ACTIONS if actions is None else actions)})
-    split: dict[str, list[str]] = {name: [] for name in ('xsub_train', 'xsub_val', 'xview_train', 'xview_val')}
-    annotations = []
-    for subject, camera, repetition, label in product(
-            range(1, num_subjects + 1), range(1, num_cameras + 1), range(1, repetitions + 1), labels):
-        keypoint = synthesize(label, subject, camera, repetition, seed)
+    annotations, split = [], {name: [] for name in ('xsub_train', 'xsub_val', 'xview_train', 'xview_val')}
+    numbers = (range(1, count + 1) for count in (num_subjects, num_cameras, repetitions))
+    for subject, camera, repetition, label in product(*numbers, labels):
         name = f'S001C{camera:03}P{subject:03}R{repetition:03}A{label + 1:03}'
-        annotations.append(dict(frame_dir=name, label=label, keypoint=keypoint, total_frames=keypoint.shape[1]))
+        pose = synthesize(label, subject, camera, repetition, seed)
+        annotations.append(dict(frame_dir=name, label=label, keypoint=pose, total_frames=pose.shape[1]))
         split['xsub_train' if subject % 2 else 'xsub_val'].append(name)
         split['xview_val' if camera == 1 else 'xview_train'].append(name)
     return dict(split=split, annotations=annotations)

@@ -124,8 +124,8 @@ class HealthHook(Hook):
                 'almost all the same to the encoder. Small data need a smaller queue_length, a lower momentum, less '
                 'dropout and a higher temperature than the paper\'s; see "When the embedding collapses" in the README')
         if loss > self.max_chance * chance:
-            problems.append(f'the loss {loss:.2f} is still at chance level {chance:.2f}: nothing has been learnt. Check '
-                            'the learning rate and that the data are not constant')
+            problems.append(f'the loss {loss:.2f} is still at chance level {chance:.2f}: nothing has been learnt. '
+                            'Check the learning rate and that the data are not constant')
         if key_distance == 0:
             problems.append('key and query weights are equal: either the query encoder does not learn, or momentum is '
                             '0')

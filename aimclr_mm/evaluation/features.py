@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmaction.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
@@ -44,11 +45,16 @@ class FeatureMetric(BaseMetric):
                 raise ValueError(f'{type(self).__name__} needs labels, but a sample of the evaluation data has none')
             self.results.append((sample['feature'], int(sample['gt_label']), sample['role'] == 'bank'))
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Splits the collected samples into bank and queries and scores them."""
+    def gather(self, results: list) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (N, C), labels (N,) and whether a sample is of the bank (N,)."""
         features = torch.stack([feature for feature, _, _ in results]).to(self.device)
         labels = torch.tensor([label for _, label, _ in results], device=self.device)
         bank = torch.tensor([is_bank for _, _, is_bank in results], device=self.device)
+        return features, labels, bank
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Splits the collected samples into bank and queries and scores them."""
+        features, labels, bank = self.gather(results)
         if bank.all() or not bank.any():
             raise ValueError(f'{type(self).__name__} needs a bank and queries: give the evaluation data set a pair of '
                              "splits, such as split=['xsub_train', 'xsub_val']")
@@ -62,3 +68,15 @@ class FeatureMetric(BaseMetric):
     def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics in per cent from (B, C) and (Q, C) features and their labels."""
         raise NotImplementedError
+
+
+@METRICS.register_module()
+class FeatureCollector(FeatureMetric):
+    """Keeps the features instead of scoring them, in ``collected``: (N, C) features, (N,) labels, (N,) is-bank."""
+
+    default_prefix = 'features'
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Number of sequences."""
+        self.collected = self.gather(results)
+        return dict(sequences=float(len(results)))

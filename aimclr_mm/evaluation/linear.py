@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmaction.registry import METRICS
-from mmengine.utils import ProgressBar
+from rich.progress import track
 from torch import Tensor, nn
 
 from .features import FeatureMetric, top_k_accuracy
@@ -41,9 +41,8 @@ def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Ten
         classifier.bias.zero_()
     optimizer = torch.optim.SGD(classifier.parameters(), lr, momentum, weight_decay=weight_decay)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), 0.1)
-    bar = ProgressBar(epochs) if progress else None
     history = []
-    for _ in range(epochs):
+    for _ in track(range(epochs), 'Linear classifier', disable=not progress):
         for batch in torch.randperm(len(bank), generator=generator).to(bank.device).split(batch_size):
             loss = F.cross_entropy(classifier(bank[batch]), bank_labels[batch])
             optimizer.zero_grad()
@@ -53,10 +52,6 @@ def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Ten
         with torch.no_grad():
             scores = classifier(queries)
         history.append((top_k_accuracy(scores, labels, 1), top_k_accuracy(scores, labels, 5)))
-        if bar is not None:
-            bar.update()
-    if bar is not None:
-        print()
     return history
 
 

@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from .encoder import attach_features
+from .views import build_preprocessor
 
 
 @MODELS.register_module()
@@ -16,8 +17,8 @@ class RawCoordinates(BaseModel):
         data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews`.
     """
 
-    def __init__(self, data_preprocessor: dict, **kwargs) -> None:
-        super().__init__(data_preprocessor)
+    def __init__(self, data_preprocessor: dict) -> None:
+        super().__init__(build_preprocessor(data_preprocessor))
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> list | Tensor:
         """Flattens (N, M, T, V, C) to (N, M * T * V * C)."""

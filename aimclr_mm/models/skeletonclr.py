@@ -12,6 +12,7 @@ from torch import Tensor
 from .encoder import Encoder, attach_features, momentum_update, pool, released_init
 from .losses import contrastive_logits, info_nce, mean_cosine
 from .queue import MemoryQueue
+from .views import build_preprocessor
 
 
 @MODELS.register_module()
@@ -33,7 +34,7 @@ class SkeletonCLR(BaseModel):
     def __init__(self, backbone: dict, head: dict, queue_length: int = 32768, temperature: float = 0.07,
                  momentum: float = 0.999, init: str = 'default', data_preprocessor: dict | None = None,
                  init_cfg=None) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(build_preprocessor(data_preprocessor), init_cfg)
         if init not in ('default', 'released'):
             raise ValueError(f"init={init!r}; known are 'default' and 'released'")
         if not 0 <= momentum <= 1:

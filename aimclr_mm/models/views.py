@@ -73,3 +73,8 @@ class SkeletonViews(BaseDataPreprocessor):
         x = self._stack(data['inputs'])
         inputs = self.make_views(x) if training else select_stream(x, self.stream, self.layout)
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+
+def build_preprocessor(cfg: dict | None) -> BaseDataPreprocessor | None:
+    """The data preprocessor of a config, found whatever mmengine's current scope is (a notebook has none)."""
+    return MODELS.build(cfg) if isinstance(cfg, Mapping) else cfg

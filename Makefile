@@ -1,0 +1,32 @@
+# make demo       the whole main job on generated data: data, pre-training, evaluation, table and pictures
+# make test       the fast tests;  make test-slow: whole commands and trainings;  make lint: style
+# The environment is made in .venv by the first of them; PYTHON=python3.12 chooses the interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(READY)
+	$(BIN)/python tools/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+
+$(READY): setup.py constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('Python 3.10 or newer is needed; choose one with PYTHON=...' if sys.version_info < (3, 10) else 0)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt 'setuptools<82' wheel torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lite,test]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) work_dirs build *.egg-info

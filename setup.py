@@ -1,0 +1,34 @@
+"""Installs aimclr_mm: pip install -e '.[lite]' -c constraints.txt"""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+version = {}
+exec((ROOT / 'aimclr_mm' / 'version.py').read_text(), version)
+
+setup(
+    name='aimclr_mm',
+    version=version['__version__'],
+    description='AimCLR, self-supervised learning of human actions from skeleton sequences, for mmaction2',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='MIT',
+    packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
+    python_requires='>=3.10',
+    install_requires=[
+        'torch>=2.1',
+        'mmengine>=0.10.4,<0.11',
+        'mmaction2>=1.2,<1.3',
+        'importlib_metadata',       # imported by mmaction2 without being declared
+        'numpy',
+        'scipy',
+        'scikit-learn',
+        'matplotlib',
+        'rich',
+    ],
+    extras_require={
+        'lite': ['mmcv-lite>=2.0.1,<2.2'],      # who has full mmcv leaves this out
+        'test': ['pytest', 'pytest-timeout', 'ruff', 'hypothesis'],
+    },
+)

@@ -1,0 +1,47 @@
+"""Evaluates a frozen encoder: nearest neighbours and linear classification.
+
+    python tools/test.py configs/aimclr_ntu60_xsub_joint.py work_dirs/aimclr_ntu60_xsub_joint/epoch_300.pth
+    python tools/test.py CONFIG CHECKPOINT --eval knn linear --out result.json
+    python tools/test.py CONFIG random --eval knn           # an encoder that was never trained
+    python tools/test.py CONFIG raw --eval knn              # the preprocessed coordinates themselves
+
+Features are computed once, for the training split (bank) and the test split (queries) of the config's
+test_dataloader; every evaluator works on those.
+"""
+import argparse
+import json
+
+from aimclr_mm import cli
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line of mmaction2's tools/test.py, and the choice of evaluators."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, that of the pre-training')
+    parser.add_argument('checkpoint', help="checkpoint file; or 'random' or 'raw', to have something to compare with")
+    parser.add_argument('--eval', nargs='+', default=['knn', 'linear'], metavar='NAME',
+                        help='evaluators: knn, linear (default: both)')
+    parser.add_argument('--out', help='write the metrics to this JSON file')
+    parser.add_argument('--seed', type=int, help='seed of the random encoder and of the linear classifier')
+    cli.add_run_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Builds the runner, loads the encoder, evaluates and prints the metrics."""
+    args = parse_args()
+    cfg = cli.load_config(args)
+
+    from aimclr_mm.evaluation.run import evaluate
+    metrics = evaluate(cfg, args.checkpoint, args.eval, args.seed)
+    if metrics is None:         # not the first rank of a distributed run
+        return
+    for name, value in metrics.items():
+        print(f'{name}: {value:.2f}')
+    if args.out:
+        cli.write_text(args.out, json.dumps(dict(config=args.config, checkpoint=args.checkpoint, metrics=metrics),
+                                            indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    cli.run(main)
