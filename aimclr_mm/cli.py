@@ -46,13 +46,13 @@ def use_amp(cfg) -> None:
     """Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU."""
     import torch
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise ValueError(f'--amp does not go with the optimizer wrapper {kind!r} of the config')
-    gpu = torch.cuda.is_available()
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('dtype', 'float16' if gpu else 'bfloat16')
-    if gpu:
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
 
 
 def write_text(path: str, text: str) -> None:

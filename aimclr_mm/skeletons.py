@@ -44,8 +44,28 @@ class Layout:
         unknown = sorted(set(used) - known)
         if unknown:
             raise ValueError(f'layout {self.name!r} refers to unknown joints {unknown}; it has {list(self.joints)}')
+        alone = sorted(j for j in known if self._opposite(j) not in known)
+        if alone:
+            raise ValueError(f'layout {self.name!r} has joints without a mirror image: {alone}; left_ and right_ '
+                             'joints come in pairs')
+        parent = dict(zip(self.joints, self.parents))
+        for joint in self.joints:
+            ancestor = joint
+            for _ in self.joints:
+                ancestor = parent[ancestor]
+            if parent[ancestor] != ancestor:
+                raise ValueError(f'layout {self.name!r}: joint {joint!r} has no root among its ancestors; the root is '
+                                 'its own parent')
         if self.dims not in (2, 3):
             raise ValueError(f'layout {self.name!r} has dims={self.dims}; a skeleton has 2 or 3 coordinates')
+
+    @staticmethod
+    def _opposite(name: str) -> str:
+        if name.startswith('left_'):
+            return 'right_' + name[len('left_'):]
+        if name.startswith('right_'):
+            return 'left_' + name[len('right_'):]
+        return name
 
     def index(self, joint: str) -> int:
         """0-based index of a joint name."""
@@ -71,13 +91,7 @@ class Layout:
     @cached_property
     def mirror(self) -> tuple[int, ...]:
         """For each joint the index of its mirror image; middle joints map to themselves."""
-        def opposite(name: str) -> str:
-            if name.startswith('left_'):
-                return 'right_' + name[len('left_'):]
-            if name.startswith('right_'):
-                return 'left_' + name[len('right_'):]
-            return name
-        return tuple(self.index(opposite(name)) for name in self.joints)
+        return tuple(self.index(self._opposite(name)) for name in self.joints)
 
     @property
     def center_index(self) -> int:
@@ -143,7 +157,10 @@ def get_layout(layout: str | Mapping | Layout) -> Layout:
         fields = {key: tuple(map(tuple, value)) if key == 'extra_edges'
                   else tuple(value) if isinstance(value, (list, tuple)) else value
                   for key, value in layout.items()}
-        return Layout(**{'name': 'custom', **fields})
+        try:
+            return Layout(**{'name': 'custom', **fields})
+        except TypeError as error:
+            raise ValueError(f'the layout {dict(layout)} cannot be made: {error}') from error
     if layout not in LAYOUTS:
         raise ValueError(f'unknown joint layout {layout!r}; known are {sorted(LAYOUTS)}, '
                          'or give a mapping with joints, parents and center')

@@ -1,8 +1,8 @@
 """Equality with the released code, number by number.
 
-``data/released.json`` was recorded by running Levigty/AimCLR (MIT) on the CPU with inputs and parameters made by
-formulas, those of ``wave``, ``parameter``, ``skeletons`` and ``clip`` below; long results were thinned to every 37th
-(feature map: 7th) value in the order (M, T, V, C). Random parameters of augmentations were given, not drawn.
+``data/released.json`` was recorded by running Levigty/AimCLR (MIT) on the CPU. Inputs and parameters are made
+by formulas: ``wave``, ``parameter``, ``skeletons`` and ``clip`` below. Of long results every 37th value is
+kept, of the feature map every 7th, in the order (M, T, V, C). Random parameters were given, not drawn.
 """
 import json
 import re
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from aimclr_mm.models.eadm import EADM
 from aimclr_mm.models.encoder import Encoder
 from aimclr_mm.models.losses import contrastive_logits, d3m, info_nce, mining_loss, nearest_neighbors
-from aimclr_mm.transforms import (AlignShoulders, AxisMask, CenterSkeleton, GaussianBlur, GaussianNoise, ResizeClip,
-                                  Rotate, Shear, SpatialFlip, TemporalCrop, TemporalFlip)
+from aimclr_mm.transforms import (AlignShoulders, AxisMask, CenterSkeleton, GaussianBlur, GaussianNoise,
+                                  ResizeClip, Rotate, Shear, SpatialFlip, TemporalCrop, TemporalFlip)
 
 RELEASED = json.loads((Path(__file__).parent / 'data' / 'released.json').read_text())
 BACKBONE = dict(type='AimCLRSTGCN', layout='ntu25', in_channels=3, base_channels=16, out_channels=256,
@@ -45,15 +45,15 @@ def parameter(shape: tuple, name: str, k: int) -> np.ndarray:
 def skeletons() -> np.ndarray:
     """(2, 2, 50, 25, 3); the second sample lacks the second person."""
     n, m, t, v, c = np.ogrid[:2, :2, :50, :25, :3]
-    x = np.sin((0.13 + 0.4 * n) * t + (0.7 + n) * v + 1.9 * c + 2.3 * m) + (1 - n) * wave((2, 2, 50, 25, 3), 5)
-    return x * (1 - m * n)
+    x = np.sin((0.13 + 0.4 * n) * t + (0.7 + n) * v + 1.9 * c + 2.3 * m)
+    return (x + (1 - n) * wave((2, 2, 50, 25, 3), 5)) * (1 - m * n)
 
 
 def clip(frames: int, people: int) -> np.ndarray:
     """(people, frames, 25, 3) raw recording that turns and walks."""
     m, t, v, c = np.ogrid[:people, :frames, :25, :3]
-    x = np.sin(0.05 * t + 0.7 * v + 1.9 * c + 2.3 * m) + np.cos(0.021 * t * (c + 1) + 1.3 * m) + (c == 2) * 3.0
-    return x + 0.05 * wave((people, frames, 25, 3), 8)
+    pose, path = np.sin(0.05 * t + 0.7 * v + 1.9 * c + 2.3 * m), np.cos(0.021 * t * (c + 1) + 1.3 * m)
+    return pose + path + (c == 2) * 3.0 + 0.05 * wave((people, frames, 25, 3), 8)
 
 
 def tensor(array) -> torch.Tensor:

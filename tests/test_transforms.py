@@ -7,12 +7,13 @@ import torch
 from mmaction.registry import TRANSFORMS
 
 from aimclr_mm.skeletons import COCO17, NTU25
-from aimclr_mm.transforms import (AxisMask, GaussianBlur, GaussianNoise, Rotate, Shear, SpatialFlip, TemporalCrop,
-                                  TemporalFlip)
+from aimclr_mm.transforms import (AxisMask, GaussianBlur, GaussianNoise, Rotate, Shear, SpatialFlip,
+                                  TemporalCrop, TemporalFlip)
 from aimclr_mm.transforms.functional import select_stream
 
 N, M, T = 3, 2, 13
-ALL = ['TemporalCrop', 'Shear', 'SpatialFlip', 'Rotate', 'GaussianNoise', 'GaussianBlur', 'AxisMask', 'TemporalFlip']
+ALL = ['TemporalCrop', 'Shear', 'SpatialFlip', 'Rotate', 'GaussianNoise', 'GaussianBlur', 'AxisMask',
+       'TemporalFlip']
 NTU_MIRROR = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 20, 23, 24, 21, 22]
 COCO_MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MIRRORS = {'ntu25': NTU_MIRROR, 'coco17': COCO_MIRROR}
@@ -38,7 +39,7 @@ def each_joint(x: torch.Tensor, d: int, function) -> np.ndarray:
     return y
 
 
-# --- apply() with given parameters ---------------------------------------------------------------------------------
+# --- apply() with given parameters -------------------------------------------------------------------------
 
 @kinds
 def test_shear(layout, d, c):
@@ -106,7 +107,7 @@ def test_spatial_flip(layout, d, c):
     x, flip = skeletons(layout, c), SpatialFlip(layout=layout)
     expected = x.numpy().copy()
     for v, mirror in enumerate(MIRRORS[layout]):
-        expected[:, :, :, v] = x[:, :, :, mirror].numpy()          # coordinates and score of the other side, as is
+        expected[:, :, :, v] = x[:, :, :, mirror].numpy()   # coordinates and score of the other side
     np.testing.assert_array_equal(flip.apply(x), expected)
     np.testing.assert_array_equal(flip.apply(flip.apply(x)), x)
 
@@ -114,7 +115,8 @@ def test_spatial_flip(layout, d, c):
 @kinds
 def test_temporal_flip(layout, d, c):
     x, flip = skeletons(layout, c), TemporalFlip(layout=layout)
-    np.testing.assert_array_equal(flip.apply(x), [[list(person)[::-1] for person in sample] for sample in x.numpy()])
+    backwards = [[list(person)[::-1] for person in sample] for sample in x.numpy()]
+    np.testing.assert_array_equal(flip.apply(x), backwards)
     np.testing.assert_array_equal(flip.apply(flip.apply(x)), x)
 
 
@@ -131,7 +133,8 @@ def test_axis_mask(layout, d, c):
 def test_noise(layout, d, c):
     x, transform = skeletons(layout, c), GaussianNoise(std=0.3, layout=layout)
     noise = transform.draw(x)['noise']
-    assert (noise[..., d:] == 0).all() and 0.27 < noise[..., :d].std() < 0.33 and noise[..., :d].mean().abs() < 0.03
+    assert (noise[..., d:] == 0).all()
+    assert 0.27 < noise[..., :d].std() < 0.33 and noise[..., :d].mean().abs() < 0.03
     assert noise.flatten().unique().numel() >= N * M * T * len(MIRRORS[layout]) * d * 0.99
     close(transform.apply(x, noise=noise), x.numpy().astype(np.float64) + noise.numpy())
 
@@ -143,7 +146,8 @@ def test_blur(layout, d, c, normalized, taps):
     x, sigma = skeletons(layout, c, t=9), torch.tensor([0.1, 0.8, 2.0])
     expected = x.numpy().astype(np.float64)
     for n in range(N):
-        kernel = {o: math.exp(-o * o / (2 * sigma[n].item() ** 2)) for o in range(-(taps // 2), taps // 2 + 1)}
+        variance, offsets = sigma[n].item() ** 2, range(-(taps // 2), taps // 2 + 1)
+        kernel = {o: math.exp(-o * o / (2 * variance)) for o in offsets}
         gain = sum(kernel.values()) if normalized else 1.0
         for t in range(9):
             inside = {o: w for o, w in kernel.items() if 0 <= t + o < 9}
@@ -175,7 +179,7 @@ def test_identity_at_neutral_parameters(transform, params):
     close(transform.apply(x, **params), x.numpy(), atol=1e-6)
 
 
-# --- draw() and p --------------------------------------------------------------------------------------------------
+# --- draw() and p ------------------------------------------------------------------------------------------
 
 MANY = torch.zeros(4000, 1, 12, 25, 3)
 
@@ -216,7 +220,8 @@ def test_crop_draws():
 
 def test_blur_draws():
     sigma = GaussianBlur(sigma=(0.1, 2.0)).draw(MANY)['sigma']
-    assert 0.1 <= sigma.min() < 0.11 and 1.99 < sigma.max() <= 2.0 and sigma.mean().item() == pytest.approx(1.05, abs=0.03)
+    assert 0.1 <= sigma.min() < 0.11 and 1.99 < sigma.max() <= 2.0
+    assert sigma.mean().item() == pytest.approx(1.05, abs=0.03)
 
 
 @pytest.mark.parametrize('layout, d, c', [('ntu25', 3, 4), ('coco17', 2, 3)])
@@ -232,7 +237,7 @@ def test_noise_std_is_a_centimetre():
 
 @pytest.mark.parametrize('name', ALL)
 def test_probability_by_default(name):
-    """Crop, shear and rotation always, the others in half of the samples, each sample wholly or not at all."""
+    """Crop, shear and rotation always, the others in half of the samples, each sample as a whole."""
     x = torch.randn(1, 1, 6, 25, 3).repeat(2000, 1, 1, 1, 1)
     transform = TRANSFORMS.build(dict(type=name))
     y = transform.batch(x)
@@ -268,7 +273,7 @@ def test_same_seed_same_result(name):
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
-# --- pipeline use --------------------------------------------------------------------------------------------------
+# --- pipeline use ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('name', ALL)
 @pytest.mark.parametrize('clips', [None, 4])
@@ -313,7 +318,7 @@ def test_input_is_left_alone(name):
     assert torch.equal(x, before) and np.array_equal(raw, before[0])
 
 
-# --- errors --------------------------------------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('name', ALL)
 def test_wrong_joint_count(name):
@@ -336,7 +341,7 @@ def test_bad_argument(make, message):
         make()
 
 
-# --- streams -------------------------------------------------------------------------------------------------------
+# --- streams -----------------------------------------------------------------------------------------------
 
 STREAM_KINDS = pytest.mark.parametrize('layout, d, c', [(NTU25, 3, 3), (NTU25, 3, 4), (COCO17, 2, 3)])
 
@@ -351,8 +356,8 @@ def test_joint_stream_is_the_input(layout, d, c):
 def test_bone_stream(layout, d, c):
     x = skeletons(layout.name, c)
     expected = x.numpy().copy()
-    for v, name in enumerate(layout.joints):
-        parent = layout.joints.index(layout.parents[v])
+    for v, parent in enumerate(layout.parents):
+        parent = layout.joints.index(parent)
         expected[..., v, :d] = x[..., v, :d].numpy() - x[..., parent, :d].numpy()
     bone = select_stream(x, 'bone', layout)
     np.testing.assert_array_equal(bone, expected)
@@ -375,3 +380,28 @@ def test_motion_stream(layout, d, c, t):
 def test_unknown_stream():
     with pytest.raises(ValueError, match="'angle'.*joint, bone and motion"):
         select_stream(skeletons(), 'angle', NTU25)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('view', ['reversed', 'read-only'])
+def test_pipeline_takes_views_of_arrays(view):
+    """Keypoints that are a view, or must not be written to, are no problem."""
+    x = np.ones((2, 5, 25, 3), np.float32)[:, ::-1]
+    if view == 'read-only':
+        x = x.copy()
+        x.setflags(write=False)
+    assert Shear()(dict(keypoint=x))['keypoint'].shape == (2, 5, 25, 3)
+
+
+def test_pipeline_refuses_too_few_channels():
+    """2-D keypoints do not fit a 3-D layout."""
+    with pytest.raises(ValueError, match='3 coordinates.* 2 channels'):
+        Shear()(dict(keypoint=np.zeros((1, 4, 25, 2))))
+
+
+@pytest.mark.parametrize('make', [lambda: Shear(amplitude=-0.5), lambda: GaussianNoise(std=-1),
+                                  lambda: TemporalCrop(padding_ratio=2.5)])
+def test_amplitudes_are_checked(make):
+    """An amplitude that makes no sense is refused when the transform is built."""
+    with pytest.raises(ValueError, match='-0.5|-1|2.5'):
+        make()

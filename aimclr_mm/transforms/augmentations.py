@@ -30,8 +30,8 @@ class TemporalCrop(RandomTransform):
 
     def __init__(self, padding_ratio: int = 6, p: float = 1.0, layout='ntu25') -> None:
         super().__init__(p, layout)
-        if padding_ratio < 1:
-            raise ValueError(f'TemporalCrop: padding_ratio={padding_ratio}; it must be at least 1')
+        if not isinstance(padding_ratio, int) or padding_ratio < 1:
+            raise ValueError(f'TemporalCrop: padding_ratio={padding_ratio}; it must be a whole number of at least 1')
         self.padding_ratio = padding_ratio
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
@@ -55,6 +55,8 @@ class Shear(RandomTransform):
 
     def __init__(self, amplitude: float = 0.5, p: float = 1.0, layout='ntu25') -> None:
         super().__init__(p, layout)
+        if amplitude < 0:
+            raise ValueError(f'Shear: amplitude={amplitude}; it must not be negative')
         self.amplitude = amplitude
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
@@ -122,6 +124,8 @@ class GaussianNoise(RandomTransform):
 
     def __init__(self, std: float = 0.01, p: float = 0.5, layout='ntu25') -> None:
         super().__init__(p, layout)
+        if std < 0:
+            raise ValueError(f'GaussianNoise: std={std}; it must not be negative')
         self.std = std
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:

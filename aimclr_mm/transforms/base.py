@@ -32,12 +32,16 @@ class SkeletonTransform(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Transforms ``results['keypoint']``, (M, T, V, C) or, with clips in front, (N, M, T, V, C)."""
-        keypoint = np.asarray(results['keypoint'], dtype=np.float32)
-        joints = keypoint.shape[-2]
+        keypoint = np.array(results['keypoint'], dtype=np.float32, order='C')    # own memory: torch takes no views
+        joints, channels = keypoint.shape[-2:]
         if joints != self.layout.num_joints:
             raise ValueError(f'{type(self).__name__} has layout {self.layout.name!r} with '
                              f'{self.layout.num_joints} joints, but the keypoints have {joints}; set layout=... to '
                              'the layout of the data')
+        if channels < self.layout.dims:
+            raise ValueError(f'{type(self).__name__} has layout {self.layout.name!r} with {self.layout.dims} '
+                             f'coordinates, but the keypoints have {channels} channels; set layout=... to the '
+                             'layout of the data')
         score = results.get('keypoint_score')
         if score is not None:
             keypoint = np.concatenate([keypoint, np.asarray(score, dtype=np.float32)[..., None]], axis=-1)

@@ -1,8 +1,8 @@
 """UTD-MHAD, cross-subject: 20 Kinect v1 joints, one person."""
 layout = 'kinect20'
 pipeline = [
-    dict(type='CenterSkeleton', frame='each', layout=layout),
-    dict(type='ResizeClip', length=50, layout=layout),
+    dict(type='CenterSkeleton', layout=layout),
+    dict(type='ResizeClip', length=25, layout=layout),
     dict(type='AlignShoulders', layout=layout),
     dict(type='FormatGCNInput', num_person=1),
     dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role')),

@@ -1,0 +1,26 @@
+"""Mixed precision where mmengine has none."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmaction.registry import OPTIM_WRAPPERS
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Forward passes in bfloat16 on any device; weights, losses and the queue stay in float32.
+
+    mmengine's ``AmpOptimWrapper`` refuses to work on a CPU. bfloat16 has the range of float32, so that losses need no
+    scaling.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Runs what is inside under autocast."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16):
+            yield

@@ -1,0 +1,173 @@
+"""Configs: they build and train, hold the paper's numbers, and differ only in what their names say."""
+import ast
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+
+from aimclr_mm.skeletons import get_layout
+
+FOLDER = Path(__file__).resolve().parents[1] / 'configs'
+LEAVES = sorted(FOLDER.rglob('[!_]*.py')) if FOLDER.is_dir() else []
+LEAVES = [path for path in LEAVES if '_base_' not in path.parts]
+PAPER = FOLDER / 'aimclr_ntu60_xsub_joint.py'
+OFFICIAL = FOLDER / 'aimclr_ntu60_xsub_joint_official.py'
+
+
+def load(path: Path, **options) -> Config:
+    """The config with a small queue and with further overrides, as --cfg-options gives them."""
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict({'model.queue_length': 64, **{key.replace('__', '.'): value for key, value in options.items()}})
+    return cfg
+
+
+def losses(cfg: Config, mining: bool = False) -> tuple[dict, torch.nn.Module]:
+    """What a fresh model returns for random skeletons of the config's layout, through its data preprocessor."""
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.train()
+    model.mining = mining
+    layout = get_layout(cfg.model.data_preprocessor.layout)
+    batch = dict(inputs=[torch.randn(1, 2, 8, layout.num_joints, layout.dims) for _ in range(3)], data_samples=[])
+    return model(**model.data_preprocessor(batch, training=True), mode='loss'), model
+
+
+def flatten(value, name: str = '') -> dict:
+    """Settings by their dotted name."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flatten(item, f'{name}.{key}'.lstrip('.')).items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+        return {k: v for index, item in enumerate(value) for k, v in flatten(item, f'{name}.{index}').items()}
+    return {name: value}
+
+
+def differences(first: Path, second: Path) -> dict:
+    """Settings of two configs that differ, as pairs; None stands for a missing one."""
+    a, b = (flatten(Config.fromfile(path).to_dict()) for path in (first, second))
+    return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
+
+
+def lines_of_code(text: str) -> int:
+    """Lines that are neither empty nor comment nor docstring."""
+    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    lines = {line for t in tokens if t.type not in skipped for line in range(t.start[0], t.end[0] + 1)}
+    body = ast.parse(text).body
+    if body and ast.get_docstring(ast.parse(text)) is not None:
+        lines -= set(range(body[0].lineno, body[0].end_lineno + 1))
+    return len(lines)
+
+
+def test_there_are_configs():
+    assert {PAPER, OFFICIAL} <= set(LEAVES)
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('mining', [False, True], ids=['first_stage', 'second_stage'])
+def test_config_builds_and_gives_finite_losses(path, mining):
+    cfg = load(path)
+    result, _ = losses(cfg, mining)
+    assert any(name.startswith('loss') for name in result)
+    for value in result.values():
+        assert torch.isfinite(value) and value.dtype == torch.float32
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_parts_of_a_config_agree(path):
+    cfg = Config.fromfile(path)
+    layout = get_layout(cfg.model.data_preprocessor.layout)
+    assert cfg.model.backbone.layout == cfg.model.data_preprocessor.layout
+    assert cfg.model.backbone.in_channels == layout.dims
+    assert cfg.model.head.in_channels == cfg.model.backbone.out_channels
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.layout == cfg.model.data_preprocessor.layout
+        assert all(t.get('layout', layout.name) == layout.name for t in loader.dataset.pipeline)
+    assert isinstance(cfg.train_dataloader.dataset.split, str) and len(cfg.test_dataloader.dataset.split) == 2
+    assert cfg.train_dataloader.drop_last and cfg.train_dataloader.batch_size <= cfg.model.queue_length
+    assert cfg.train_dataloader.dataset.split == cfg.test_dataloader.dataset.split[0]
+    stage = next(hook.epoch for hook in cfg.custom_hooks if hook.type == 'StageSwitchHook')
+    assert stage < cfg.train_cfg.max_epochs and cfg.param_scheduler[0].milestones[-1] < cfg.train_cfg.max_epochs
+    hooks = [hook.type for hook in cfg.custom_hooks]
+    assert {'EpochSeedHook', 'MomentumUpdateHook', 'HealthHook', 'PlainCheckpointHook'} <= set(hooks)
+    assert len(set(hooks)) == len(hooks)
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_leaf_holds_at_most_twelve_lines(path):
+    assert lines_of_code(path.read_text()) <= 12
+
+
+def test_numbers_of_the_paper():
+    cfg = Config.fromfile(PAPER)
+    assert (cfg.model.temperature, cfg.model.queue_length, cfg.model.momentum) == (0.07, 32768, 0.999)
+    assert cfg.model.topk == 1 and cfg.model.eadm.keep_margin == 0.7
+    assert cfg.model.head == dict(type='ProjectionHead', in_channels=256, hidden_channels=256, out_channels=128)
+    assert (cfg.model.backbone.base_channels, cfg.model.backbone.out_channels) == (16, 256)
+    assert cfg.model.backbone.tcn_dropout == 0.5
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
+    assert cfg.train_cfg.max_epochs == 300
+    assert cfg.param_scheduler == [dict(type='MultiStepLR', by_epoch=True, milestones=[250], gamma=0.1)]
+    assert [hook.epoch for hook in cfg.custom_hooks if hook.type == 'StageSwitchHook'] == [150]
+    assert cfg.train_dataloader.batch_size == 128 and cfg.train_dataloader.drop_last
+
+
+def test_defaults_of_the_model_are_the_paper():
+    model = MODELS.build(load(PAPER).model)
+    assert (model.alpha, model.beta, model.mining_reduction, model.init) == (1, 1, 'sum', 'default')
+    assert not model.eadm.unbiased and model.eadm.lam == 1e-4 and model.eadm.temporal == 'element'
+
+
+def test_views_of_the_paper():
+    views = Config.fromfile(PAPER).model.data_preprocessor
+    normal = ['TemporalCrop', 'Shear']
+    extreme = [*normal, 'SpatialFlip', 'Rotate', 'GaussianNoise', 'GaussianBlur', 'AxisMask', 'TemporalFlip']
+    assert [[t.type for t in views[name]] for name in ('query', 'key', 'extreme')] == [normal, normal, extreme]
+    model = MODELS.build(load(PAPER).model)
+    crop, shear, flip, rotate, noise, blur, mask, reverse = model.data_preprocessor.views['extreme']
+    assert (crop.padding_ratio, shear.amplitude, rotate.main_degrees, rotate.other_degrees) == (6, 0.5, 30, 1)
+    assert (noise.std, blur.sigma, blur.taps, blur.normalized) == (0.01, (0.1, 2), 15, True)
+    assert [t.p for t in (crop, shear, rotate)] == [1, 1, 1]
+    assert [t.p for t in (flip, noise, blur, mask, reverse)] == [0.5] * 5
+
+
+def test_official_variant_differs_in_the_table_of_deviations_only():
+    changed = {name: pair for name, pair in differences(PAPER, OFFICIAL).items() if not name.startswith('extreme.')}
+    last = 'model.data_preprocessor.extreme'
+    assert changed == {
+        'model.mining_reduction': (None, 'mean'), 'model.init': (None, 'released'),
+        'model.eadm.unbiased': (None, True), f'{last}.5.normalized': (None, False),
+        f'{last}.7.type': ('TemporalFlip', None), f'{last}.7.p': (0.5, None)}
+
+
+@pytest.mark.parametrize('stream', ['bone', 'motion'])
+def test_streams_differ_in_the_stream_only(stream):
+    other = FOLDER / f'aimclr_ntu60_xsub_{stream}.py'
+    assert differences(PAPER, other) == {'model.data_preprocessor.stream': ('joint', stream)}
+
+
+EXTREME = Config.fromfile(PAPER).model.data_preprocessor.extreme
+OFF = dict(model__eadm=None, model__topk=0)
+ABLATIONS = {       # Table 1: overrides, names of the losses in the first and in the second stage, extreme embeddings
+    'normal': (dict(OFF, model__data_preprocessor__extreme=None), {'loss_info'}, {'loss_info'}, 0),
+    'extreme_as_query': (dict(OFF, model__data_preprocessor__extreme=None, model__data_preprocessor__query=EXTREME),
+                         {'loss_info'}, {'loss_info'}, 0),
+    'normal_and_extreme': (OFF, {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 1),
+    'eadm': (dict(model__topk=0), {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 2),
+    'nnm': ({}, {'loss_info', 'loss_d3m'}, {'loss_nnm', 'loss_d3m'}, 2)}
+
+
+@pytest.mark.parametrize('row', ABLATIONS)
+def test_ablations_are_overrides(row):
+    options, first, second, extremes = ABLATIONS[row]
+    for mining, names in ((False, first), (True, second)):
+        result, model = losses(load(PAPER, **options), mining)
+        assert {name for name in result if 'loss' in name} == names
+    query = [type(t).__name__ for t in model.data_preprocessor.views['query']]
+    assert query == (['TemporalCrop', 'Shear'] if row != 'extreme_as_query' else [t.type for t in EXTREME])
+    assert ('extreme' in model.data_preprocessor.views) == (extremes > 0)
+    if extremes:
+        assert len(model.embed_extreme(torch.randn(2, 2, 16, 25, 3))) == extremes
