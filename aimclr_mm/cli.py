@@ -5,12 +5,7 @@ import argparse
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
-
-# mmaction2's and mmcv's imports warn of optional packages and of syntax that newer Pythons dislike
-warnings.filterwarnings('ignore', category=SyntaxWarning)
-warnings.filterwarnings('ignore', message='.*(pkg_resources|MultiScaleDeformableAttention|mmcv).*')
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +27,10 @@ def load_config(args: argparse.Namespace):
     from aimclr_mm.compat import prepare_distributed
     if not os.path.isfile(args.config):
         raise FileNotFoundError(f'config {args.config!r} does not exist')
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except SyntaxError as error:
+        raise ValueError(f'config {args.config!r} is not valid Python: {error}') from error
     cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(args.config))[0]

@@ -21,11 +21,13 @@ without a GPU
 """
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pickle
 import sys
 import types
+import warnings
 from typing import Any
 
 import torch
@@ -82,7 +84,7 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f'checkpoint {filename!r} is damaged or holds objects other than plain tensors and '
                          f'containers, which are not loaded for safety ({reason})') from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError, IndexError) as error:
+    except Exception as error:      # noqa: BLE001  damaged files raise errors of many kinds
         raise ValueError(f'checkpoint {filename!r} cannot be read ({error!r}): the file is damaged, '
                          'cut short or no checkpoint') from error
     if not isinstance(checkpoint, dict):
@@ -107,8 +109,13 @@ def prepare_distributed(cfg: Any) -> None:
 
 
 def apply() -> None:
-    """Applies all that has to be in place before mmaction's modules are imported. Safe to call again."""
-    check_mmcv()
-    stub_missing_drn()
+    """Applies all that has to be in place before mmaction's modules are used, and imports them. Safe to call again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', SyntaxWarning)                          # old escapes in the libraries' texts
+        warnings.filterwarnings('ignore', message='Fail to import|pkg_resources')          # optional parts of mmcv
+        check_mmcv()
+        stub_missing_drn()
+        importlib.import_module('mmaction.models')
+        importlib.import_module('mmaction.datasets')
     from mmengine.runner.checkpoint import CheckpointLoader
     CheckpointLoader.register_scheme(prefixes='', loader=load_checkpoint_file, force=True)

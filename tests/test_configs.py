@@ -90,7 +90,8 @@ def test_parts_of_a_config_agree(path):
     assert cfg.train_dataloader.drop_last and cfg.train_dataloader.batch_size <= cfg.model.queue_length
     assert cfg.train_dataloader.dataset.split == cfg.test_dataloader.dataset.split[0]
     stage = next(hook.epoch for hook in cfg.custom_hooks if hook.type == 'StageSwitchHook')
-    assert stage < cfg.train_cfg.max_epochs and cfg.param_scheduler[0].milestones[-1] < cfg.train_cfg.max_epochs
+    for epoch in (stage, *(m for scheduler in cfg.param_scheduler for m in scheduler.get('milestones', []))):
+        assert epoch < cfg.train_cfg.max_epochs
     hooks = [hook.type for hook in cfg.custom_hooks]
     assert {'EpochSeedHook', 'MomentumUpdateHook', 'HealthHook', 'PlainCheckpointHook'} <= set(hooks)
     assert len(set(hooks)) == len(hooks)

@@ -174,7 +174,8 @@ def states_equal(a: nn.Module, b: nn.Module) -> bool:
 def test_key_encoder_starts_as_a_copy():
     model = build()
     assert states_equal(model.key_encoder, model.encoder)
-    assert not {p.data_ptr() for p in model.encoder.parameters()} & {p.data_ptr() for p in model.key_encoder.parameters()}
+    addresses = [{p.data_ptr() for p in encoder.parameters()} for encoder in (model.encoder, model.key_encoder)]
+    assert not addresses[0] & addresses[1]
 
 
 def test_released_init_draws_both_encoders():
@@ -292,12 +293,14 @@ def test_data_preprocessor_refuses_another_layout():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(init='xavier'), "init='xavier'"), (dict(momentum=1.1), 'momentum=1.1'), (dict(momentum=-0.1), 'momentum=-0.1'),
+    (dict(init='xavier'), "init='xavier'"), (dict(momentum=1.1), 'momentum=1.1'),
+    (dict(momentum=-0.1), 'momentum=-0.1'),
     (dict(mining_reduction='max'), "mining_reduction='max'"), (dict(topk=-1), 'topk=-1'),
     (dict(topk=K + 1), f'topk={K + 1}.*{K}'), (dict(eadm=dict(type='EADM', temporal='row')), "temporal='row'"),
     (dict(data_preprocessor=dict(VIEWS, stream='speed')), "'speed'.*joint, bone, motion"),
     (dict(data_preprocessor=dict(VIEWS, layout='ntu')), "layout 'ntu'.*ntu25"),
-    (dict(data_preprocessor=dict(VIEWS, key=[dict(type='mmaction.FormatGCNInput')])), 'FormatGCNInput cannot make views')])
+    (dict(data_preprocessor=dict(VIEWS, key=[dict(type='mmaction.FormatGCNInput')])),
+     'FormatGCNInput cannot make views')])
 def test_invalid_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)

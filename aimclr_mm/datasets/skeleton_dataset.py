@@ -1,10 +1,10 @@
 """mmaction2's pose dataset with a check of what it reads, pairs of splits for evaluation, and optional labels."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmaction.datasets import PoseDataset
-from mmaction.registry import DATASETS
+from mmaction.registry import DATASETS, TRANSFORMS
 from mmengine.logging import MMLogger
 
 from aimclr_mm.skeletons import get_layout
@@ -36,6 +36,8 @@ class SkeletonDataset(PoseDataset):
             raise ValueError(f'split={split!r}; give one split, or a pair (bank, queries)')
         self.layout = None if layout is None else get_layout(layout)
         self.hint = hint
+        # built here, where mmaction2's registry is known: a notebook has no default scope
+        pipeline = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
         super().__init__(ann_file, pipeline, split=None, **kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -35,8 +35,7 @@ def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, weigh
         similarity, index = (part @ bank.T).topk(k, dim=1)                                 # (q, k), nearest first
         weight = (similarity / temperature - similarity[:, :1] / temperature).exp() if weighted \
             else torch.ones_like(similarity)
-        weight = weight.double()
-        weight[:, 0] += 1e-9                                                               # decides ties
+        weight = weight.double() + 1e-9 * 0.5 ** torch.arange(k, device=weight.device)     # nearer decides ties
         vote = weight.new_zeros(len(part), num_classes)
         votes.append(vote.scatter_add_(1, bank_labels[index], weight))
     return torch.cat(votes)

@@ -35,7 +35,7 @@ def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Ten
     """
     generator = torch.Generator().manual_seed(seed)
     num_classes = int(max(bank_labels.max(), labels.max())) + 1
-    classifier = nn.Linear(bank.shape[1], num_classes, device=bank.device)
+    classifier = nn.utils.skip_init(nn.Linear, bank.shape[1], num_classes, device=bank.device)
     with torch.no_grad():
         classifier.weight.copy_(torch.empty(classifier.weight.shape).normal_(0.0, 0.02, generator=generator))
         classifier.bias.zero_()

@@ -39,12 +39,11 @@ class SkeletonViews(BaseDataPreprocessor):
                       if transforms is not None}
 
     def _build(self, transforms: Sequence[dict]) -> list[SkeletonTransform]:
-        built = [TRANSFORMS.build({'layout': self.layout, **cfg} if isinstance(cfg, Mapping) else cfg)
-                 for cfg in transforms]
-        for transform in built:
-            if not isinstance(transform, SkeletonTransform):
-                raise ValueError(f'{type(transform).__name__} cannot make views: it is no SkeletonTransform')
-        return built
+        for cfg in transforms:
+            kind = TRANSFORMS.get(cfg['type'])
+            if kind is None or not issubclass(kind, SkeletonTransform):
+                raise ValueError(f'{cfg["type"]} cannot make views: it is no SkeletonTransform')
+        return [TRANSFORMS.build({'layout': self.layout, **cfg}) for cfg in transforms]
 
     def _stack(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
         """Skeletons (N * clips, M, T, V, C) on the device from samples of shape (clips, M, T, V, C)."""
