@@ -14,14 +14,14 @@ dataset = dict(
     pipeline=pipeline,
     hint='Make it with: python tools/prepare_data.py utd_mhad SOURCE --out data/utdmhad/utdmhad_3d.pkl')
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=64,
     num_workers=0,
     persistent_workers=False,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='xsub_train'))
 val_dataloader = dict(
-    batch_size=128,
+    batch_size=256,
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
