@@ -19,9 +19,9 @@ from scipy.io import loadmat
 from aimclr_mm.skeletons import KINECT20
 
 # order of the joints in the authors' files (Skeleton_joint_order.txt in the archive)
+_LIMBS = (('shoulder', 'elbow', 'wrist', 'hand'), ('hip', 'knee', 'ankle', 'foot'))
 _FILE_JOINTS = ('head', 'shoulder_center', 'spine', 'hip_center',
-                *(f'{side}_{joint}' for limb in (('shoulder', 'elbow', 'wrist', 'hand'), ('hip', 'knee', 'ankle', 'foot'))
-                  for side in ('left', 'right') for joint in limb))
+                *(f'{side}_{joint}' for limb in _LIMBS for side in ('left', 'right') for joint in limb))
 _NAME = re.compile(r'a(\d+)_s(\d+)_t(\d+)_skeleton\.mat$')
 
 
