@@ -224,3 +224,12 @@ def test_bad_input_is_one_line(failed, name):
 def test_short_queue_fails_in_the_first_iteration_and_keeps_no_checkpoint(failed, folder):
     assert failed['short_queue'].returncode == 1
     assert not list((folder / 'bad' / 'short_queue').glob('*.pth'))
+
+
+def test_failure_of_a_rank_ends_the_job_with_a_message(folder):
+    """The error of a rank stands in the output once a rank, and the launcher adds one line, no traceback."""
+    result = run('bash', 'tools/dist_train.sh', folder / 'gone.py', 2, PORT=str(free_port()), check=False)
+    assert result.returncode != 0 and 'Traceback' not in result.stdout + result.stderr
+    assert 'gone.py' in result.stderr and 'failed with exit code 1; its message stands above' in result.stderr
+    refused = run('bash', 'tools/dist_train.sh', folder / 'tiny.py', 'two', check=False)
+    assert refused.returncode != 0 and "the number of processes is 'two'" in refused.stderr

@@ -4,4 +4,4 @@
 # Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each of them.
 set -euo pipefail
 if [ $# -lt 2 ]; then echo "usage: bash tools/dist_train.sh CONFIG PROCESSES [options of tools/train.py]" >&2; exit 2; fi
-exec "$(dirname "$0")/launch.sh" train.py "$2" "$1" "${@:3}"
+exec "${PYTHON:-python}" "$(dirname "$0")/launch.py" train.py "$2" "$1" "${@:3}"
