@@ -18,6 +18,7 @@ from aimclr_mm import cli
 
 CONFIG = 'configs/aimclr_synthetic_xsub_joint.py'
 DATA = 'data/synthetic/synthetic_3d.pkl'
+QUIET = ('--cfg-options', 'log_level=WARNING')
 METRICS = {'KNN top-1': 'knn/top1', 'linear top-1': 'linear/top1'}
 
 
@@ -40,7 +41,7 @@ def command(*arguments: str) -> None:
 def evaluate(checkpoint: str, out: str, seed: int) -> dict[str, float]:
     """Metrics of a checkpoint, or of 'random' or 'raw'."""
     command('tools/test.py', CONFIG, checkpoint, '--out', out, '--seed', str(seed),
-            '--work-dir', os.path.join(os.path.dirname(out), 'test'), '--cfg-options', 'log_level=WARNING')
+            '--work-dir', os.path.join(os.path.dirname(out), 'test'), *QUIET)
     with open(out, encoding='utf-8') as file:
         return json.load(file)['metrics']
 
@@ -73,7 +74,7 @@ def main() -> None:
         for name, what in zip(results, ('raw', 'random', checkpoint)):
             out = os.path.join(folder, name.replace(' ', '_') + '.json')
             results[name].append(evaluate(what, out, seed))
-        command('tools/plot.py', folder, '--config', CONFIG, '--checkpoint', checkpoint)
+        command('tools/plot.py', folder, '--config', CONFIG, '--checkpoint', checkpoint, *QUIET)
     text = table(results)
     cli.write_text(os.path.join(args.work_dir, 'table.md'), text + '\n')
     pictures = ', '.join(os.path.join(args.work_dir, f'seed{args.seeds[0]}', name)

@@ -17,7 +17,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'))
 
 randomness = dict(seed=0, diff_rank_seed=False, deterministic=False)
-log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_processor = dict(type='LogProcessor', window_size=10, by_epoch=True)
 visualizer = dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_level = 'INFO'
 load_from = None
