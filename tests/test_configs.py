@@ -111,7 +111,7 @@ def test_numbers_of_the_paper():
     assert cfg.model.backbone.tcn_dropout == 0.5
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
     assert cfg.train_cfg.max_epochs == 300
-    assert cfg.param_scheduler == [dict(type='MultiStepLR', by_epoch=True, milestones=[250], gamma=0.1)]
+    assert cfg.param_scheduler == [dict(type='MultiStepLR', by_epoch=True, milestones=[250], gamma=0.1, end=10000)]
     assert [hook.epoch for hook in cfg.custom_hooks if hook.type == 'StageSwitchHook'] == [150]
     assert cfg.train_dataloader.batch_size == 128 and cfg.train_dataloader.drop_last
 

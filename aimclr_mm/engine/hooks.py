@@ -137,8 +137,7 @@ class PlainCheckpointHook(Hook):
     """Turns checkpoints into plain tensors and containers, so that they load with ``weights_only=True``.
 
     mmengine stores its log buffers as objects; without this hook no checkpoint can be resumed with torch >= 2.6. Of
-    each buffer the newest entries are kept, enough for every window over which the log is smoothed. The last epoch of
-    a learning-rate schedule is left out, so that a run that is resumed with more epochs takes it from its config.
+    each buffer the newest entries are kept, enough for every window over which the log is smoothed.
 
     Args:
         max_history: entries kept of each log buffer.
@@ -154,9 +153,6 @@ class PlainCheckpointHook(Hook):
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {name: [values[-self.max_history:].tolist() for values in buffer.data]
                               for name, buffer in hub['log_scalars'].items()}
-        schedulers = checkpoint.get('param_schedulers', [])
-        for scheduler in schedulers if isinstance(schedulers, list) else sum(schedulers.values(), []):
-            scheduler.pop('end', None)
         for key in ('meta', 'message_hub', 'param_schedulers'):
             if key in checkpoint:
                 checkpoint[key] = plain(checkpoint[key])
