@@ -53,16 +53,6 @@ def use_amp(cfg) -> None:
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
 
 
-def write_text(path: str, text: str) -> None:
-    """Writes a file as a whole or not at all."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        file.write(text)
-    os.replace(temporary, path)
-
-
 def run(main: Callable[[], None]) -> None:
     """Runs a tool: an error becomes one line on stderr and exit code 1; ``--debug`` shows where it came from."""
     try:

@@ -15,6 +15,7 @@ import time
 from statistics import mean, pstdev
 
 from aimclr_mm import cli
+from aimclr_mm.files import atomic_write
 
 CONFIG = 'configs/aimclr_synthetic_xsub_joint.py'
 DATA = 'data/synthetic/synthetic_3d.pkl'
@@ -76,7 +77,8 @@ def main() -> None:
             results[name].append(evaluate(what, out, seed))
         command('tools/plot.py', folder, '--config', CONFIG, '--checkpoint', checkpoint, *QUIET)
     text = table(results)
-    cli.write_text(os.path.join(args.work_dir, 'table.md'), text + '\n')
+    with atomic_write(os.path.join(args.work_dir, 'table.md')) as file:
+        file.write(text + '\n')
     pictures = ', '.join(os.path.join(args.work_dir, f'seed{args.seeds[0]}', name)
                          for name in ('training.png', 'embedding.png'))
     print(f'\nAccuracy on {CONFIG}, seeds {args.seeds}, %:\n\n{text}\n\nPictures: {pictures}\n'

@@ -12,6 +12,7 @@ import argparse
 import json
 
 from aimclr_mm import cli
+from aimclr_mm.files import atomic_write
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,8 +40,9 @@ def main() -> None:
     for name, value in metrics.items():
         print(f'{name}: {value:.2f}')
     if args.out:
-        cli.write_text(args.out, json.dumps(dict(config=args.config, checkpoint=args.checkpoint, metrics=metrics),
-                                            indent=2) + '\n')
+        result = dict(config=args.config, checkpoint=args.checkpoint, metrics=metrics)
+        with atomic_write(args.out) as file:
+            file.write(json.dumps(result, indent=2) + '\n')
 
 
 if __name__ == '__main__':

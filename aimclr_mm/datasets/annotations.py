@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from aimclr_mm.files import atomic_write
+
+
 class _DType:
     """A NumPy dtype as a pickle describes it. NumPy's own would let a damaged file corrupt memory."""
 
@@ -35,20 +38,20 @@ class _Array:
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, content = state
-        if isinstance(content, str):
-            content = content.encode('latin1')
         self.value = _array(content, dtype, shape, 'F' if fortran else 'C')
 
 
-def _array(content: bytes, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
+def _array(content: bytes | str, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
+    if isinstance(content, str):                    # how Python 2 wrote bytes
+        content = content.encode('latin1')
     size = math.prod(shape)
     if len(content) != size * dtype.value.itemsize:
         raise pickle.UnpicklingError(f'an array of shape {shape} has {len(content)} bytes')
     return np.ndarray(shape, dtype.value, bytes(content), order=order).copy(order='K')
 
 
-def _scalar(dtype: _DType, content: bytes) -> np.generic:
-    return _array(content.encode('latin1') if isinstance(content, str) else content, dtype, (), 'C')[()]
+def _scalar(dtype: _DType, content: bytes | str) -> np.generic:
+    return _array(content, dtype, (), 'C')[()]
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -106,15 +109,8 @@ def read_pickle(path: str) -> Any:
 
 def write_pickle(content: Any, path: str) -> None:
     """Writes an annotation file as a whole or not at all."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            pickle.dump(content, file, protocol=4)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with atomic_write(path, 'wb') as file:
+        pickle.dump(content, file, protocol=4)
 
 
 def load_annotations(path: str, hint: str = '') -> dict:

@@ -15,18 +15,18 @@ from aimclr_mm.engine.hooks import unwrap
 from . import EVALUATORS
 
 
-def load_encoder_weights(encoder: nn.Module, filename: str, prefix: str = 'encoder.') -> None:
+def load_encoder_weights(encoder: nn.Module, checkpoint: dict, filename: str, prefix: str = 'encoder.') -> None:
     """Loads a pre-trained encoder and refuses a checkpoint that does not fit it tensor by tensor.
 
     Args:
         encoder: the model's encoder (backbone and head).
-        filename: checkpoint of a pre-training.
+        checkpoint: content of the checkpoint of a pre-training.
+        filename: its name, for the message.
         prefix: what stands before the encoder's names in the checkpoint.
 
     Raises:
         ValueError: if a tensor is missing, left over or of another shape; the message names them.
     """
-    checkpoint = load_checkpoint_file(filename)
     state = checkpoint.get('state_dict', checkpoint)
     found = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
     wanted = encoder.state_dict()
@@ -80,13 +80,13 @@ def build_test_runner(cfg: Any, checkpoint: str, evaluators: Sequence[dict], see
     if checkpoint == 'raw':
         cfg.model = dict(type='RawCoordinates', data_preprocessor=cfg.model.data_preprocessor)
     elif checkpoint != 'random':
-        load_checkpoint_file(checkpoint)            # a bad file is reported before the data are read
+        content = load_checkpoint_file(checkpoint)          # a bad file is reported before the data are read
     runner = Runner.from_cfg(cfg)
     model = unwrap(runner.model)
     if checkpoint == 'random':
         model.init_weights()
     elif checkpoint != 'raw':
-        load_encoder_weights(model.encoder, checkpoint)
+        load_encoder_weights(model.encoder, content, checkpoint)
     return runner
 
 
