@@ -1,10 +1,12 @@
-"""Makes an annotation file in mmaction2's pose format.
+"""Makes an annotation file in mmaction2's pose format from the original files of a data set.
 
-    python tools/prepare_data.py synthetic --out data/synthetic/synthetic_3d.pkl
+    python tools/prepare_data.py synthetic
+    python tools/prepare_data.py ntu60 nturgbd_skeletons_s001_to_s017.zip
     python tools/prepare_data.py utd_mhad Skeleton.zip --out data/utdmhad/utdmhad_3d.pkl
 
-synthetic   made-up actions of an articulated skeleton; needs no source
-utd_mhad    SOURCE is the skeleton archive of UTD-MHAD or the folder of its .mat files
+SOURCE is the folder of the files, the zip archive that was downloaded, or several of them. What can not be read is
+reported and left out (--strict stops instead). The result is written as a whole; a command that was interrupted goes
+on where it was when it is run again. docs/datasets.md tells for each data set where to get it and what comes out.
 """
 import argparse
 
@@ -12,11 +14,16 @@ from aimclr_mm import cli
 
 
 def parse_args() -> argparse.Namespace:
-    """Data set, source, result, and the size of the synthetic set."""
+    """Data set, source, result, and the options of some data sets."""
+    from aimclr_mm.datasets.readers import READERS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', choices=['synthetic', 'utd_mhad'], help='data set')
-    parser.add_argument('source', nargs='?', help='archive or folder with the original files')
-    parser.add_argument('--out', required=True, help='annotation file to write')
+    parser.add_argument('name', choices=['synthetic', *READERS], help='data set')
+    parser.add_argument('source', nargs='*', help='folders or zip archives with the original files')
+    parser.add_argument('--out', help='annotation file to write; data/<name>/<name>_3d.pkl if not given')
+    parser.add_argument('--workers', type=int, help='processes; one for each core if not given')
+    parser.add_argument('--strict', action='store_true', help='stop at the first recording that cannot be used')
+    parser.add_argument('--bodies', choices=['first', 'motion'], help='ntu60, ntu120: the first two bodies of each '
+                        'frame (default) or the two that move most')
     parser.add_argument('--subjects', type=int, default=10, help='synthetic: number of subjects')
     parser.add_argument('--cameras', type=int, default=3, help='synthetic: number of cameras')
     parser.add_argument('--repetitions', type=int, default=2, help='synthetic: repetitions of an action')
@@ -25,21 +32,29 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def build_reader(args: argparse.Namespace):
+    """The reader of the data set over the files of the source."""
+    from aimclr_mm.datasets.readers import OPTIONS, READERS, list_files
+    if not args.source:
+        raise ValueError(f'{args.name} needs SOURCE, the folder or the archive with the original files')
+    kind = READERS[args.name]
+    options = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
+    unknown = [name for name in options if name not in kind.options]
+    if unknown:
+        raise ValueError(f'--{unknown[0]} is no option of {args.name}')
+    return kind(list_files(args.source, kind.pattern), **options)
+
+
 def main() -> None:
     """Makes the file and prints what is in it."""
     args = parse_args()
-    from aimclr_mm.datasets import synthetic, utd_mhad, write_pickle
+    from aimclr_mm.datasets import prepare, synthetic
+    out = args.out or f'data/{args.name}/{args.name}_3d.pkl'
     if args.name == 'synthetic':
-        data = synthetic.make_dataset(args.subjects, args.cameras, args.repetitions, args.seed)
-    elif args.source is None:
-        raise ValueError(f'{args.name} needs SOURCE, the archive or folder with the original files')
+        summary = synthetic.write(out, args.subjects, args.cameras, args.repetitions, args.seed)
     else:
-        data = utd_mhad.read_utd_mhad(args.source)
-    write_pickle(data, args.out)
-    annotations = data['annotations']
-    splits = ', '.join(f'{name} {len(names)}' for name, names in data['split'].items())
-    print(f'{args.out}: {len(annotations)} sequences, {len({a["label"] for a in annotations})} classes, '
-          f'{sum(a["total_frames"] for a in annotations)} frames; {splits}')
+        summary = prepare.prepare(build_reader(args), out, args.workers, args.strict)
+    print(f'{out}:\n{summary}')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,165 @@
+"""Turns original files into an annotation file: several processes, whole or absent, goes on where it was stopped.
+
+The recordings are read in parts. Each finished part is a file in ``<out>.partial``; a second run with the same source
+and options keeps them. At the end they become one annotation file, sequence by sequence, so that neither the
+processes nor their parent ever hold the whole data set.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from aimclr_mm.files import atomic_write
+from aimclr_mm.version import __version__
+
+from .annotations import check_annotation, read_pickle, write_pickle
+from .readers.base import Reader
+from .readers.sources import RecordingError
+from .summary import Summary
+
+MAX_PART = 256          # recordings
+
+_reader: Reader         # of this process
+
+
+def _start(reader: Reader) -> None:
+    global _reader
+    _reader = reader
+
+
+def _read(reader: Reader, recording: Any) -> list[dict]:
+    """The checked sequences of a recording, ready to be written."""
+    annotations = reader.read(recording)
+    if not annotations:
+        raise RecordingError('holds no sequence')
+    for annotation in annotations:
+        check_annotation(annotation, str(recording))
+        if not np.isfinite(annotation['keypoint']).all():
+            raise RecordingError('holds coordinates that are not finite')
+        annotation['splits'] = list(reader.splits(annotation))
+    return annotations
+
+
+def _convert(recordings: Sequence[Any], path: str, strict: bool) -> int:
+    """Reads a part in a process of its own and writes it; returns the number of its recordings."""
+    annotations, problems = [], []
+    for recording in recordings:
+        try:
+            annotations += _read(_reader, recording)
+        except ValueError as error:
+            message = f'{recording}: {error}'
+            if strict:
+                raise ValueError(message) from error
+            problems.append(message)
+    write_pickle(dict(annotations=annotations, problems=problems), path)
+    return len(recordings)
+
+
+class _Stream(list):
+    """Pickled as a list of what an iterator yields, which is never in memory as a whole."""
+
+    def __init__(self, items: Iterator[dict]) -> None:
+        self._items = items
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return list, (), None, self._items
+
+
+def _merge(parts: Sequence[str], splits: dict[str, list[str]], summary: Summary) -> Iterator[dict]:
+    """Yields the sequences of all parts; fills splits and summary on the way."""
+    seen: set[str] = set()
+    for path in parts:
+        part = read_pickle(path)
+        summary.problems += part['problems']
+        for annotation in part['annotations']:
+            name = annotation['frame_dir']
+            if name in seen:
+                summary.problems.append(f'{name}: a second sequence of this name')
+                continue
+            seen.add(name)
+            for split in annotation.pop('splits'):
+                splits.setdefault(split, []).append(name)
+            summary.add(annotation)
+            yield annotation
+
+
+def _run_parts(reader: Reader, todo: dict[str, Sequence[Any]], done: int, workers: int, strict: bool) -> None:
+    """Converts the parts that are not there yet, with a progress bar over recordings."""
+    total = done + sum(map(len, todo.values()))
+    with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(reader,)) as pool:
+        task = progress.add_task(f'Reading {reader.name}', total=total, completed=done)
+        futures = [pool.submit(_convert, recordings, path, strict) for path, recordings in todo.items()]
+        try:
+            for future in as_completed(futures):
+                progress.advance(task, future.result())
+        except BrokenProcessPool as error:
+            raise RuntimeError('a process that read recordings died, perhaps for lack of memory; run the command '
+                               'again to go on, with fewer --workers') from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool = False) -> Summary:
+    """Writes the annotation file of a data set.
+
+    Args:
+        reader: of the original files.
+        out: the annotation file.
+        workers: processes; as many as there are cores if not given.
+        strict: stop at the first recording that cannot be used, instead of leaving it out.
+
+    Returns:
+        What the file holds, with what was left out and why.
+
+    Raises:
+        ValueError: if no recording can be used, or one cannot and ``strict`` is set.
+    """
+    recordings = reader.recordings()
+    if not recordings:
+        raise ValueError(f'the source holds no recording of {reader.name} (files named like {reader.pattern})')
+    size = max(1, min(MAX_PART, len(recordings) // 64))
+    folder, parts = f'{out}.partial', {}
+    for start in range(0, len(recordings), size):
+        parts[os.path.join(folder, f'{start:08d}.pkl')] = recordings[start:start + size]
+    options = {name: getattr(reader, name) for name in reader.options}
+    key = hashlib.sha256(repr((__version__, reader.name, options, recordings)).encode()).hexdigest()
+    _continue_or_start(folder, key)
+    todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
+    _run_parts(reader, todo, len(recordings) - sum(map(len, todo.values())), workers or os.cpu_count(), strict)
+
+    summary = Summary(reader.published, reader.num_classes)
+    summary.left_out = reader.left_out
+    splits: dict[str, list[str]] = {}
+    metainfo = dict(dataset=reader.name, layout=reader.layout, preprocessed=reader.preprocessed, **options)
+    with atomic_write(os.path.join(folder, 'result'), 'wb') as file:
+        pickler = pickle.Pickler(file, protocol=4)
+        pickler.fast = True                 # no memo: what has been written (and later read) can be forgotten
+        pickler.dump(dict(metainfo=metainfo, annotations=_Stream(_merge(list(parts), splits, summary)), split=splits))
+    summary.splits = {name: len(names) for name, names in splits.items()}
+    if not summary.sequences:
+        shutil.rmtree(folder)
+        raise ValueError(f'none of {len(recordings)} recordings can be used; the first: {summary.problems[0]}')
+    os.replace(os.path.join(folder, 'result'), out)
+    shutil.rmtree(folder)
+    return summary
+
+
+def _continue_or_start(folder: str, key: str) -> None:
+    """Keeps the parts of an interrupted run over the same files and options, and deletes those of another."""
+    marker = os.path.join(folder, 'key')
+    if os.path.isdir(folder):
+        with open(marker, encoding='utf-8') if os.path.exists(marker) else open(os.devnull) as file:
+            if file.read() == key:
+                return
+        shutil.rmtree(folder)
+    with atomic_write(marker) as file:
+        file.write(key)

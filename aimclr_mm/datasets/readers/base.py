@@ -1,0 +1,60 @@
+"""What every reader of a data set's original files shares."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .sources import SourceFile
+
+
+class Reader:
+    """Reads the original files of one data set.
+
+    :func:`aimclr_mm.datasets.prepare.prepare` asks for :meth:`recordings` once, then calls :meth:`read` for each, in
+    several processes, and :meth:`splits` for each sequence that came out. A reader is pickled to the processes.
+
+    Class attributes:
+        name: on the command line and of the folder ``data/<name>``.
+        layout: joint layout, a name in the table or a mapping with a layout's fields.
+        pattern: shell pattern of the names of the files that may be recordings.
+        published: split -> number of sequences that the authors or the field count, for the summary.
+        num_classes: as published; None where the files decide.
+        options: names of the keyword arguments that the constructor takes beside ``files``.
+        preprocessed: whether the sequences have been through the paper's preprocessing already.
+
+    Args:
+        files: all files of the source.
+    """
+
+    name: str
+    layout: Any = 'ntu25'
+    pattern: str = '*'
+    published: dict[str, int] = {}
+    num_classes: int | None = None
+    options: tuple[str, ...] = ()
+    preprocessed = False
+
+    def __init__(self, files: Sequence[SourceFile]) -> None:
+        self.files = list(files)
+        self.left_out: dict[str, list[str]] = {}        # reason -> names of what is left out on purpose
+
+    def recordings(self) -> list[Any]:
+        """What :meth:`read` is called with, in the order of the result; as a rule the source files.
+
+        Raises:
+            ValueError: if the source lacks what the data set consists of.
+        """
+        return self.files
+
+    def read(self, recording: Any) -> list[dict]:
+        """The sequences of one recording: dicts of ``frame_dir``, ``keypoint`` (M, T, V, C) float32, ``total_frames``
+        and, where known, ``label`` (0-based), ``subject`` and ``camera``.
+
+        Raises:
+            RecordingError: if the recording cannot be used; the others still can.
+        """
+        raise NotImplementedError
+
+    def splits(self, annotation: dict) -> Sequence[str]:
+        """Names of the splits that a sequence belongs to, such as ``xsub_train``."""
+        return ()

@@ -1,0 +1,188 @@
+"""NTU RGB+D 60 and 120 (Shahroudy et al., CVPR 2016; Liu et al., TPAMI 2019): the original ``.skeleton`` files.
+
+A file is text: the number of frames; for each frame the number of bodies; for each body a line of ten values that
+begins with its id, the number of joints, and a line of twelve values for each of the 25 joints, of which the first
+three are x, y, z in metres in the camera's frame. Kinect gives a body a new id when it loses it, and the order of
+the bodies may change, so that ids are no help in following people: like both of the field's readers, this one takes a
+person to be the n-th body of each frame.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from .base import Reader
+from .sources import RecordingError, SourceFile
+from .text import number_table, parse_text, whole_number
+
+JOINTS, VALUES, MAX_BODIES = 25, 12, 4
+MAX_FRAMES, MAX_FRAME_BODIES = 100_000, 64
+MAX_FILE = 64 * 2**20
+NAME = re.compile(r'^S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})$')
+
+# training sets of the protocols; everything else is validation
+XSUB60 = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
+XSUB120 = XSUB60 | {45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103}
+XVIEW = frozenset((2, 3))
+XSET = frozenset(range(2, 33, 2))
+
+
+@cache
+def missing() -> frozenset[str]:
+    """Names of the recordings that the authors list as without (complete) skeletons, 535 in NTU-120."""
+    lines = (Path(__file__).parent / 'ntu_missing.txt').read_text(encoding='utf-8').split('\n')
+    return frozenset(line for line in lines if line and not line.startswith('#'))
+
+
+def _body_rows(table: np.ndarray) -> tuple[int, list[tuple[int, int, int]]]:
+    """Walks through the counts of a file.
+
+    Args:
+        table: (lines, 4) of which the first column holds the counts.
+
+    Returns:
+        The number of frames, and (frame, place in the frame, first row of the joints) of each body.
+    """
+    counts, lines = table[:, 0].tolist(), len(table)
+
+    def count(row: int, what: str, low: int, high: int) -> int:
+        if row >= lines:
+            raise RecordingError(f'line {row + 1}: the file ends where the {what} should stand; it is truncated')
+        return whole_number(counts[row], row + 1, what, low, high)
+
+    frames, row, bodies = count(0, 'number of frames', 1, MAX_FRAMES), 1, []
+    for frame in range(frames):
+        in_frame = count(row, f'number of bodies of frame {frame + 1}', 0, MAX_FRAME_BODIES)
+        row += 1
+        for place in range(in_frame):
+            count(row + 1, 'number of joints', JOINTS, JOINTS)
+            if row + 2 + JOINTS > lines:
+                raise RecordingError(f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is truncated')
+            bodies.append((frame, place, row + 2))
+            row += 2 + JOINTS
+    rest = np.flatnonzero(~np.isnan(table[row:]).all(axis=1))
+    if len(rest):
+        raise RecordingError(f'line {row + rest[0] + 1}: the file goes on after its {frames} frames')
+    return frames, bodies
+
+
+def read_bodies(content: bytes) -> np.ndarray:
+    """All bodies of a ``.skeleton`` file with single blanks.
+
+    Returns:
+        (M, T, 25, 3) float32, M the largest number of bodies in a frame (none is zeros), at most 4.
+
+    Raises:
+        RecordingError: if the file is damaged; the message names the line.
+    """
+    # the last value of a joint is read to see that the line is whole
+    table = number_table(content, VALUES, [0, 1, 2, VALUES - 1])
+    if not len(table):
+        raise RecordingError('is empty')
+    frames, bodies = _body_rows(table)
+    if not bodies:
+        raise RecordingError('has no body in any frame')
+    frame, place, first = np.array([body for body in bodies if body[1] < MAX_BODIES]).T
+    rows = first[:, None] + np.arange(JOINTS)                                                   # (bodies, 25)
+    joints = table[rows]                                                                     # (bodies, 25, 4)
+    broken = rows[~np.isfinite(joints).all(axis=2)]
+    if len(broken):
+        raise RecordingError(f'line {broken[0] + 1}: a joint needs {VALUES} finite numbers')
+    keypoint = np.zeros((place.max() + 1, frames, JOINTS, 3), dtype=np.float32)
+    keypoint[place, frame] = joints[..., :3]
+    return keypoint
+
+
+def _spread(body: np.ndarray) -> float:
+    """Motion of a body (T, 25, 3): the sum of the standard deviations of x, y and z over its frames that are not zero."""
+    present = body[body.sum(axis=(1, 2)) != 0].astype(np.float64)
+    return float(present.std(axis=(0, 1)).sum()) if len(present) else 0.0
+
+
+def choose_bodies(keypoint: np.ndarray, rule: str) -> np.ndarray:
+    """The two people of a recording (or the one).
+
+    Args:
+        keypoint: (M, T, V, 3) bodies by their place in the frame.
+        rule: ``first``: the first two of each frame (the preprocessing of ST-GCN that the paper's numbers rest on);
+            ``motion``: of the first four the two that move most, more motion first (mmaction2's
+            ``gen_ntu_rgbd_raw.py``).
+
+    Returns:
+        (1 or 2, T, V, 3).
+    """
+    if rule == 'motion':
+        spread = np.array([_spread(body) for body in keypoint])
+        keypoint = keypoint[np.argsort(spread)[::-1]]
+    chosen = keypoint[:2]
+    return chosen[chosen.any(axis=(1, 2, 3))]
+
+
+class NTU60(Reader):
+    """NTU RGB+D 60: 56,880 recordings of 60 actions, 40 subjects, 3 cameras.
+
+    Args:
+        files: of the source.
+        bodies: which bodies to take, see :func:`choose_bodies`.
+    """
+
+    name, pattern, num_classes, options = 'ntu60', '*.skeleton', 60, ('bodies',)
+    published = dict(xsub_train=40091, xsub_val=16487, xview_train=37646, xview_val=18932)
+    setups = 17
+
+    def __init__(self, files: Sequence[SourceFile], bodies: str = 'first') -> None:
+        super().__init__(files)
+        if bodies not in ('first', 'motion'):
+            raise ValueError(f"bodies={bodies!r}; known are 'first' and 'motion'")
+        self.bodies = bodies
+
+    def recordings(self) -> list[SourceFile]:
+        """The files but for those that are listed as missing and those of other setups."""
+        kept = []
+        for file in self.files:
+            numbers = NAME.match(file.stem)
+            if file.stem in missing():
+                self._leave_out('listed by the authors as without complete skeletons', file.stem)
+            elif numbers and int(numbers[1]) > self.setups:
+                self._leave_out(f'of a setup above {self.setups}, which belongs to NTU-120', file.stem)
+            else:
+                kept.append(file)
+        return kept
+
+    def read(self, recording: SourceFile) -> list[dict]:
+        """One sequence; its name says everything but the coordinates."""
+        numbers = NAME.match(recording.stem)
+        if not numbers:
+            raise RecordingError('is not named like S001C001P001R001A001.skeleton')
+        setup, camera, subject, _, action = map(int, numbers.groups())
+        if not 1 <= action <= self.num_classes:
+            raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
+        keypoint = choose_bodies(parse_text(recording.read(MAX_FILE), read_bodies), self.bodies)
+        if not len(keypoint):
+            raise RecordingError('has only zeros as coordinates')
+        return [dict(frame_dir=recording.stem, label=action - 1, keypoint=keypoint, total_frames=keypoint.shape[1],
+                     subject=subject, camera=camera, setup=setup)]
+
+    def splits(self, annotation: dict) -> list[str]:
+        """Cross-subject, and cross-view in NTU-60."""
+        return ['xsub_train' if annotation['subject'] in XSUB60 else 'xsub_val',
+                'xview_train' if annotation['camera'] in XVIEW else 'xview_val']
+
+    def _leave_out(self, reason: str, name: str) -> None:
+        self.left_out.setdefault(reason, []).append(name)
+
+
+class NTU120(NTU60):
+    """NTU RGB+D 120: 114,480 recordings of 120 actions, 106 subjects, 32 setups; NTU-60's are a part of it."""
+
+    name, num_classes, setups = 'ntu120', 120, 32
+    published = dict(xsub_train=63026, xsub_val=50919, xset_train=54468, xset_val=59477)
+
+    def splits(self, annotation: dict) -> list[str]:
+        """Cross-subject and cross-setup."""
+        return ['xsub_train' if annotation['subject'] in XSUB120 else 'xsub_val',
+                'xset_train' if annotation['setup'] in XSET else 'xset_val']
