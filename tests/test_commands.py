@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aimclr_mm.datasets import write_pickle
-from aimclr_mm.datasets.synthetic import make_dataset
+from aimclr_mm.datasets.readers.synthetic import Synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, QUEUE = 16, 64
@@ -89,7 +89,7 @@ def evaluate(config: Path, checkpoint, folder: Path, *options) -> dict[str, floa
 def folder(tmp_path_factory) -> Path:
     """A folder with data (168 sequences, 84 to train on), the config and a hook."""
     path = tmp_path_factory.mktemp('commands')
-    write_pickle(make_dataset(4, 3, 1), str(path / 'data.pkl'))
+    write_pickle(Synthetic((), 4, 3, 1).dataset(), str(path / 'data.pkl'))
     (path / 'tiny.py').write_text(CONFIG.format(root=ROOT, data=path / 'data.pkl', batch=BATCH, queue=QUEUE))
     (path / 'ranks.py').write_text(RANKS)
     (path / 'dump_hook.py').write_text(DUMP)

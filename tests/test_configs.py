@@ -4,12 +4,15 @@ import io
 import tokenize
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS
+from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
+from mmengine.runner import Runner
 
-from aimclr_mm.skeletons import get_layout
+from aimclr_mm.datasets import write_pickle
+from aimclr_mm.skeletons import Layout, get_layout
 
 FOLDER = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(FOLDER.rglob('[!_]*.py')) if FOLDER.is_dir() else []
@@ -32,7 +35,7 @@ def losses(cfg: Config, mining: bool = False) -> tuple[dict, torch.nn.Module]:
     model.train()
     model.mining = mining
     layout = get_layout(cfg.model.data_preprocessor.layout)
-    batch = dict(inputs=[torch.randn(1, 2, 8, layout.num_joints, layout.dims) for _ in range(3)], data_samples=[])
+    batch = dict(inputs=[torch.randn(1, 2, 8, layout.num_joints, cfg.model.backbone.in_channels) for _ in range(3)], data_samples=[])
     return model(**model.data_preprocessor(batch, training=True), mode='loss'), model
 
 
@@ -81,11 +84,12 @@ def test_parts_of_a_config_agree(path):
     cfg = Config.fromfile(path)
     layout = get_layout(cfg.model.data_preprocessor.layout)
     assert cfg.model.backbone.layout == cfg.model.data_preprocessor.layout
-    assert cfg.model.backbone.in_channels == layout.dims
+    assert cfg.model.backbone.in_channels == layout.dims + (path.stem.endswith('_2d'))
     assert cfg.model.head.in_channels == cfg.model.backbone.out_channels
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.layout == cfg.model.data_preprocessor.layout
-        assert all(t.get('layout', layout.name) == layout.name for t in loader.dataset.pipeline)
+        assert all(t.get('layout', layout.name) == layout.name for t in loader.dataset.preprocess)
+        assert loader.dataset.ann_file == cfg.train_dataloader.dataset.ann_file
     assert isinstance(cfg.train_dataloader.dataset.split, str) and len(cfg.test_dataloader.dataset.split) == 2
     assert cfg.train_dataloader.drop_last and cfg.train_dataloader.batch_size <= cfg.model.queue_length
     assert cfg.train_dataloader.dataset.split == cfg.test_dataloader.dataset.split[0]
@@ -100,6 +104,58 @@ def test_parts_of_a_config_agree(path):
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_leaf_holds_at_most_twelve_lines(path):
     assert lines_of_code(path.read_text()) <= 12
+
+
+def recordings(layout: Layout, score: bool) -> dict:
+    """Nine random sequences of different lengths in every split that a config may name, in pixels if they are 2-D."""
+    rng = np.random.default_rng(0)
+    scale = 1 if layout.dims == 3 else 200
+    annotations = [dict(frame_dir=str(i), label=i % 3, total_frames=6 + i,
+                        keypoint=rng.normal(scale, scale, (1 + i % 2, 6 + i, layout.num_joints, layout.dims)))
+                   for i in range(9)]
+    for annotation in annotations if score else ():
+        annotation.update(keypoint_score=rng.random(annotation['keypoint'].shape[:3]), img_shape=(1080, 1920))
+    names = [annotation['frame_dir'] for annotation in annotations]
+    return dict(annotations=annotations, split={f'{protocol}_{part}': names[:8] if part == 'train' else names[8:]
+                                                for protocol in ('xsub', 'xview', 'xset') for part in ('train', 'val')})
+
+
+def put_recordings(cfg: Config, folder: Path) -> None:
+    """Points the config's training data to recordings of its layout."""
+    layout = get_layout(cfg.model.data_preprocessor.layout)
+    write_pickle(recordings(layout, score=cfg.model.backbone.in_channels > layout.dims), str(folder / 'data.pkl'))
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        loader.dataset.ann_file = str(folder / 'data.pkl')
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_samples_have_the_shape_that_the_encoder_takes(path, tmp_path):
+    cfg = Config.fromfile(path)
+    put_recordings(cfg, tmp_path)
+    train, test = (DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader))
+    assert (len(train), len(test)) == (8, 9) and [test[i]['data_samples'].role for i in (7, 8)] == ['bank', 'query']
+    shapes = {tuple(dataset[i]['inputs'].shape) for dataset in (train, test) for i in (0, 1)}
+    layout = get_layout(cfg.model.data_preprocessor.layout)
+    assert len(shapes) == 1
+    assert shapes.pop()[-2:] == (layout.num_joints, cfg.model.backbone.in_channels)
+    assert len(list((tmp_path / 'cache').glob('data-*/index.pkl'))) == 1        # training and test share it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_two_training_steps_on_data_of_its_layout(path, tmp_path):
+    cfg = load(path, train_cfg__max_epochs=1, train_dataloader__batch_size=4, train_dataloader__num_workers=0,
+               train_dataloader__persistent_workers=False, work_dir=str(tmp_path / 'work'))
+    put_recordings(cfg, tmp_path)
+    cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None, test_cfg=None, test_dataloader=None,
+               test_evaluator=None, log_level='WARNING')
+    runner = Runner.from_cfg(cfg)
+    before = {name: value.clone() for name, value in runner.model.named_parameters()}
+    runner.train()
+    assert runner.iter == 2 and runner.model.queue.pointer == 8
+    moved = [name for name, value in runner.model.named_parameters() if not torch.equal(value, before[name])]
+    assert any(name.startswith('encoder.') for name in moved)
+    assert all(torch.isfinite(value).all() for value in runner.model.state_dict().values())
 
 
 def test_numbers_of_the_paper():
@@ -145,9 +201,11 @@ def test_official_variant_differs_in_the_table_of_deviations_only():
 
 
 @pytest.mark.parametrize('stream', ['bone', 'motion'])
-def test_streams_differ_in_the_stream_only(stream):
-    other = FOLDER / f'aimclr_ntu60_xsub_{stream}.py'
-    assert differences(PAPER, other) == {'model.data_preprocessor.stream': ('joint', stream)}
+@pytest.mark.parametrize('stem', ['ntu60_xsub', 'ntu60_xview', 'ntu120_xsub', 'ntu120_xset', 'pkummdv1_xsub',
+                                  'pkummdv1_xview', 'pkummdv2_xsub'])
+def test_streams_differ_in_the_stream_only(stem, stream):
+    joint, other = (FOLDER / f'aimclr_{stem}_{name}.py' for name in ('joint', stream))
+    assert differences(joint, other) == {'model.data_preprocessor.stream': ('joint', stream)}
 
 
 EXTREME = Config.fromfile(PAPER).model.data_preprocessor.extreme

@@ -1,28 +1,18 @@
-"""Annotation files, the data set and the reader of UTD-MHAD: what is read, what is refused and how it is said."""
-import io
+"""Annotation files and the data set: what is read, what is refused and how it is said."""
 import os
 import pickle
 import random
 import resource
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from aimclr_mm.datasets import SkeletonDataset, load_annotations, write_pickle
 from aimclr_mm.datasets.annotations import read_pickle
-from aimclr_mm.datasets.utd_mhad import read_utd_mhad
-from aimclr_mm.skeletons import KINECT20
 
-SHARED = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'utdmhad'
 PACK = [dict(type='mmaction.FormatGCNInput', num_person=2),
         dict(type='mmaction.PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]
-# order of the joints in the authors' files, as their Skeleton_joint_order.txt has it
-UTD_JOINTS = '''head shoulder_center spine hip_center left_shoulder left_elbow left_wrist left_hand right_shoulder
-    right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee right_ankle
-    right_foot'''.split()
 
 
 def annotation(name: str, label: int | None = 0, people: int = 1, frames: int = 4, joints: int = 25, dims: int = 3):
@@ -289,87 +279,3 @@ def test_write_pickle_into_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_pickle({}, 'data.pkl')
     assert os.listdir() == ['data.pkl']
-
-
-# UTD-MHAD
-
-
-def mat(value: np.ndarray, name: str = 'd_skel') -> bytes:
-    """A .mat file."""
-    file = io.BytesIO()
-    savemat(file, {name: value})
-    return file.getvalue()
-
-
-def skeleton(action: int, frames: int = 5) -> np.ndarray:
-    """d_skel (20, 3, T): joint + coordinate / 10 + frame / 100 + 100 * action."""
-    joint, coordinate, frame = np.ogrid[:20, :3, :frames]
-    return joint + coordinate / 10 + frame / 100 + 100.0 * action
-
-
-def made_up_files() -> dict[str, bytes]:
-    """Three recordings, and files that are none."""
-    return {'Skeleton/a10_s2_t4_skeleton.mat': mat(skeleton(10, 7)), 'Skeleton/a2_s1_t1_skeleton.mat': mat(skeleton(2)),
-            'Skeleton/a27_s3_t2_skeleton.mat': mat(skeleton(27)), 'Skeleton_joint_order.txt': b'1. head',
-            'Skeleton/a1_s1_t1_depth.mat': b'no skeleton'}
-
-
-def put(path: Path, files: dict[str, bytes], form: str) -> str:
-    """Writes the files as an archive or as a folder."""
-    if form == 'zip':
-        with zipfile.ZipFile(path / 'Skeleton.zip', 'w') as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        return str(path / 'Skeleton.zip')
-    for name, text in files.items():
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_bytes(text)
-    return str(path)
-
-
-@pytest.mark.parametrize('form', ['zip', 'folder'])
-def test_utd_mhad_files(tmp_path, form):
-    data = read_utd_mhad(put(tmp_path, made_up_files(), form))
-    read = {item['frame_dir']: item for item in data['annotations']}
-    assert set(read) == {'a02_s01_t01', 'a10_s02_t04', 'a27_s03_t02'}
-    assert {name: sorted(split) for name, split in data['split'].items()} == dict(
-        xsub_train=['a02_s01_t01', 'a27_s03_t02'], xsub_val=['a10_s02_t04'])
-    assert {name: (item['label'], item['total_frames']) for name, item in read.items()} == {
-        'a02_s01_t01': (1, 5), 'a10_s02_t04': (9, 7), 'a27_s03_t02': (26, 5)}
-    keypoint = read['a10_s02_t04']['keypoint']
-    assert keypoint.shape == (1, 7, 20, 3) and keypoint.dtype == np.float32
-    for index, joint in enumerate(UTD_JOINTS):
-        np.testing.assert_allclose(keypoint[0, :, KINECT20.index(joint)], skeleton(10, 7)[index].T, rtol=1e-6)
-
-
-@pytest.mark.parametrize('text, message', [
-    (mat(skeleton(1))[:300], 'no readable .mat file'), (b'', 'no readable'), (b'x' * 500, 'no readable'),
-    (mat(skeleton(1), 'd_iner'), 'no readable .mat file with d_skel'),
-    (mat(np.zeros((25, 3, 4))), r'shape \(25, 3, 4\)'), (mat(np.zeros((20, 3))), r'shape \(20, 3\)'),
-    (mat(np.zeros((20, 3, 0))), r'shape \(20, 3, 0\)'), (mat(skeleton(1) * np.nan), 'not finite')])
-def test_broken_utd_mhad_file_is_named(tmp_path, text, message):
-    files = {**made_up_files(), 'Skeleton/a3_s1_t1_skeleton.mat': text}
-    with pytest.raises(ValueError, match=f'a3_s1_t1_skeleton.mat: .*{message}'):
-        read_utd_mhad(put(tmp_path, files, 'folder'))
-
-
-def test_utd_mhad_source_that_is_none(tmp_path):
-    with pytest.raises(ValueError, match='holds no file named like a1_s1_t1_skeleton.mat'):
-        read_utd_mhad(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match='neither a folder nor a zip'):
-        read_utd_mhad(str(tmp_path / 'gone.zip'))
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f'the recordings of UTD-MHAD are not in {SHARED}')
-def test_utd_mhad_recordings_equal_the_reference():
-    data = read_utd_mhad(str(SHARED / 'utdmhad_raw_skeletons.zip'))
-    reference = read_pickle(str(SHARED / 'utdmhad_3d.pkl'))
-    expected = {item['frame_dir']: item for item in reference['annotations']}
-    assert len(data['annotations']) == len(expected) == 861
-    for item in data['annotations']:
-        other = expected[item['frame_dir']]
-        assert (item['label'], item['total_frames']) == (other['label'], other['total_frames'])
-        assert item['keypoint'].dtype == other['keypoint'].dtype
-        assert np.array_equal(item['keypoint'], other['keypoint'])
-    assert {name: set(names) for name, names in data['split'].items()} == {
-        name: set(names) for name, names in reference['split'].items()}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets import synthetic
-from aimclr_mm.datasets.synthetic import ACTIONS, make_dataset, synthesize
+from aimclr_mm.datasets.readers.synthetic import Synthetic
+from aimclr_mm.datasets.synthetic import ACTIONS, synthesize
 from aimclr_mm.skeletons import NTU25
 
 FRAMES = 50
@@ -15,7 +16,7 @@ PAIRS = ('punch', 'push', 'handshake', 'hug')
 
 @pytest.fixture(scope='module')
 def dataset():
-    return make_dataset()
+    return Synthetic(subjects=8).dataset()
 
 
 def bone_lengths(keypoint: np.ndarray) -> np.ndarray:
@@ -148,14 +149,14 @@ def test_format(dataset):
     names = [sample['frame_dir'] for sample in dataset['annotations']]
     assert len(set(names)) == len(names) == 8 * 3 * 2 * len(ACTIONS)
     for sample in dataset['annotations']:
-        assert set(sample) == {'frame_dir', 'label', 'keypoint', 'total_frames'}
+        assert set(sample) == {'frame_dir', 'label', 'keypoint', 'total_frames', 'subject', 'camera'}
         assert re.fullmatch(r'S001C\d{3}P\d{3}R\d{3}A\d{3}', sample['frame_dir'])
         assert int(sample['frame_dir'][-3:]) == sample['label'] + 1
         assert sample['keypoint'].shape[1:] == (sample['total_frames'], 25, 3)
         assert np.isfinite(sample['keypoint']).all()
     assert set(Counter(sample['label'] for sample in dataset['annotations']).values()) == {8 * 3 * 2}
-    assert all(len(make_dataset(1, 1, 1)['split'][name]) == size for name, size in
-               (('xsub_train', 14), ('xsub_val', 0), ('xview_train', 0), ('xview_val', 14)))
+    split = Synthetic((), 1, 1, 1).dataset()['split']
+    assert {name: len(names) for name, names in split.items()} == dict(xsub_train=14, xview_val=14)
 
 
 def test_splits(dataset):
@@ -170,7 +171,7 @@ def test_splits(dataset):
 
 
 def test_subset_of_actions_keeps_labels():
-    annotations = make_dataset(1, 1, 1, actions=['bow', 0])['annotations']
+    annotations = Synthetic((), 1, 1, 1, actions=['bow', 0]).dataset()['annotations']
     assert [sample['label'] for sample in annotations] == [0, ACTIONS.index('bow')]
     assert np.array_equal(annotations[0]['keypoint'], synthesize(0, 1, 1, 1))
 
@@ -190,10 +191,10 @@ def test_raw_nearest_neighbour_is_between_chance_and_solved(dataset, split, alig
     (lambda: synthesize(0, 1, 4, 1), 'camera=4.* 1 to 3'),
     (lambda: synthesize(0, 1, 1, 1000), 'repetition=1000.* 1 to 999'),
     (lambda: synthesize(0, 1, 1, 1, seed=-1), 'seed=-1.* 0 to'),
-    (lambda: make_dataset(num_subjects=1000), 'num_subjects=1000.* 1 to 999'),
-    (lambda: make_dataset(num_cameras=4), 'num_cameras=4.* 1 to 3'),
-    (lambda: make_dataset(repetitions=0), 'repetitions=0.* 1 to 999'),
-    (lambda: make_dataset(actions=['dance']), 'dance')])
+    (lambda: Synthetic(subjects=1000), 'subjects=1000.* 1 to 999'),
+    (lambda: Synthetic(cameras=4), 'cameras=4.* 1 to 3'),
+    (lambda: Synthetic(repetitions=0), 'repetitions=0.* 1 to 999'),
+    (lambda: Synthetic(actions=['dance']), 'dance')])
 def test_out_of_range(call, message):
     with pytest.raises(ValueError, match=message):
         call()

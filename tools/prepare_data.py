@@ -17,17 +17,17 @@ def parse_args() -> argparse.Namespace:
     """Data set, source, result, and the options of some data sets."""
     from aimclr_mm.datasets.readers import READERS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', choices=['synthetic', *READERS], help='data set')
+    parser.add_argument('name', choices=list(READERS), help='data set')
     parser.add_argument('source', nargs='*', help='folders or zip archives with the original files')
-    parser.add_argument('--out', help='annotation file to write; data/<name>/<name>_3d.pkl if not given')
+    parser.add_argument('--out', help='annotation file to write; in data/ if not given')
     parser.add_argument('--workers', type=int, help='processes; one for each core if not given')
     parser.add_argument('--strict', action='store_true', help='stop at the first recording that cannot be used')
     parser.add_argument('--bodies', choices=['first', 'motion'], help='ntu60, ntu120: the first two bodies of each '
                         'frame (default) or the two that move most')
-    parser.add_argument('--subjects', type=int, default=10, help='synthetic: number of subjects')
-    parser.add_argument('--cameras', type=int, default=3, help='synthetic: number of cameras')
-    parser.add_argument('--repetitions', type=int, default=2, help='synthetic: repetitions of an action')
-    parser.add_argument('--seed', type=int, default=0, help='synthetic: seed')
+    parser.add_argument('--subjects', type=int, help='synthetic: number of subjects (10)')
+    parser.add_argument('--cameras', type=int, help='synthetic: number of cameras (3)')
+    parser.add_argument('--repetitions', type=int, help='synthetic: repetitions of an action (2)')
+    parser.add_argument('--seed', type=int, help='synthetic: seed (0)')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args()
 
@@ -35,9 +35,9 @@ def parse_args() -> argparse.Namespace:
 def build_reader(args: argparse.Namespace):
     """The reader of the data set over the files of the source."""
     from aimclr_mm.datasets.readers import OPTIONS, READERS, list_files
-    if not args.source:
-        raise ValueError(f'{args.name} needs SOURCE, the folder or the archive with the original files')
     kind = READERS[args.name]
+    if kind.needs_source and not args.source:
+        raise ValueError(f'{args.name} needs SOURCE, the folder or the archive with the original files')
     options = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
     unknown = [name for name in options if name not in kind.options]
     if unknown:
@@ -48,12 +48,10 @@ def build_reader(args: argparse.Namespace):
 def main() -> None:
     """Makes the file and prints what is in it."""
     args = parse_args()
-    from aimclr_mm.datasets import prepare, synthetic
-    out = args.out or f'data/{args.name}/{args.name}_3d.pkl'
-    if args.name == 'synthetic':
-        summary = synthetic.write(out, args.subjects, args.cameras, args.repetitions, args.seed)
-    else:
-        summary = prepare.prepare(build_reader(args), out, args.workers, args.strict)
+    from aimclr_mm.datasets.prepare import prepare
+    folder = args.name.replace('_', '')
+    out = args.out or f'data/{folder}/{folder}_3d.pkl'
+    summary = prepare(build_reader(args), out, args.workers, args.strict)
     print(f'{out}:\n{summary}')
 
 

@@ -113,6 +113,12 @@ def write_pickle(content: Any, path: str) -> None:
         pickle.dump(content, file, protocol=4)
 
 
+def require_file(path: str, hint: str = '') -> None:
+    """Raises FileNotFoundError, with the hint how to make it, if there is no such annotation file."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'annotation file {path!r} does not exist. {hint}'.strip())
+
+
 def load_annotations(path: str, hint: str = '') -> dict:
     """Reads an annotation file and checks its structure.
 
@@ -127,8 +133,7 @@ def load_annotations(path: str, hint: str = '') -> dict:
         FileNotFoundError: if the file is missing.
         ValueError: if it cannot be read or lacks what the format demands.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'annotation file {path!r} does not exist. {hint}'.strip())
+    require_file(path, hint)
     data = read_pickle(path)
     if isinstance(data, list):
         data = dict(split={}, annotations=data)

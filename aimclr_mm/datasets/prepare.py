@@ -130,8 +130,7 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     folder, parts = f'{out}.partial', {}
     for start in range(0, len(recordings), size):
         parts[os.path.join(folder, f'{start:08d}.pkl')] = recordings[start:start + size]
-    options = {name: getattr(reader, name) for name in reader.options}
-    key = hashlib.sha256(repr((__version__, reader.name, options, recordings)).encode()).hexdigest()
+    key = hashlib.sha256(repr((__version__, reader.metainfo(), recordings)).encode()).hexdigest()
     _continue_or_start(folder, key)
     todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
     _run_parts(reader, todo, len(recordings) - sum(map(len, todo.values())), workers or os.cpu_count(), strict)
@@ -139,11 +138,11 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     summary = Summary(reader.published, reader.num_classes)
     summary.left_out = reader.left_out
     splits: dict[str, list[str]] = {}
-    metainfo = dict(dataset=reader.name, layout=reader.layout, preprocessed=reader.preprocessed, **options)
     with atomic_write(os.path.join(folder, 'result'), 'wb') as file:
         pickler = pickle.Pickler(file, protocol=4)
         pickler.fast = True                 # no memo: what has been written (and later read) can be forgotten
-        pickler.dump(dict(metainfo=metainfo, annotations=_Stream(_merge(list(parts), splits, summary)), split=splits))
+        pickler.dump(dict(metainfo=reader.metainfo(), annotations=_Stream(_merge(list(parts), splits, summary)),
+                          split=splits))
     summary.splits = {name: len(names) for name, names in splits.items()}
     if not summary.sequences:
         shutil.rmtree(folder)

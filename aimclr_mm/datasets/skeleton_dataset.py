@@ -1,15 +1,18 @@
-"""mmaction2's pose dataset with a check of what it reads, pairs of splits for evaluation, and optional labels."""
+"""mmaction2's pose dataset with a check of what it reads, cached preprocessing, pairs of splits and optional labels."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from mmaction.datasets import PoseDataset
 from mmaction.registry import DATASETS, TRANSFORMS
+from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 
 from aimclr_mm.skeletons import get_layout
+from aimclr_mm.transforms import SkeletonTransform
 
-from .annotations import check_annotation, load_annotations
+from .annotations import check_annotation, load_annotations, require_file
+from .cache import SequenceCache, needed, open_cache
 
 
 @DATASETS.register_module()
@@ -20,48 +23,92 @@ class SkeletonDataset(PoseDataset):
     neighbours and train classifiers on the bank and are scored on the queries, so that one pass over one data set
     yields all features they need.
 
+    A sequence passes ``preprocess`` once, before training, and ``pipeline`` whenever it is used.
+
     Args:
         ann_file: annotation file in mmaction2's pose format (see :mod:`aimclr_mm.datasets.annotations`).
         pipeline: transforms of one sample.
         split: a split of the file; a pair (bank, queries) for evaluation; None for all sequences.
-        layout: joint layout that the recordings must have; None accepts any.
+        layout: joint layout that the recordings must have; None accepts any. Transforms of ``preprocess`` that do not
+            name one get it too.
+        preprocess: deterministic transforms, whose result is cached. Where the annotation file says that its sequences
+            are preprocessed, the project's own transforms among them are left out.
+        cache: whether the result of ``preprocess`` is kept in a memory-mapped file (see
+            :mod:`aimclr_mm.datasets.cache`); if not, ``preprocess`` runs before ``pipeline`` each time.
+        cache_dir: where; a folder ``cache`` beside the annotation file if not given.
         hint: how to make the annotation file, printed when it is missing.
         **kwargs: as for mmaction2's ``PoseDataset``.
     """
 
     def __init__(self, ann_file: str, pipeline: list, split: str | Sequence[str] | None = None, layout=None,
-                 hint: str = '', **kwargs) -> None:
+                 preprocess: Sequence[dict] = (), cache: bool = True, cache_dir: str | None = None, hint: str = '',
+                 **kwargs) -> None:
         self.splits = [split] if split is None or isinstance(split, str) else list(split)
         if not 1 <= len(self.splits) <= 2:
             raise ValueError(f'split={split!r}; give one split, or a pair (bank, queries)')
         self.layout = None if layout is None else get_layout(layout)
-        self.hint = hint
+        self.preprocess = [self._build(step) for step in preprocess]
+        self.settings, self.cache_dir, self.hint = list(preprocess), cache_dir, hint
+        self.cached: SequenceCache | None = None
+        self.use_cache = cache and bool(preprocess)
         # built here, where mmaction2's registry is known: a notebook has no default scope
         pipeline = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
-        super().__init__(ann_file, pipeline, split=None, **kwargs)
+        super().__init__(ann_file, pipeline if self.use_cache else [self._preprocess, *pipeline], split=None, **kwargs)
+
+    def _build(self, step: Mapping) -> BaseTransform:
+        """A transform of ``preprocess``, with the layout of the data set where it needs one."""
+        kind = TRANSFORMS.get(step['type'])
+        takes_layout = kind is not None and issubclass(kind, SkeletonTransform) and self.layout is not None
+        return TRANSFORMS.build({'layout': self.layout, **step} if takes_layout else dict(step))
+
+    def _preprocess(self, results: dict) -> dict:
+        """All of ``preprocess``, for data sets without a cache."""
+        for step in self.preprocess:
+            results = step(results)
+        return results
 
     def load_data_list(self) -> list[dict]:
         """Reads and checks the annotations of the wanted splits."""
-        data = load_annotations(self.ann_file, self.hint)
+        if self.use_cache:
+            require_file(self.ann_file, self.hint)
+            self.cached = open_cache(self.ann_file, self.preprocess, [self.settings, self.layout], self._load,
+                                     self.cache_dir)
+            split, annotations = self.cached.split, self.cached.annotations
+            annotations = [{**annotation, 'cached': i} for i, annotation in enumerate(annotations)]
+        else:
+            data = load_annotations(self.ann_file, self.hint)
+            self.preprocess = needed(self.preprocess, data)
+            split, annotations = data['split'], data['annotations']
         samples = []
-        for split, role in zip(self.splits, ('bank', 'query')):
-            chosen = self._select(data, split)
-            samples += [{**annotation, 'split': split or 'all', 'role': role} for annotation in chosen]
+        for name, role in zip(self.splits, ('bank', 'query')):
+            chosen = self._select(split, annotations, name)
+            if self.cached is None:
+                self._check(chosen)
+            samples += [{**annotation, 'split': name or 'all', 'role': role} for annotation in chosen]
         return samples
 
-    def _select(self, data: dict, split: str | None) -> list[dict]:
-        """The checked annotations of a split."""
-        annotations = data['annotations']
-        if split is not None:
-            if split not in data['split']:
-                raise ValueError(f'{self.ann_file!r} has no split {split!r}; it has {sorted(data["split"])}')
-            names = set(data['split'][split])
-            annotations = [a for a in annotations if a.get('frame_dir', a.get('filename')) in names]
-        if not annotations:
-            raise ValueError(f'{self.ann_file!r}: split {split!r} holds no sequences')
+    def _load(self) -> dict:
+        """The content of the annotation file, all of it checked, to be cached."""
+        data = load_annotations(self.ann_file)
+        if not data['annotations']:
+            raise ValueError(f'{self.ann_file!r} holds no sequences')
+        self._check(data['annotations'])
+        return data
+
+    def _check(self, annotations: list[dict]) -> None:
         joints = None if self.layout is None else self.layout.num_joints
         for annotation in annotations:
             check_annotation(annotation, self.ann_file, joints)
+
+    def _select(self, splits: Mapping, annotations: list[dict], split: str | None) -> list[dict]:
+        """The annotations of a split."""
+        if split is not None:
+            if split not in splits:
+                raise ValueError(f'{self.ann_file!r} has no split {split!r}; it has {sorted(splits)}')
+            names = set(splits[split])
+            annotations = [a for a in annotations if a.get('frame_dir', a.get('filename')) in names]
+        if not annotations:
+            raise ValueError(f'{self.ann_file!r}: split {split!r} holds no sequences')
         return annotations
 
     def filter_data(self) -> list[dict]:
@@ -69,3 +116,10 @@ class SkeletonDataset(PoseDataset):
         MMLogger.get_current_instance().info(f'{len(self.data_list)} sequences of {self.ann_file} '
                                              f'(split {" and ".join(str(s or "all") for s in self.splits)})')
         return self.data_list
+
+    def get_data_info(self, idx: int) -> dict:
+        """One sequence with its arrays."""
+        info = super().get_data_info(idx)
+        if self.cached is not None:
+            info.update(self.cached.arrays(info.pop('cached')))
+        return info

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -91,8 +90,8 @@ ACTIONS: tuple[str, ...] = tuple(_ACTIONS)
 
 # Lowest and highest value of the arguments; names in NTU's style have three digits a number.
 _LIMITS = dict(action=(0, len(ACTIONS) - 1), seed=(0, 2 ** 32 - 1),
-               **dict.fromkeys(('camera', 'num_cameras'), (1, len(CAMERA_AZIMUTHS))),
-               **dict.fromkeys(('subject', 'num_subjects', 'repetition', 'repetitions'), (1, 999)))
+               **dict.fromkeys(('camera', 'cameras'), (1, len(CAMERA_AZIMUTHS))),
+               **dict.fromkeys(('subject', 'subjects', 'repetition', 'repetitions'), (1, 999)))
 
 
 def _side(joint: str) -> tuple[str, int]:
@@ -219,7 +218,7 @@ def _disturb(rng: np.random.Generator, keypoint: np.ndarray) -> np.ndarray:
     return np.where(lost[..., None, None], 0, keypoint + noise)
 
 
-def _check(**values: int) -> None:
+def check_numbers(**values: int) -> None:
     """Raises ValueError for a value out of its ``_LIMITS``."""
     for name, value in values.items():
         low, high = _LIMITS[name]
@@ -227,10 +226,10 @@ def _check(**values: int) -> None:
             raise ValueError(f'{name}={value} is out of range; it must be {low} to {high}')
 
 
-def _label(action: str | int) -> int:
+def label_of(action: str | int) -> int:
     """Class index of an action's name or index."""
     if not isinstance(action, str):
-        _check(action=action)
+        check_numbers(action=action)
         return int(action)
     if action not in ACTIONS:
         raise ValueError(f'unknown action {action!r}; known are {list(ACTIONS)}')
@@ -255,8 +254,8 @@ def synthesize(action: str | int, subject: int, camera: int, repetition: int, se
     Raises:
         ValueError: for an argument out of range.
     """
-    label = _label(action)
-    _check(subject=subject, camera=camera, repetition=repetition, seed=seed)
+    label = label_of(action)
+    check_numbers(subject=subject, camera=camera, repetition=repetition, seed=seed)
     rng = np.random.default_rng((seed, subject, camera, repetition, label))
     spec, body = _ACTIONS[ACTIONS[label]], _body(seed, subject)
     phase = _phase(rng, int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1)), spec.period * body.tempo)
@@ -270,30 +269,3 @@ def synthesize(action: str | int, subject: int, camera: int, repetition: int, se
         persons = persons[:, :, list(NTU25.mirror)] * (-1, 1, 1)
     keypoint = _film(rng, persons, CAMERA_AZIMUTHS[camera - 1])
     return (_disturb(rng, keypoint) if noise else keypoint).astype(np.float32)
-
-
-def make_dataset(num_subjects: int = 8, num_cameras: int = 3, repetitions: int = 2, seed: int = 0,
-                 actions: Sequence[str | int] | None = None) -> dict:
-    """A dataset in mmaction2's pose format, from :func:`synthesize`, whose ValueError it raises.
-
-    Args:
-        num_subjects, num_cameras, repetitions: how many of each, numbered from 1; all combinations.
-        seed: of the whole world, 0 to 2**32 - 1.
-        actions: names or indices in ``ACTIONS``, all of them by default. Labels stay indices in ``ACTIONS``.
-
-    Returns:
-        ``annotations``: dicts of ``frame_dir`` (NTU's SsssCcccPpppRrrrAaaa, P the subject), ``label``,
-        ``keypoint`` (M, T, V, 3) and ``total_frames``. ``split``: names in ``xsub_train`` (odd subjects),
-        ``xsub_val`` (even), ``xview_train`` (all cameras but 1) and ``xview_val`` (camera 1, as in NTU).
-    """
-    _check(num_subjects=num_subjects, num_cameras=num_cameras, repetitions=repetitions, seed=seed)
-    labels = sorted({_label(action) for action in (ACTIONS if actions is None else actions)})
-    annotations, split = [], {name: [] for name in ('xsub_train', 'xsub_val', 'xview_train', 'xview_val')}
-    numbers = (range(1, count + 1) for count in (num_subjects, num_cameras, repetitions))
-    for subject, camera, repetition, label in product(*numbers, labels):
-        name = f'S001C{camera:03}P{subject:03}R{repetition:03}A{label + 1:03}'
-        pose = synthesize(label, subject, camera, repetition, seed)
-        annotations.append(dict(frame_dir=name, label=label, keypoint=pose, total_frames=pose.shape[1]))
-        split['xsub_train' if subject % 2 else 'xsub_val'].append(name)
-        split['xview_val' if camera == 1 else 'xview_train'].append(name)
-    return dict(split=split, annotations=annotations)

@@ -14,3 +14,6 @@ model = dict(
     backbone=dict(base_channels=8, out_channels=64, tcn_dropout=0.0), head=dict(in_channels=64),
     queue_length=256, temperature=0.1, momentum=0.99)
 optim_wrapper = dict(optimizer=dict(lr=0.05))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=240, by_epoch=True)]
+train_cfg = dict(max_epochs=240, val_interval=20)
+custom_hooks = [dict(h, epoch=120) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks]

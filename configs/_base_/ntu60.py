@@ -1,17 +1,16 @@
-"""NTU RGB+D 60, cross-subject, in mmaction2's pose format, with the preprocessing of the paper."""
-pipeline = [
-    dict(type='CenterSkeleton', layout='ntu25'),
-    dict(type='ResizeClip', length=50, layout='ntu25'),
-    dict(type='AlignShoulders', layout='ntu25'),
-    dict(type='FormatGCNInput', num_person=2),
-    dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role')),
-]
+"""NTU RGB+D 60, cross-subject, with the preprocessing of the paper. Other data sets change what differs."""
 dataset = dict(
     type='SkeletonDataset',
     ann_file='data/ntu60/ntu60_3d.pkl',
     layout='ntu25',
-    pipeline=pipeline,
-    hint='Download ntu60_3d.pkl from the skeleton data page of mmaction2 and put it there.')
+    preprocess=[                                            # once; the result is kept in data/ntu60/cache
+        dict(type='CenterSkeleton'),
+        dict(type='ResizeClip', length=50),
+        dict(type='AlignShoulders'),
+        dict(type='FormatGCNInput', num_person=2),
+    ],
+    pipeline=[dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))],
+    hint='Make it with: python tools/prepare_data.py ntu60 SOURCE (see docs/datasets.md)')
 train_dataloader = dict(
     batch_size=128,
     num_workers=4,

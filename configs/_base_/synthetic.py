@@ -1,28 +1,16 @@
-"""Synthetic actions, across views: NTU's 25 joints, two people; made by tools/prepare_data.py synthetic."""
-pipeline = [
-    dict(type='CenterSkeleton', layout='ntu25'),
-    dict(type='ResizeClip', length=24, layout='ntu25'),
-    dict(type='AlignShoulders', layout='ntu25'),
-    dict(type='FormatGCNInput', num_person=2),
-    dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role')),
-]
+"""Synthetic actions, cross-subject: NTU's 25 joints, two people."""
+_base_ = 'ntu60.py'
 dataset = dict(
-    type='SkeletonDataset',
     ann_file='data/synthetic/synthetic_3d.pkl',
     layout='ntu25',
-    pipeline=pipeline,
-    hint='Make it with: python tools/prepare_data.py synthetic --out data/synthetic/synthetic_3d.pkl')
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    persistent_workers=False,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='xsub_train'))
-val_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split=['xsub_train', 'xsub_val'], test_mode=True))
+    preprocess=[
+        dict(type='CenterSkeleton'),
+        dict(type='ResizeClip', length=24),
+        dict(type='AlignShoulders'),
+        dict(type='FormatGCNInput', num_person=2),
+    ],
+    hint='Make it with: python tools/prepare_data.py synthetic (see docs/datasets.md)')
+loader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split='xsub_train'))
+val_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))
 test_dataloader = val_dataloader

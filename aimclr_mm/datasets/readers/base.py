@@ -21,6 +21,7 @@ class Reader:
         num_classes: as published; None where the files decide.
         options: names of the keyword arguments that the constructor takes beside ``files``.
         preprocessed: whether the sequences have been through the paper's preprocessing already.
+        needs_source: whether there are files to read.
 
     Args:
         files: all files of the source.
@@ -33,6 +34,7 @@ class Reader:
     num_classes: int | None = None
     options: tuple[str, ...] = ()
     preprocessed = False
+    needs_source = True
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = list(files)
@@ -58,3 +60,17 @@ class Reader:
     def splits(self, annotation: dict) -> Sequence[str]:
         """Names of the splits that a sequence belongs to, such as ``xsub_train``."""
         return ()
+
+    def dataset(self) -> dict:
+        """The whole data set in mmaction2's pose format, in memory; for small ones and tests."""
+        annotations = [annotation for recording in self.recordings() for annotation in self.read(recording)]
+        split: dict[str, list[str]] = {}
+        for annotation in annotations:
+            for name in self.splits(annotation):
+                split.setdefault(name, []).append(annotation['frame_dir'])
+        return dict(metainfo=self.metainfo(), annotations=annotations, split=split)
+
+    def metainfo(self) -> dict:
+        """What an annotation file says about itself."""
+        settings = {name: getattr(self, name) for name in self.options}
+        return dict(dataset=self.name, layout=self.layout, preprocessed=self.preprocessed, **settings)

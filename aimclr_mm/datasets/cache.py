@@ -1,0 +1,162 @@
+"""Preprocessed sequences in a memory-mapped file: preprocessing runs once, all workers and ranks share the result.
+
+A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32`` where there are scores,
+``index.pkl`` (shapes and everything else of the annotations) and ``about.json`` (what it was made from). Its name holds a
+hash of the annotation file's size and time, the transforms with their settings and code, and the versions of the
+libraries, so that a change of any of them makes another cache. Folders of caches may be deleted at any time.
+"""
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import mmaction
+import numpy as np
+from filelock import FileLock
+from mmcv.transforms import BaseTransform
+from rich.progress import track
+
+from aimclr_mm.transforms import RandomTransform, SkeletonTransform
+from aimclr_mm.version import __version__
+
+from .annotations import read_pickle, write_pickle
+
+ARRAYS = ('keypoint', 'keypoint_score')
+
+
+def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
+    """The transforms without the project's own where an annotation file says that its sequences are preprocessed."""
+    done = data.get('metainfo', {}).get('preprocessed', False)
+    return [step for step in transforms if not (done and isinstance(step, SkeletonTransform))]
+
+
+def _describe(ann_file: str, transforms: Sequence[BaseTransform], settings: Any) -> dict:
+    """What a cache is made from, as it is hashed and written down."""
+    status = os.stat(ann_file)
+    return dict(annotation_file=os.path.basename(ann_file), bytes=status.st_size, changed_ns=status.st_mtime_ns,
+                settings=repr(settings), aimclr_mm=__version__, mmaction=mmaction.__version__,
+                code=[hashlib.sha256(inspect.getsource(type(step)).encode()).hexdigest()[:16] for step in transforms])
+
+
+def _run(transforms: Sequence[BaseTransform], annotation: dict) -> dict:
+    """The annotation after all transforms; its own arrays stay as they are."""
+    results = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in annotation.items()}
+    for step in transforms:
+        results = step(results)
+    return {key: np.asarray(value, dtype=np.float32) if key in ARRAYS else value for key, value in results.items()}
+
+
+def _check_repeatable(transforms: Sequence[BaseTransform], annotation: dict) -> None:
+    """Raises ValueError if the transforms do not give the same result twice."""
+    for step in transforms:
+        if isinstance(step, RandomTransform):
+            raise ValueError(f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the views')
+    first, second = _run(transforms, annotation), _run(transforms, annotation)
+    if any(not np.array_equal(first[key], second[key]) for key in ARRAYS if key in first):
+        names = ', '.join(type(step).__name__ for step in transforms)
+        raise ValueError(f'preprocess ({names}) gives another result each time and cannot be cached; move what is '
+                         'random to pipeline')
+
+
+class SequenceCache:
+    """Preprocessed sequences, read from a memory-mapped file.
+
+    Args:
+        folder: of the cache.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        index = read_pickle(os.path.join(folder, 'index.pkl'))
+        self.split: dict[str, list[str]] = index['split']
+        self.annotations: list[dict] = index['annotations']
+        self._shapes: dict[str, np.ndarray] = index['shapes']                          # name -> (N, axes)
+        self._ends = {name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()}
+        self._maps: dict[str, np.memmap] = {}
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_maps': {}}           # a memory map would be sent to a worker as a whole
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """Copies of the arrays of a sequence, ``keypoint`` and perhaps ``keypoint_score``, float32."""
+        found = {}
+        for name, ends in self._ends.items():
+            if name not in self._maps:
+                self._maps[name] = np.memmap(os.path.join(self.folder, f'{name}.f32'), np.float32, 'r')
+            shape = self._shapes[name][index]
+            start = ends[index] - shape.prod()
+            found[name] = np.array(self._maps[name][start:ends[index]]).reshape(shape)
+        return found
+
+
+def _write_arrays(folder: str, annotations: Sequence[dict], transforms: Sequence[BaseTransform],
+                  title: str) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Writes the arrays of all sequences; returns what else the annotations hold, and the shapes by array."""
+    rest, shapes = [], {}
+    with ExitStack() as stack:
+        files = {}
+        for annotation in track(annotations, title):
+            results = _run(transforms, annotation)
+            for name in (name for name in ARRAYS if name in results):
+                if name not in files:
+                    files[name] = stack.enter_context(open(os.path.join(folder, f'{name}.f32'), 'wb'))
+                results[name].tofile(files[name])
+                shapes.setdefault(name, []).append(results.pop(name).shape)
+            rest.append(results)
+    if any(len(found) != len(rest) for found in shapes.values()):
+        raise ValueError('some sequences have a keypoint_score and others have none; give all or none one')
+    return rest, {name: np.array(found) for name, found in shapes.items()}
+
+
+def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: dict) -> None:
+    """Writes a cache as a whole: into a folder of another name first."""
+    annotations, temporary = data['annotations'], f'{folder}.{os.getpid()}.tmp'
+    transforms = needed(transforms, data)
+    _check_repeatable(transforms, annotations[0])
+    os.makedirs(temporary)
+    try:
+        rest, shapes = _write_arrays(temporary, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
+        write_pickle(dict(split=data['split'], annotations=rest, shapes=shapes), os.path.join(temporary, 'index.pkl'))
+        with open(os.path.join(temporary, 'about.json'), 'w', encoding='utf-8') as file:
+            json.dump(about, file, indent=2)
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_cache(ann_file: str, transforms: Sequence[BaseTransform], settings: Any, load: Callable[[], dict],
+               cache_dir: str | None = None) -> SequenceCache:
+    """The cache of an annotation file, made by whoever comes first while the others wait.
+
+    Args:
+        ann_file: the annotation file.
+        transforms: deterministic transforms of one annotation.
+        settings: their configs, which are hashed.
+        load: reads and checks the annotation file; called only if there is no cache yet.
+        cache_dir: folder of caches; ``cache`` beside the annotation file if not given.
+
+    Raises:
+        ValueError: if a transform is random.
+        PermissionError: if the folder cannot be written.
+    """
+    about = _describe(ann_file, transforms, settings)
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    cache_dir = cache_dir or os.path.join(os.path.dirname(os.path.abspath(ann_file)), 'cache')
+    stem = os.path.splitext(os.path.basename(ann_file))[0]
+    folder = os.path.join(cache_dir, f'{stem}-{key}')
+    if not os.path.isdir(folder):
+        try:
+            os.makedirs(cache_dir, exist_ok=True)
+            with FileLock(f'{folder}.lock'):
+                if not os.path.isdir(folder):
+                    _build(folder, load(), transforms, about)
+        except PermissionError as error:
+            raise PermissionError(f'the cache of preprocessed sequences cannot be written ({error}); set cache_dir of '
+                                  'the data set to a folder that can, or cache=False') from error
+    return SequenceCache(folder)

@@ -1,0 +1,5 @@
+_base_ = 'aimclr_ntu60_xsub_joint.py'
+data = dict(ann_file='data/ntu120/ntu120_3d.pkl', hint='Make it with: python tools/prepare_data.py ntu120 SOURCE')
+train_dataloader = dict(dataset=data)
+val_dataloader = dict(dataset=data)
+test_dataloader = val_dataloader

@@ -1,0 +1,2 @@
+_base_ = 'aimclr_pkummdv1_xsub_joint.py'
+model = dict(data_preprocessor=dict(stream='bone'))

@@ -1,0 +1,2 @@
+_base_ = 'aimclr_pkummdv2_xsub_joint.py'
+model = dict(data_preprocessor=dict(stream='motion'))
