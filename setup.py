@@ -15,6 +15,7 @@ setup(
     long_description_content_type='text/markdown',
     license='MIT',
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
+    package_data={'aimclr_mm.datasets.readers': ['ntu_missing.txt']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',
@@ -22,10 +23,13 @@ setup(
         'mmaction2>=1.2,<1.3',
         'importlib_metadata',       # imported by mmaction2 without being declared
         'numpy',
+        'pandas',
         'scipy',
         'scikit-learn',
         'matplotlib',
         'rich',
+        'filelock',
+        'PyYAML',
     ],
     extras_require={
         'lite': ['mmcv-lite>=2.0.1,<2.2'],      # who has full mmcv leaves this out

@@ -220,8 +220,8 @@ def _layout_in_file(path: str) -> Layout:
         for key, value in fields.items():
             kind, fits = _LAYOUT_FIELDS[key]
             if not fits(value):
-                raise ValueError(f'{key!r} is {str(value)[:60]!r}; it must be {kind} (quote names that are numbers or '
-                                 'yes, no, on, off)')
+                raise ValueError(f'{key!r} is {str(value)[:300]!r}; it must be {kind} (quote names that are numbers '
+                                 'or yes, no, on, off)')
         if 'bones' in fields:
             if 'joints' in fields or 'parents' in fields:
                 raise ValueError("has 'bones' beside 'joints' or 'parents'; give one or the other")

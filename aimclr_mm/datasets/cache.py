@@ -115,10 +115,11 @@ def _write_arrays(folder: str, annotations: Sequence[dict], transforms: Sequence
 
 
 def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: dict) -> None:
-    """Writes a cache as a whole: into a folder of another name first."""
-    annotations, temporary = data['annotations'], f'{folder}.{os.getpid()}.tmp'
+    """Writes a cache as a whole: into a folder of another name first. Only one process at a time does so."""
+    annotations, temporary = data['annotations'], f'{folder}.tmp'
     transforms = needed(transforms, data)
     _check_repeatable(transforms, annotations[0])
+    shutil.rmtree(temporary, ignore_errors=True)        # of a process that was killed
     os.makedirs(temporary)
     try:
         rest, shapes = _write_arrays(temporary, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
@@ -143,7 +144,7 @@ def open_cache(ann_file: str, transforms: Sequence[BaseTransform], settings: Any
 
     Raises:
         ValueError: if a transform is random.
-        PermissionError: if the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     about = _describe(ann_file, transforms, settings)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -151,12 +152,16 @@ def open_cache(ann_file: str, transforms: Sequence[BaseTransform], settings: Any
     stem = os.path.splitext(os.path.basename(ann_file))[0]
     folder = os.path.join(cache_dir, f'{stem}-{key}')
     if not os.path.isdir(folder):
+        lock = FileLock(f'{folder}.lock')
         try:
             os.makedirs(cache_dir, exist_ok=True)
-            with FileLock(f'{folder}.lock'):
-                if not os.path.isdir(folder):
-                    _build(folder, load(), transforms, about)
-        except PermissionError as error:
-            raise PermissionError(f'the cache of preprocessed sequences cannot be written ({error}); set cache_dir of '
-                                  'the data set to a folder that can, or cache=False') from error
+            lock.acquire()
+        except OSError as error:
+            raise OSError(f'the cache of preprocessed sequences cannot be written to {cache_dir!r} ({error.strerror}); '
+                          'set cache_dir of the data set to another folder, or cache=False') from error
+        try:
+            if not os.path.isdir(folder):
+                _build(folder, load(), transforms, about)
+        finally:
+            lock.release()
     return SequenceCache(folder)

@@ -38,36 +38,55 @@ def missing() -> frozenset[str]:
     return frozenset(line for line in lines if line and not line.startswith('#'))
 
 
-def _body_rows(table: np.ndarray) -> tuple[int, list[tuple[int, int, int]]]:
+BODY_LINES = 2 + JOINTS         # the line with the id, the number of joints, the joints
+
+
+def _same_bodies_in_all_frames(counts: np.ndarray) -> np.ndarray | None:
+    """:func:`_body_rows` at once for a file whose frames all hold as many bodies; None for any other."""
+    if len(counts) < 2 or not np.isfinite(counts[:2]).all() or not 1 <= counts[1] <= MAX_FRAME_BODIES:
+        return None
+    frames, bodies, rest = counts[0], int(counts[1]), counts[1:]
+    stride = 1 + bodies * BODY_LINES
+    if frames * stride != len(rest) or not (rest[::stride] == bodies).all():
+        return None
+    frame, place = np.divmod(np.arange(int(frames) * bodies), bodies)
+    first = 2 + frame * stride + place * BODY_LINES + 2
+    return np.stack([frame, place, first], axis=1) if (counts[first - 1] == JOINTS).all() else None
+
+
+def _body_rows(table: np.ndarray) -> tuple[int, np.ndarray]:
     """Walks through the counts of a file.
 
     Args:
         table: (lines, 4) of which the first column holds the counts.
 
     Returns:
-        The number of frames, and (frame, place in the frame, first row of the joints) of each body.
+        The number of frames, and (bodies, 3): frame, place in the frame, first row of the joints.
     """
-    counts, lines = table[:, 0].tolist(), len(table)
+    lines = len(table)
 
     def count(row: int, what: str, low: int, high: int) -> int:
         if row >= lines:
             raise RecordingError(f'line {row + 1}: the file ends where the {what} should stand; it is truncated')
-        return whole_number(counts[row], row + 1, what, low, high)
+        return whole_number(table[row, 0], row + 1, what, low, high)
 
     frames, row, bodies = count(0, 'number of frames', 1, MAX_FRAMES), 1, []
+    regular = _same_bodies_in_all_frames(table[:, 0])
+    if regular is not None:
+        return frames, regular
     for frame in range(frames):
         in_frame = count(row, f'number of bodies of frame {frame + 1}', 0, MAX_FRAME_BODIES)
         row += 1
         for place in range(in_frame):
             count(row + 1, 'number of joints', JOINTS, JOINTS)
-            if row + 2 + JOINTS > lines:
+            if row + BODY_LINES > lines:
                 raise RecordingError(f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is truncated')
             bodies.append((frame, place, row + 2))
-            row += 2 + JOINTS
+            row += BODY_LINES
     rest = np.flatnonzero(~np.isnan(table[row:]).all(axis=1))
     if len(rest):
         raise RecordingError(f'line {row + rest[0] + 1}: the file goes on after its {frames} frames')
-    return frames, bodies
+    return frames, np.array(bodies, dtype=np.int64).reshape(-1, 3)
 
 
 def read_bodies(content: bytes) -> np.ndarray:
@@ -84,9 +103,9 @@ def read_bodies(content: bytes) -> np.ndarray:
     if not len(table):
         raise RecordingError('is empty')
     frames, bodies = _body_rows(table)
-    if not bodies:
+    if not len(bodies):
         raise RecordingError('has no body in any frame')
-    frame, place, first = np.array([body for body in bodies if body[1] < MAX_BODIES]).T
+    frame, place, first = bodies[bodies[:, 1] < MAX_BODIES].T
     rows = first[:, None] + np.arange(JOINTS)                                                   # (bodies, 25)
     joints = table[rows]                                                                     # (bodies, 25, 4)
     broken = rows[~np.isfinite(joints).all(axis=2)]

@@ -9,7 +9,8 @@ body that is not there is zeros. The labels are a file of the same name in anoth
 
 The authors do not say how frames are counted. As in the preprocessing of AimCLR's authors the first frame is 1 and the
 end belongs to the interval; starts of 0 exist and mean the first frame. Labels are the authors' action ids less one in
-both parts, as in the field; part II has 41 of the 51 actions, so that a classifier has 51 outputs there too.
+both parts, as in the field. Part II, in which the literature counts 41 actions, has ids up to 51 too, so that its
+classifiers have 51 outputs.
 """
 from __future__ import annotations
 
@@ -26,9 +27,10 @@ from .text import number_table, parse_text, whole_number
 
 BODIES, JOINTS, ACTIONS = 2, 25, 51
 VALUES = BODIES * JOINTS * 3                # in a line
-MAX_FRAMES = 100_000
+MAX_FRAMES = 50_000                         # the longest video has 8,604
 MAX_FILE = 64 * 2**20
-MAX_SMALL_FILE = 64 * 2**10                 # labels and splits have at most 9 kB, skeletons at least 300 kB
+MAX_SMALL_FILE = 64 * 2**10                 # bytes; label and split files have less than 10 kB
+MAX_CELLS = 16                              # in a line of labels, to find the one that has more than four
 CAMERAS = 'LMR'
 _SPLIT_FILE = re.compile(r'cross[-_ ]?(subject|view)', re.IGNORECASE)
 _SPLIT_WORD = re.compile(r'\b(train|val|test)|(\w+-[LMR])\b', re.IGNORECASE)
@@ -60,7 +62,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A file without which the intervals of a video are not known, and what is wrong with it."""
+    """A file, or a line of one, that yields no interval, and what is wrong with it."""
 
     file: SourceFile
     problem: str
@@ -74,7 +76,7 @@ def is_label_file(file: SourceFile) -> bool:
     if file.size > MAX_SMALL_FILE:
         return False
     try:
-        first = file.read(MAX_SMALL_FILE).strip().partition(b'\n')[0]
+        first = file.read(MAX_SMALL_FILE).removeprefix(b'\xef\xbb\xbf').strip().partition(b'\n')[0]
     except RecordingError:
         first = b''
     if first.isascii() and b'\0' not in first:
@@ -100,6 +102,9 @@ def read_lists(content: bytes) -> dict[str, set[str]]:
 
 def parse_video(content: bytes) -> np.ndarray:
     """The frames (T, 150) float32 of a skeleton file with single blanks; NaN where there is no number."""
+    lines = max(content.count(b'\n'), content.count(b'\r')) + 1
+    if lines > MAX_FRAMES:                  # lines take the memory of 150 numbers, however short they are
+        raise RecordingError(f'has {lines} lines; the limit is {MAX_FRAMES}')
     with np.errstate(over='ignore'):        # infinite, which is reported like NaN
         return number_table(content, VALUES).astype(np.float32)
 
@@ -152,7 +157,7 @@ class PKUMMD1(Reader):
     split_source = 'cross-subject.txt or cross-view.txt'
 
     def recordings(self) -> list[Interval | Unusable]:
-        """The labelled intervals, video by video, and the files without which there are none.
+        """The labelled intervals, video by video, and what yields none.
 
         Raises:
             ValueError: if there are no skeletons, no labels or no split file.
@@ -245,14 +250,18 @@ class PKUMMD1(Reader):
         """The lines of a label file."""
         try:
             content = labels.read(MAX_SMALL_FILE)
-            table = number_table(content, 4, [0, 1, 2], separator=',')
+            table = number_table(content, MAX_CELLS, [0, 1, 2], separator=',')
         except RecordingError as error:
             yield Unusable(labels, str(error))
             return
         number = 0
         for line, (text, values) in enumerate(zip(content.splitlines(), table.tolist()), start=1):
-            if text.strip():
-                number += 1
+            if not text.strip():
+                continue
+            number += 1
+            if text.count(b',') > 3:
+                yield Unusable(labels, f'line {line}: more than 4 values')
+            else:
                 yield Interval(labels, line, tuple(values), skeletons, number, splits)
         if not number:
             yield Unusable(labels, 'is empty')

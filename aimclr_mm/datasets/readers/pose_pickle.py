@@ -60,13 +60,15 @@ def _refuse_other_forms(path: str, annotations: list) -> None:
 
 def _array_defects(annotation: Mapping, layout: Layout | None) -> Iterator[str]:
     """What is wrong with the arrays of an annotation whose keypoints have four axes."""
-    keypoint, score = annotation['keypoint'], annotation.get('keypoint_score')
-    arrays = dict(keypoint=keypoint) if score is None else dict(keypoint=keypoint, keypoint_score=score)
-    if score is not None and getattr(score, 'shape', None) != keypoint.shape[:3]:
-        yield f'keypoint_score has shape {getattr(score, "shape", None)}; it must be {keypoint.shape[:3]}'
-    for key, array in arrays.items():
+    keypoint = annotation['keypoint']
+    for key, shape in dict(keypoint=keypoint.shape, keypoint_score=keypoint.shape[:3]).items():
+        array = annotation.get(key)
+        if array is None:
+            continue
         if not isinstance(array, np.ndarray) or array.dtype.kind not in 'fiu':
             yield f'{key} holds no numbers'
+        elif array.shape != shape:
+            yield f'{key} has shape {array.shape}; it must be {shape}'
         elif not np.isfinite(array).all():
             yield f'{key} holds {np.count_nonzero(~np.isfinite(array))} values that are not finite'
     if layout is not None and keypoint.shape[3] < layout.dims:

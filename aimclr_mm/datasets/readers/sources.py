@@ -115,6 +115,7 @@ def list_files(sources: Sequence[str], pattern: str = '*') -> list[SourceFile]:
         for file in files:
             if file.name.lower().endswith('.zip'):
                 found += _in_archive(file.path)
-            elif not os.path.basename(file.name).startswith('.'):
+            else:
                 found.append(file)
-    return [file for file in found if fnmatch.fnmatch(os.path.basename(file.name), pattern)]
+    names = [os.path.basename(file.name) for file in found]
+    return [file for file, name in zip(found, names) if fnmatch.fnmatch(name, pattern) and not name.startswith('.')]

@@ -11,6 +11,8 @@ import pandas as pd
 
 from .sources import RecordingError
 
+MAX_CELLS = 10_000_000          # lines times columns; the parser holds about 16 bytes for each
+
 
 def number_table(content: bytes, width: int, columns: range | list[int] | None = None,
                  separator: str = ' ') -> np.ndarray:
@@ -35,6 +37,9 @@ def number_table(content: bytes, width: int, columns: range | list[int] | None =
     content = content.removeprefix(b'\xef\xbb\xbf')
     if not content.isascii() or b'\0' in content:
         raise RecordingError('is no plain text')
+    lines = content.count(b'\n') + content.count(b'\r')
+    if lines * width > MAX_CELLS:
+        raise RecordingError(f'has {lines} lines; at most {MAX_CELLS // width} are read')
     # a header of our own says how many cells a line may have; what stands in one column more is too much
     content = separator.join(map(str, range(width + 1))).encode() + b'\n' + content
     options = dict(sep=separator, usecols=[*columns, width], skip_blank_lines=False, index_col=False, low_memory=False,
@@ -83,5 +88,5 @@ def whole_number(value: float, line: int, what: str, low: int, high: int) -> int
     if not np.isfinite(value) or value != int(value):
         raise RecordingError(f'line {line}: {what} is missing or no whole number')
     if not low <= value <= high:
-        raise RecordingError(f'line {line}: {what} is {value:.0f}; it must be {low} to {high}')
+        raise RecordingError(f'line {line}: {what} is {value:.15g}; it must be {low} to {high}')
     return int(value)
