@@ -94,11 +94,17 @@ def convert(args: argparse.Namespace) -> None:
     """Makes the annotation file and prints what is in it."""
     from aimclr_mm.datasets.prepare import prepare
     from aimclr_mm.datasets.readers import READERS, list_files
+    from aimclr_mm.files import atomic_write
     kind = READERS[args.name]
     folder = args.name.replace('_', '')
     out = args.out or os.path.join('data', folder, f'{folder}_3d.pkl')
     reader = kind(list_files(args.source, kind.pattern), **reader_options(args, kind.options))
-    print(f'{out}:\n{prepare(reader, out, args.workers, args.strict)}')
+    summary = prepare(reader, out, args.workers, args.strict)
+    print(f'{out}:\n{summary}')
+    if summary.problems:
+        with atomic_write(f'{out}.skipped.txt') as file:
+            file.writelines(f'{problem}\n' for problem in summary.problems)
+        print(f'what was skipped, and why, is in {out}.skipped.txt')
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ import importlib.util
 import os
 import resource
 import time
+from collections import deque
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -67,13 +69,16 @@ def readers(folder: str, count: int, rounds: int, peer: str | None) -> dict:
     _write(folder, count)
     reader = NTU120(list_files([folder], NTU120.pattern), bodies='motion')
     files = reader.recordings()
-    calls = dict(ours=lambda: [reader.read(file)[0]['keypoint'] for file in files])
+    read = dict(ours=lambda file: reader.read(file)[0]['keypoint'])
     if peer is not None:
         read_xyz = _peer(peer)
-        calls['mmaction2'] = lambda: [read_xyz(file.path) for file in files]
-        for ours, theirs in zip(calls['ours'](), calls['mmaction2']()):
+        read['mmaction2'] = lambda file: read_xyz(file.path)
+        for file in files:
+            ours, theirs = (one(file) for one in read.values())
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-6):
-                raise RuntimeError('the readers do not agree')
+                raise RuntimeError(f'the readers do not agree about {file}')
+    # one after the other, nothing kept: deque(maxlen=0) only consumes
+    calls = {name: partial(lambda one: deque(map(one, files), maxlen=0), one) for name, one in read.items()}
     seconds = alternate(calls, rounds)
     figures = {f'{name}_files_per_second': spread([len(files) / value for value in values])
                for name, values in seconds.items()}

@@ -15,9 +15,11 @@ class Summary:
     Args:
         published: split -> number of sequences as published.
         num_classes: as published.
+        heading: what the problems are called, ``skipped`` or ``defects``.
     """
 
-    def __init__(self, published: Mapping[str, int] | None = None, num_classes: int | None = None) -> None:
+    def __init__(self, published: Mapping[str, int] | None = None, num_classes: int | None = None,
+                 heading: str = 'skipped') -> None:
         self.published, self.num_classes = dict(published or {}), num_classes
         self.labels: Counter = Counter()
         self.people: Counter = Counter()
@@ -27,6 +29,7 @@ class Summary:
         self.splits: dict[str, int] = {}
         self.left_out: dict[str, list[str]] = {}
         self.problems: list[str] = []
+        self.heading = heading
 
     def add(self, annotation: Mapping) -> None:
         """Counts one sequence."""
@@ -67,7 +70,7 @@ class Summary:
 
     def _omissions(self) -> list[tuple[str, str]]:
         lines = [(f'left out ({len(names)})', reason) for reason, names in self.left_out.items()]
-        lines += [(f'skipped ({len(self.problems)})', problem) for problem in self.problems[:EXAMPLES]]
+        lines += [(f'{self.heading} ({len(self.problems)})', problem) for problem in self.problems[:EXAMPLES]]
         rest = len(self.problems) - EXAMPLES
         return lines + ([('', f'and {rest} more')] if rest > 0 else [])
 

@@ -73,4 +73,4 @@ class Reader:
     def metainfo(self) -> dict:
         """What an annotation file says about itself."""
         settings = {name: getattr(self, name) for name in self.options}
-        return dict(dataset=self.name, layout=self.layout, preprocessed=self.preprocessed, **settings)
+        return {**settings, 'dataset': self.name, 'layout': self.layout, 'preprocessed': self.preprocessed}

@@ -240,4 +240,4 @@ class Custom(Reader):
 
     def metainfo(self) -> dict:
         """With the names of the classes."""
-        return dict(dataset=self.name, layout=self.layout, preprocessed=self.preprocessed, classes=self.classes)
+        return {**super().metainfo(), 'classes': self.classes}

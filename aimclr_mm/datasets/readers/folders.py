@@ -86,8 +86,7 @@ class Folders(Reader):
 
     def metainfo(self) -> dict:
         """With the names of the classes."""
-        return dict(dataset=self.name, layout=self.layout, preprocessed=self.preprocessed, subject=self.subject,
-                    classes=self.classes)
+        return {**super().metainfo(), 'classes': self.classes}
 
     def _find_subject(self, stem: str) -> int:
         match = self._subject.search(stem)

@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from .base import Reader
+from .decimals import leading_cells, plain_decimals
 from .sources import RecordingError, SourceFile
-from .text import number_table, parse_text, whole_number
+from .text import number_table, whole_number
 
 JOINTS, VALUES, MAX_BODIES = 25, 12, 4
 MAX_FRAMES, MAX_FRAME_BODIES = 100_000, 64
 MAX_FILE = 64 * 2**20
+BLOCK = 2000            # lines that are parsed at once
 NAME = re.compile(r'^S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})$')
 
 # training sets of the protocols; everything else is validation
@@ -39,43 +41,65 @@ def missing() -> frozenset[str]:
 
 
 BODY_LINES = 2 + JOINTS         # the line with the id, the number of joints, the joints
+INFO_BLANKS, JOINT_BLANKS = 9, VALUES - 1      # between the cells of the line with the id, and of a joint
 
 
-def _same_bodies_in_all_frames(counts: np.ndarray) -> np.ndarray | None:
-    """:func:`_body_rows` at once for a file whose frames all hold as many bodies; None for any other."""
-    if len(counts) < 2 or not np.isfinite(counts[:2]).all() or not 1 <= counts[1] <= MAX_FRAME_BODIES:
+def _lines(content: bytes) -> np.ndarray:
+    """(lines + 1,): where each line begins, and where the one after the last would."""
+    breaks = np.flatnonzero(np.frombuffer(content, np.uint8) == ord('\n')) + 1
+    last = [] if content.endswith(b'\n') else [len(content) + 1]
+    return np.concatenate([[0], breaks, last]).astype(np.int64)
+
+
+def _number(cell: bytes) -> float:
+    """A number that stands alone, NaN if it is none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return np.nan
+
+
+def _equal_frames(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray] | None:
+    """:func:`_body_rows` at once, for a file whose frames all hold the same number of bodies; None for any other."""
+    head = content[:80].split()
+    if len(head) < 2 or not (head[0].isdigit() and head[1].isdigit()) or len(head[1]) != 1 or head[1] == b'0':
         return None
-    frames, bodies, rest = counts[0], int(counts[1]), counts[1:]
+    frames, bodies = int(head[0]), int(head[1])
     stride = 1 + bodies * BODY_LINES
-    if frames * stride != len(rest) or not (rest[::stride] == bodies).all():
+    if frames * stride != len(starts) - 2:
         return None
-    frame, place = np.divmod(np.arange(int(frames) * bodies), bodies)
+    frame, place = np.divmod(np.arange(frames * bodies), bodies)
     first = 2 + frame * stride + place * BODY_LINES + 2
-    return np.stack([frame, place, first], axis=1) if (counts[first - 1] == JOINTS).all() else None
+    text, lengths = np.frombuffer(content, np.uint8), np.diff(starts)
+    counts, numbers = np.arange(1, 1 + frames * stride, stride), first - 1
+    same = (text[starts[counts]] == ord(head[1])).all() and (lengths[counts] == lengths[1]).all() and (
+        lengths[numbers] == lengths[1] + 1).all() and content[starts[1]:starts[2]].strip() == head[1]
+    joints = str(JOINTS).encode()
+    if not same or any((text[starts[numbers] + i] != digit).any() for i, digit in enumerate(joints)):
+        return None
+    return frames, np.stack([frame, place, first], axis=1)
 
 
-def _body_rows(table: np.ndarray) -> tuple[int, np.ndarray]:
+def _body_rows(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray]:
     """Walks through the counts of a file.
 
     Args:
-        table: (lines, 4) of which the first column holds the counts.
+        content: the file.
+        starts: of its lines.
 
     Returns:
-        The number of frames, and (bodies, 3): frame, place in the frame, first row of the joints.
+        The number of frames, and (bodies, 3): frame, place in the frame, first line of the joints.
     """
-    lines = len(table)
+    lines, starts = len(starts) - 1, starts.tolist()
 
     def count(row: int, what: str, low: int, high: int) -> int:
         if row >= lines:
             raise RecordingError(f'line {row + 1}: the file ends where the {what} should stand; it is truncated')
-        return whole_number(table[row, 0], row + 1, what, low, high)
+        return whole_number(_number(content[starts[row]:starts[row + 1]]), row + 1, what, low, high)
 
     frames, row, bodies = count(0, 'number of frames', 1, MAX_FRAMES), 1, []
-    regular = _same_bodies_in_all_frames(table[:, 0])
-    if regular is not None:
-        return frames, regular
     for frame in range(frames):
-        in_frame = count(row, f'number of bodies of frame {frame + 1}', 0, MAX_FRAME_BODIES)
+        in_frame = count(row, 'number of bodies', 0, MAX_FRAME_BODIES)
         row += 1
         for place in range(in_frame):
             count(row + 1, 'number of joints', JOINTS, JOINTS)
@@ -83,14 +107,48 @@ def _body_rows(table: np.ndarray) -> tuple[int, np.ndarray]:
                 raise RecordingError(f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is truncated')
             bodies.append((frame, place, row + 2))
             row += BODY_LINES
-    rest = np.flatnonzero(~np.isnan(table[row:]).all(axis=1))
-    if len(rest):
-        raise RecordingError(f'line {row + rest[0] + 1}: the file goes on after its {frames} frames')
+    if content[starts[row]:].strip():
+        raise RecordingError(f'line {row + 1}: the file goes on after its {frames} frames')
     return frames, np.array(bodies, dtype=np.int64).reshape(-1, 3)
 
 
+def _plain_joints(content: bytes, starts: np.ndarray, bodies: np.ndarray) -> np.ndarray | None:
+    """:func:`_joints` at once for a file whose cells are plain decimals between single blanks; None for any other."""
+    text = np.frombuffer(content, np.uint8)
+    if np.count_nonzero(text == ord(' ')) != len(bodies) * (INFO_BLANKS + JOINTS * JOINT_BLANKS):
+        return None
+    joints = np.empty((3, len(bodies) * JOINTS))
+    firsts = starts[_joint_rows(bodies)]
+    for block in range(0, len(firsts), BLOCK):          # what fits into the processor's cache
+        cells = leading_cells(text, firsts[block:block + BLOCK], 3)
+        numbers = None if cells is None else plain_decimals(text, *map(np.ravel, cells))
+        if numbers is None:
+            return None
+        joints[:, block:block + BLOCK] = numbers.reshape(3, -1)
+    return joints.T
+
+
+def _joint_rows(bodies: np.ndarray) -> np.ndarray:
+    """(bodies * 25,) lines of all joints."""
+    return (bodies[:, 2:] + np.arange(JOINTS)).ravel()
+
+
+def _joints(content: bytes, starts: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """The coordinates (bodies * 25, 3) of all joints, line by line."""
+    rows = _joint_rows(bodies)
+    cells = [content[starts[row]:starts[row + 1]].split() for row in rows.tolist()]
+    for row, line in zip(rows, cells):
+        if len(line) != VALUES:
+            raise RecordingError(f'line {row + 1}: has {len(line)} values; a joint has {VALUES}')
+    joints = number_table(b'\n'.join(b' '.join(line[:3]) for line in cells), 3)
+    broken = rows[~np.isfinite(joints).all(axis=1)]
+    if len(broken):
+        raise RecordingError(f'line {broken[0] + 1}: the coordinates of a joint must be three finite numbers')
+    return joints
+
+
 def read_bodies(content: bytes) -> np.ndarray:
-    """All bodies of a ``.skeleton`` file with single blanks.
+    """All bodies of a ``.skeleton`` file.
 
     Returns:
         (M, T, 25, 3) float32, M the largest number of bodies in a frame (none is zeros), at most 4.
@@ -98,28 +156,28 @@ def read_bodies(content: bytes) -> np.ndarray:
     Raises:
         RecordingError: if the file is damaged; the message names the line.
     """
-    # the last value of a joint is read to see that the line is whole
-    table = number_table(content, VALUES, [0, 1, 2, VALUES - 1])
-    if not len(table):
+    if not content.strip():
         raise RecordingError('is empty')
-    frames, bodies = _body_rows(table)
+    if b'\n' not in content:
+        content = content.replace(b'\r', b'\n')
+    starts = _lines(content)
+    frames, bodies = _equal_frames(content, starts) or _body_rows(content, starts)
     if not len(bodies):
         raise RecordingError('has no body in any frame')
-    frame, place, first = bodies[bodies[:, 1] < MAX_BODIES].T
-    rows = first[:, None] + np.arange(JOINTS)                                                   # (bodies, 25)
-    joints = table[rows]                                                                     # (bodies, 25, 4)
-    broken = rows[~np.isfinite(joints).all(axis=2)]
-    if len(broken):
-        raise RecordingError(f'line {broken[0] + 1}: a joint needs {VALUES} finite numbers')
+    joints = _plain_joints(content, starts, bodies)
+    if joints is None:          # other blanks, exponents, or something that is wrong
+        joints = _joints(content, starts, bodies)
+    kept = bodies[:, 1] < MAX_BODIES
+    frame, place, _ = bodies[kept].T
     keypoint = np.zeros((place.max() + 1, frames, JOINTS, 3), dtype=np.float32)
-    keypoint[place, frame] = joints[..., :3]
+    keypoint[place, frame] = joints.reshape(-1, JOINTS, 3)[kept]
     return keypoint
 
 
 def _spread(body: np.ndarray) -> float:
     """Motion of a body (T, 25, 3): the sum of the standard deviations of x, y and z over its frames that are not zero."""
-    present = body[body.sum(axis=(1, 2)) != 0].astype(np.float64)
-    return float(present.std(axis=(0, 1)).sum()) if len(present) else 0.0
+    present = body[body.reshape(len(body), -1).sum(axis=1) != 0].reshape(-1, 3)
+    return float(np.ascontiguousarray(present.T, dtype=np.float64).std(axis=1).sum()) if len(present) else 0.0
 
 
 def choose_bodies(keypoint: np.ndarray, rule: str) -> np.ndarray:
@@ -180,7 +238,7 @@ class NTU60(Reader):
         setup, camera, subject, _, action = map(int, numbers.groups())
         if not 1 <= action <= self.num_classes:
             raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
-        keypoint = choose_bodies(parse_text(recording.read(MAX_FILE), read_bodies), self.bodies)
+        keypoint = choose_bodies(read_bodies(recording.read(MAX_FILE)), self.bodies)
         if not len(keypoint):
             raise RecordingError('has only zeros as coordinates')
         return [dict(frame_dir=recording.stem, label=action - 1, keypoint=keypoint, total_frames=keypoint.shape[1],

@@ -160,7 +160,7 @@ def verify(path: str, layout: str | Mapping | Layout | None = None) -> Summary:
     if not data['annotations']:
         raise ValueError(f'{path!r} holds no annotations')
     _refuse_other_forms(path, data['annotations'])
-    summary = Summary()
+    summary = Summary(heading='defects')
     names = _check_annotations(data['annotations'], path, None if layout is None else get_layout(layout), summary)
     _check_splits(data['split'], names, summary)
     classes = len(set(summary.labels) - {None})

@@ -53,14 +53,14 @@ class SourceFile:
         try:
             if not self.archived:
                 with open(self.path, 'rb') as file:
-                    content = file.read(limit + 1)
+                    content = file.read(self.size + 1)
             else:
                 with _archive(self.path, os.getpid()).open(self.name) as file:
-                    content = file.read(limit + 1)
+                    content = file.read(self.size + 1)
         except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RecordingError(f'cannot be read ({error})') from error
-        if len(content) > limit:
-            raise RecordingError(f'has more than {limit} bytes')
+        if len(content) != self.size:
+            raise RecordingError(f'has {"more" if len(content) > self.size else "less"} than the {self.size} bytes it should')
         return content
 
 

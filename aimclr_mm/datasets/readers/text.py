@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable
 
@@ -85,7 +86,7 @@ def whole_number(value: float, line: int, what: str, low: int, high: int) -> int
         what: its meaning, for the message.
         low, high: limits, both allowed.
     """
-    if not np.isfinite(value) or value != int(value):
+    if not math.isfinite(value) or value != int(value):
         raise RecordingError(f'line {line}: {what} is missing or no whole number')
     if not low <= value <= high:
         raise RecordingError(f'line {line}: {what} is {value:.15g}; it must be {low} to {high}')
