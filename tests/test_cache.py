@@ -1,7 +1,8 @@
-"""Cached preprocessing: the same samples as without, made once, shared, and made anew when what goes into it changes."""
+"""Cached preprocessing: the same samples as without, made once, shared, and made anew when something changes."""
 import multiprocessing
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from torch.utils.data import DataLoader
 
 from aimclr_mm.datasets import SkeletonDataset, skeleton_dataset, write_pickle
+from aimclr_mm.datasets.annotations import read_pickle
 
 PREPROCESS = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=8), dict(type='AlignShoulders'),
               dict(type='mmaction.FormatGCNInput', num_person=2)]
@@ -37,8 +39,9 @@ class NoteCall(BaseTransform):
 def make(folder, score: bool = False, seed: int = 0, **metainfo) -> str:
     """An annotation file of six sequences of different lengths."""
     rng = np.random.default_rng(seed)
-    annotations = [dict(frame_dir=str(i), label=i, total_frames=4 + i, keypoint=rng.normal(size=(1 + i % 2, 4 + i, 25, 3)))
-                   for i in range(6)]
+    shapes = [(1 + i % 2, 4 + i, 25, 3) for i in range(6)]
+    annotations = [dict(frame_dir=str(i), label=i, total_frames=shape[1], keypoint=rng.normal(size=shape))
+                   for i, shape in enumerate(shapes)]
     for annotation in annotations if score else ():
         annotation['keypoint_score'] = rng.random(annotation['keypoint'].shape[:3])
     path = str(folder / 'data.pkl')
@@ -140,7 +143,7 @@ def test_failed_build_leaves_nothing_and_a_killed_one_does_no_harm(tmp_path):
 
 def test_some_with_score_and_some_without(tmp_path):
     path = make(tmp_path)
-    data = pickle.loads(open(path, 'rb').read())
+    data = read_pickle(path)
     data['annotations'][2]['keypoint_score'] = np.ones((1, 6, 25))
     write_pickle(data, path)
     with pytest.raises(ValueError, match='some sequences have a keypoint_score'):
@@ -162,7 +165,7 @@ def test_processes_that_start_together_build_once(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert len(open(log).read()) == 6 + 2       # six sequences, and the first one twice to see whether it is repeatable
+    assert len(Path(log).read_text()) == 6 + 2       # six sequences, and the first one twice, to compare
 
 
 def test_workers_read_the_map_and_do_not_get_a_copy(tmp_path):

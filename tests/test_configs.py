@@ -35,7 +35,8 @@ def losses(cfg: Config, mining: bool = False) -> tuple[dict, torch.nn.Module]:
     model.train()
     model.mining = mining
     layout = get_layout(cfg.model.data_preprocessor.layout)
-    batch = dict(inputs=[torch.randn(1, 2, 8, layout.num_joints, cfg.model.backbone.in_channels) for _ in range(3)], data_samples=[])
+    shape = (1, 2, 8, layout.num_joints, cfg.model.backbone.in_channels)
+    batch = dict(inputs=[torch.randn(shape) for _ in range(3)], data_samples=[])
     return model(**model.data_preprocessor(batch, training=True), mode='loss'), model
 
 

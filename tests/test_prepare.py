@@ -1,4 +1,4 @@
-"""The driver of all readers: whole or absent, goes on where it stopped, says what it left out, holds little in memory."""
+"""The driver of all readers: whole or absent, goes on where it stopped, says what it left out, holds little."""
 import json
 import os
 import pickle
@@ -72,8 +72,8 @@ def test_everything_that_can_be_read_is_read(tmp_path):
         '0.num: holds no sequence', '13.num: line 1: 13 is unlucky', '14.num: holds coordinates that are not finite']
     assert os.listdir(tmp_path / 'new') == ['out.pkl']
     text = str(summary)
-    for line in ('sequences 4', 'classes 3', 'frames 48 (3 to 20, median 12)', 'split even 2', 'split odd 2; published: 3',
-                 'left out (1) not wanted', 'skipped (3)', 'people 4 with 1'):
+    for line in ('sequences 4', 'classes 3', 'frames 48 (3 to 20, median 12)', 'split even 2',
+                 'split odd 2; published: 3', 'left out (1) not wanted', 'skipped (3)', 'people 4 with 1'):
         assert line in ' '.join(text.split()), text
 
 
@@ -84,7 +84,8 @@ def test_order_does_not_depend_on_the_processes(tmp_path):
     assert (tmp_path / '1.pkl').read_bytes() == (tmp_path / '2.pkl').read_bytes()
 
 
-@pytest.mark.parametrize('numbers, message', [((13,), 'none of 1 recordings can be used.*unlucky'), ((), 'holds no recording')])
+@pytest.mark.parametrize('numbers, message', [
+    ((13,), 'none of 1 recordings can be used.*unlucky'), ((), 'holds no recording')])
 def test_nothing_that_can_be_read(tmp_path, numbers, message):
     with pytest.raises(ValueError, match=message):
         prepare(Numbers(source(tmp_path / 'in', numbers)), str(tmp_path / 'out' / 'out.pkl'), workers=1)
@@ -144,7 +145,8 @@ def test_parts_of_another_source_are_not_used(tmp_path, change):
         (tmp_path / 'in' / '3.num').write_text('9')
     prepare(Numbers(list_files([str(tmp_path / 'in')], '*.num'), scale=3 if change == 'option' else 1),
             str(tmp_path / 'out.pkl'), workers=1)
-    values = {item['frame_dir']: item['keypoint'].max() for item in read_pickle(str(tmp_path / 'out.pkl'))['annotations']}
+    annotations = read_pickle(str(tmp_path / 'out.pkl'))['annotations']
+    values = {item['frame_dir']: item['keypoint'].max() for item in annotations}
     assert values == ({'3': 9, '5': 15, '13': 21} if change == 'option' else {'3': 9, '5': 5, '13': 7})
 
 

@@ -36,7 +36,8 @@ def _write(folder: str, count: int, seed: int = 0) -> list[str]:
     """Made-up recordings of 60 to 300 frames with 1 or 2 bodies; returns their paths."""
     rng, paths = np.random.default_rng(seed), []
     for index in track(range(count), 'Making up recordings'):
-        path = os.path.join(folder, f'S001C001P{index // 60 % 40 + 1:03}R{index // 2400 + 1:03}A{index % 60 + 1:03}.skeleton')
+        name = f'S001C001P{index // 60 % 40 + 1:03}R{index // 2400 + 1:03}A{index % 60 + 1:03}.skeleton'
+        path = os.path.join(folder, name)
         with open(path, 'w', newline='') as file:
             file.write(_recording(int(rng.integers(60, 301)), int(rng.integers(1, 3)), rng))
         paths.append(path)

@@ -1,9 +1,9 @@
 """Preprocessed sequences in a memory-mapped file: preprocessing runs once, all workers and ranks share the result.
 
-A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32`` where there are scores,
-``index.pkl`` (shapes and everything else of the annotations) and ``about.json`` (what it was made from). Its name holds a
-hash of the annotation file's size and time, the transforms with their settings and code, and the versions of the
-libraries, so that a change of any of them makes another cache. Folders of caches may be deleted at any time.
+A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32`` where there are
+scores, ``index.pkl`` (shapes and everything else of the annotations) and ``about.json`` (what it was made from). Its
+name holds a hash of the annotation file's size and time, the transforms with their settings and code, and the versions
+of the libraries, so that a change of any of them makes another cache. Caches may be deleted at any time.
 """
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _check_repeatable(transforms: Sequence[BaseTransform], annotation: dict) -> 
     """Raises ValueError if the transforms do not give the same result twice."""
     for step in transforms:
         if isinstance(step, RandomTransform):
-            raise ValueError(f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the views')
+            raise ValueError(f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the '
+                             'views of the data preprocessor')
     first, second = _run(transforms, annotation), _run(transforms, annotation)
     if any(not np.array_equal(first[key], second[key]) for key in ARRAYS if key in first):
         names = ', '.join(type(step).__name__ for step in transforms)

@@ -27,6 +27,7 @@ from .readers.sources import RecordingError
 from .summary import Summary
 
 MAX_PART = 256          # recordings
+MAX_MESSAGE = 1000      # characters
 
 _reader: Reader         # of this process
 
@@ -56,7 +57,7 @@ def _convert(recordings: Sequence[Any], path: str, strict: bool) -> int:
         try:
             annotations += _read(_reader, recording)
         except ValueError as error:
-            message = f'{recording}: {error}'
+            message = f'{recording}: {error}'[:MAX_MESSAGE]
             if strict:
                 raise ValueError(message) from error
             problems.append(message)

@@ -9,7 +9,6 @@ y up, z away from it. Both are right-handed, in metres. Angles are in degrees, p
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 

@@ -35,8 +35,8 @@ def test_equal_to_the_parser_of_single_numbers(cells):
     assert result.view(np.int64).tolist() == expected.view(np.int64).tolist(), cells        # bit by bit, also -0.0
 
 
-@pytest.mark.parametrize('cell', ['1e5', 'nan', 'inf', '+1', '1-2', '1.2.3', '-', '.', '-.', '', '0x1', '1_0', '1,5', 'a',
-                                  '1234567890.1', '0.12345678901', '--1', '1\r', '1\t2', ' 1', '1 ', '1\n2'])
+@pytest.mark.parametrize('cell', ['1e5', 'nan', 'inf', '+1', '1-2', '1.2.3', '-', '.', '-.', '', '0x1', '1_0', '1,5',
+                                  'a', '1234567890.1', '0.12345678901', '--1', '1\r', '1\t2', ' 1', '1 ', '1\n2'])
 @pytest.mark.parametrize('place', [0, 1, 2])
 def test_what_is_no_plain_decimal_is_left_to_others(cell, place):
     cells = ['0.5', '-1.25', '3']
@@ -52,7 +52,8 @@ def test_no_numbers_and_too_near_to_the_beginning():
 
 
 def test_cells_of_lines():
-    lines = ['head of the file', '1 -22 3.25 4 5 6 7 8 9', '0.123456789 -0.12345678 3 4 5', '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16']
+    lines = ['head of the file', '1 -22 3.25 4 5 6 7 8 9', '0.123456789 -0.12345678 3 4 5',
+             '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16']
     text = np.frombuffer('\r\n'.join(lines).encode(), np.uint8)
     starts = np.cumsum([0] + [len(line) + 2 for line in lines])[1:-1]
     begins, ends = leading_cells(text, starts, 3)

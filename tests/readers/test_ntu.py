@@ -57,7 +57,8 @@ def test_wide_blanks_and_blank_lines_at_the_end():
 
 
 def test_bodies_beyond_the_fourth_are_left_out():
-    np.testing.assert_allclose(read_bodies(skeleton_file([[1, 2, 3, 4, 5]] * 2)), expected([[1, 2, 3, 4]] * 2, 4), rtol=2e-6)
+    keypoint = read_bodies(skeleton_file([[1, 2, 3, 4, 5]] * 2))
+    np.testing.assert_allclose(keypoint, expected([[1, 2, 3, 4]] * 2, 4), rtol=2e-6)
 
 
 def spread(body: np.ndarray) -> float:
@@ -102,8 +103,10 @@ def broken(line: int, text: str | None) -> bytes:
 @pytest.mark.parametrize('content, message', [
     (b'', 'is empty'), (b'\n\n', 'is empty'),
     (broken(1, '0'), 'line 1: number of frames is 0; it must be 1 to'),
-    (broken(1, '-3'), 'line 1: number of frames is -3'), (broken(1, '1000000000'), 'line 1: number of frames is 1000000000'),
-    (broken(1, '1e300'), r'line 1: number of frames is 1e\+300;'), (broken(1, 'three'), 'line 1: number of frames is missing'),
+    (broken(1, '-3'), 'line 1: number of frames is -3'),
+    (broken(1, '1000000000'), 'line 1: number of frames is 1000000000'),
+    (broken(1, '1e300'), r'line 1: number of frames is 1e\+300;'),
+    (broken(1, 'three'), 'line 1: number of frames is missing'),
     (broken(1, '2.5'), 'line 1: number of frames is missing or no whole number'),
     (broken(1, '2'), 'line 58: the file goes on after its 2 frames'),
     (broken(1, '4'), 'line 86: the file ends where the number of bodies'),

@@ -35,7 +35,7 @@ def leading_cells(text: np.ndarray, starts: np.ndarray, count: int) -> tuple[np.
     if not len(starts) or starts.max() + width > len(text):
         return None
     blanks = (_windows(text, starts, width) == BLANK).view(np.uint8)                        # (width, N)
-    for before, character in zip(blanks, blanks[1:]):       # a running sum, much faster than NumPy's over the first axis
+    for before, character in zip(blanks, blanks[1:]):       # a running sum; NumPy's is slow over the first axis
         character += before
     ends = np.stack([np.add.reduce(blanks <= cell, axis=0, dtype=np.uint8) for cell in range(count)])
     if ends.max() == width:

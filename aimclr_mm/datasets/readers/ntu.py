@@ -28,7 +28,8 @@ NAME = re.compile(r'^S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})$')
 
 # training sets of the protocols; everything else is validation
 XSUB60 = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
-XSUB120 = XSUB60 | {45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103}
+XSUB120 = XSUB60 | {45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100,
+                    103}
 XVIEW = frozenset((2, 3))
 XSET = frozenset(range(2, 33, 2))
 
@@ -104,7 +105,8 @@ def _body_rows(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray]:
         for place in range(in_frame):
             count(row + 1, 'number of joints', JOINTS, JOINTS)
             if row + BODY_LINES > lines:
-                raise RecordingError(f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is truncated')
+                raise RecordingError(f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is '
+                                     'truncated')
             bodies.append((frame, place, row + 2))
             row += BODY_LINES
     if content[starts[row]:].strip():
@@ -175,7 +177,7 @@ def read_bodies(content: bytes) -> np.ndarray:
 
 
 def _spread(body: np.ndarray) -> float:
-    """Motion of a body (T, 25, 3): the sum of the standard deviations of x, y and z over its frames that are not zero."""
+    """Motion of a body (T, 25, 3): the standard deviations of x, y and z over its frames that are not zero, summed."""
     present = body[body.reshape(len(body), -1).sum(axis=1) != 0].reshape(-1, 3)
     return float(np.ascontiguousarray(present.T, dtype=np.float64).std(axis=1).sum()) if len(present) else 0.0
 

@@ -60,7 +60,8 @@ class SourceFile:
         except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RecordingError(f'cannot be read ({error})') from error
         if len(content) != self.size:
-            raise RecordingError(f'has {"more" if len(content) > self.size else "less"} than the {self.size} bytes it should')
+            raise RecordingError(f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
+                                 'its entry')
         return content
 
 

@@ -38,7 +38,8 @@ def read_skeleton(content: bytes) -> np.ndarray:
     shape = np.shape(skeleton)
     if len(shape) != 3 or shape[:2] != (KINECT20.num_joints, 3) or shape[2] == 0 or skeleton.dtype.kind not in 'fiu':
         raise RecordingError(f'd_skel has shape {shape}; it must be numbers (20, 3, frames)')
-    keypoint = np.asarray(skeleton, dtype=np.float32).transpose(2, 0, 1)                   # (T, 20, 3)
+    with np.errstate(over='ignore'):        # what is too large becomes infinite, and is reported as such
+        keypoint = np.asarray(skeleton, dtype=np.float32).transpose(2, 0, 1)                   # (T, 20, 3)
     return np.ascontiguousarray(keypoint[None, :, [_FILE_JOINTS.index(joint) for joint in KINECT20.joints]])
 
 
