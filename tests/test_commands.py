@@ -18,10 +18,11 @@ pytestmark = pytest.mark.slow
 
 CONFIG = '''
 _base_ = ['{root}/configs/_base_/default_runtime.py', '{root}/configs/_base_/aimclr.py']
-pipeline = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=16), dict(type='AlignShoulders'),
-            dict(type='FormatGCNInput', num_person=2),
-            dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]
-dataset = dict(type='SkeletonDataset', ann_file='{data}', layout='ntu25', pipeline=pipeline, hint='Bake it first.')
+preprocess = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=16), dict(type='AlignShoulders'),
+              dict(type='FormatGCNInput', num_person=2)]
+pipeline = [dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]
+dataset = dict(type='SkeletonDataset', ann_file='{data}', layout='ntu25', preprocess=preprocess, pipeline=pipeline,
+               hint='Bake it first.')
 train_dataloader = dict(batch_size={batch}, num_workers=0, drop_last=True,
                         sampler=dict(type='DefaultSampler', shuffle=True),
                         dataset=dict(**dataset, split='xsub_train'))

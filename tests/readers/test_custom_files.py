@@ -222,5 +222,5 @@ def test_missing_large_and_no_file(tmp_path: Path):
             read_sequence(SourceFile(str(tmp_path / name), name, 0, 0), NTU25)
     with open(tmp_path / 'large.csv', 'wb') as file:
         file.truncate(2**30)
-    with pytest.raises(RecordingError, match='has more than 67108864 bytes'):
+    with pytest.raises(RecordingError, match='has more bytes than the 5'):
         read_sequence(SourceFile(str(tmp_path / 'large.csv'), 'large.csv', 5, 0), NTU25)
