@@ -1,4 +1,4 @@
-_base_ = 'aimclr_ntu60_xsub_joint.py'
+_base_ = 'aimclr_pkummdv1_xsub_joint.py'
 data = dict(ann_file='data/pkummdv2/pkummdv2_3d.pkl',
             hint='Make it with: python tools/prepare_data.py pku_mmd_v2 SOURCE (see docs/datasets.md)')
 train_dataloader = dict(dataset=data)

@@ -1,4 +1,5 @@
 """Cached preprocessing: the same samples as without, made once, shared, and made anew when something changes."""
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -7,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from torch.utils.data import DataLoader
 
 from aimclr_mm.datasets import SkeletonDataset, skeleton_dataset, write_pickle
 from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.skeletons import NTU25
+from aimclr_mm.transforms import CenterSkeleton
 
 PREPROCESS = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=8), dict(type='AlignShoulders'),
               dict(type='mmaction.FormatGCNInput', num_person=2)]
@@ -128,6 +132,51 @@ def test_random_transforms_are_refused(tmp_path, step, message):
         build(path, [*RAGGED, step])
     assert not caches(tmp_path)
     assert len(build(path, [*RAGGED, step], cache=False)) == 6
+
+
+@TRANSFORMS.register_module()
+class DrawIndex(BaseTransform):
+    """Draws something that is not in the arrays."""
+
+    def transform(self, results: dict) -> dict:
+        """Adds a random number."""
+        return dict(results, index=np.random.random())
+
+
+def test_randomness_beside_the_arrays_is_seen(tmp_path):
+    with pytest.raises(ValueError, match='another result each time'):
+        build(make(tmp_path), [*RAGGED, dict(type='DrawIndex')])
+
+
+@pytest.mark.parametrize('change', ['function', 'layout file'])
+def test_code_and_layout_files_decide_too(tmp_path, monkeypatch, change):
+    layout = tmp_path / 'layout.yaml'
+    layout.write_text(yaml.safe_dump(dict(joints=list(NTU25.joints), parents=list(NTU25.parents), center='head')))
+    path, steps = make(tmp_path), [dict(type='CenterSkeleton', layout=str(layout))]
+    first = SkeletonDataset(path, [], preprocess=steps)[0]['keypoint']
+    if change == 'function':
+        monkeypatch.setattr(inspect, 'getsource', lambda module: 'another text')
+    else:
+        layout.write_text(layout.read_text().replace('center: head', 'center: neck'))
+    second = SkeletonDataset(path, [], preprocess=steps)[0]['keypoint']
+    assert len(caches(tmp_path)) == 2 and np.array_equal(first, second) == (change == 'function')
+
+
+def test_class_as_type_and_transform_as_step(tmp_path):
+    path = make(tmp_path)
+    expected = samples(build(path, RAGGED))
+    for step in (dict(type=CenterSkeleton), CenterSkeleton()):
+        np.testing.assert_array_equal(build(path, [step])[3]['keypoint'], expected[3]['keypoint'])
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_joints_of_another_layout(tmp_path, cache):
+    other = dict(joints=[f'j{i}' for i in range(25)], parents=['j0'] * 25, center='j0', shoulders=['j1', 'j2'])
+    path = make(tmp_path, layout=other)
+    for _ in range(2):          # the second time from the cache
+        with pytest.raises(ValueError, match="has the joints of layout 'custom', j0, .*set layout of data set"):
+            build(path, cache=cache)
+    assert len(build(make(tmp_path, layout='ntu25'), cache=cache)) == 6
 
 
 def test_failed_build_leaves_nothing_and_a_killed_one_does_no_harm(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import prepare
@@ -120,7 +121,7 @@ def test_killed_run_goes_on_where_it_was(tmp_path):
     process = subprocess.Popen([sys.executable, '-c', script], env={**os.environ, 'PYTHONPATH': str(ROOT)},
                                start_new_session=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob('out.pkl.partial/*.pkl'))) < 5 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob('out.pkl.partial/*/*.pkl'))) < 5 and time.monotonic() < deadline:
         time.sleep(.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -139,7 +140,7 @@ def test_parts_of_another_source_are_not_used(tmp_path, change):
     files = source(tmp_path / 'in', (3, 5, 13))
     with pytest.raises(ValueError, match='unlucky'):
         prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1, strict=True)
-    assert list(tmp_path.glob('out.pkl.partial/*.pkl'))
+    assert list(tmp_path.glob('out.pkl.partial/*/*.pkl'))
     (tmp_path / 'in' / '13.num').write_text('7')
     if change == 'file':
         (tmp_path / 'in' / '3.num').write_text('9')
@@ -148,6 +149,44 @@ def test_parts_of_another_source_are_not_used(tmp_path, change):
     annotations = read_pickle(str(tmp_path / 'out.pkl'))['annotations']
     values = {item['frame_dir']: item['keypoint'].max() for item in annotations}
     assert values == ({'3': 9, '5': 15, '13': 21} if change == 'option' else {'3': 9, '5': 5, '13': 7})
+
+
+def test_strict_looks_at_parts_that_are_there_already(tmp_path, monkeypatch):
+    files = source(tmp_path / 'in', (3, 13))
+    with monkeypatch.context() as patch:
+        patch.setattr('aimclr_mm.datasets.prepare._merge', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1)
+    with pytest.raises(ValueError, match='unlucky'):
+        prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1, strict=True)
+
+
+def test_two_at_once_and_a_folder_in_the_way(tmp_path):
+    files = source(tmp_path / 'in', (3,))
+    (tmp_path / 'out.pkl.partial').mkdir()
+    with FileLock(tmp_path / 'out.pkl.partial' / 'lock'), pytest.raises(ValueError, match='another process is working'):
+        prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1)
+    prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1)
+    with pytest.raises(ValueError, match='is a folder'):
+        prepare(Numbers(files), str(tmp_path / 'in'), workers=1)
+
+
+def test_processes_end_with_their_parent(tmp_path):
+    """A parent that is killed alone must not leave processes behind that go on writing."""
+    source(tmp_path / 'in', range(21, 101))
+    log, out = tmp_path / 'log', tmp_path / 'out.pkl'
+    script = SLOW.format(tests=str(ROOT / 'tests'), source=str(tmp_path / 'in'), log=str(log), out=str(out))
+    process = subprocess.Popen([sys.executable, '-c', script], env={**os.environ, 'PYTHONPATH': str(ROOT)},
+                               stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob('out.pkl.partial/*/*.pkl'))) < 5 and time.monotonic() < deadline:
+        time.sleep(.02)
+    process.kill()
+    process.wait()
+    time.sleep(1.5)
+    before = log.read_text()
+    time.sleep(1)
+    assert log.read_text() == before and len(before.split()) < 80
 
 
 MEMORY = '''

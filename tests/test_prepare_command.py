@@ -80,7 +80,7 @@ def test_authors_folders_there_and_back(tmp_path):
     (['folders', 'empty', '--layout', 'ntu26'], 'unknown joint layout'), (['mmaction2', 'bad.csv'], 'bad.csv'),
     (['mmaction2', 'bad.csv', 'bad.csv'], 'takes one SOURCE'),
     (['mmaction2', 'bad.csv', '--bodies', 'first'], '--bodies is no option'),
-    (['official', 'bad.csv'], '--out is missing'), (['official', 'empty'], 'train_position.npy'),
+    (['official', 'no.pkl'], '--out is missing'), (['official', 'empty'], 'train_position.npy'),
     (['utd_mhad', 'broken.zip'], 'no readable zip archive')])
 def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     (tmp_path / 'bad.csv').write_text('a,b\n1,2\n')

@@ -216,3 +216,12 @@ def test_align_refuses_two_coordinates():
 def test_bad_argument(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_surplus_frames():
+    x = torch.arange(9.).view(1, 1, 9, 1, 1).expand(1, 1, 9, 25, 3) + 1
+    for surplus, first in (('end', 1), ('both', 3)):
+        clip = ResizeClip(length=4, max_frames=4, surplus=surplus).batch(x)
+        assert clip[0, 0, :, 0, 0].tolist() == [first, first + 1, first + 2, first + 3]
+    with pytest.raises(ValueError, match="surplus='middle'; known are 'end' and 'both'"):
+        ResizeClip(surplus='middle')

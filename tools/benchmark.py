@@ -3,7 +3,7 @@
     python tools/benchmark.py prepare --peer MMACTION2_CHECKOUT        # readers of NTU's files, on one core
     python tools/benchmark.py prepare --recordings 114480              # time and memory at the size of NTU-120
 
-Rounds alternate between the two; the table gives medians, the spread and the ratio of each round's times.
+Rounds alternate between the two; the figures, as JSON, are medians, the spread and the ratio of each round's times.
 """
 import argparse
 import json

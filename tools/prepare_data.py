@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, help='synthetic: seed (0)')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
-    if args.name != 'synthetic' and not args.source:
+    if not args.source and (args.name == 'mmaction2' or READERS[args.name].needs_source):
         parser.error(f'{args.name} needs SOURCE, the folder or the archive with the original files')
     if args.workers is not None and args.workers < 1:
         parser.error(f'--workers is {args.workers}; it must be at least 1')
@@ -105,6 +105,8 @@ def convert(args: argparse.Namespace) -> None:
         with atomic_write(f'{out}.skipped.txt') as file:
             file.writelines(f'{problem}\n' for problem in summary.problems)
         print(f'what was skipped, and why, is in {out}.skipped.txt')
+    elif os.path.exists(f'{out}.skipped.txt'):          # of an earlier run
+        os.remove(f'{out}.skipped.txt')
 
 
 def main() -> None:
@@ -112,7 +114,7 @@ def main() -> None:
     args = parse_args()
     if args.name == 'mmaction2':
         verify_pickle(args)
-    elif args.name == 'official' and all(os.path.isfile(source) for source in args.source):
+    elif args.name == 'official' and len(args.source) == 1 and args.source[0].endswith('.pkl'):
         export_official(args)
     else:
         convert(args)

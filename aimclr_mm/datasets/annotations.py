@@ -139,8 +139,14 @@ def load_annotations(path: str, hint: str = '') -> dict:
         data = dict(split={}, annotations=data)
     if not isinstance(data, dict) or not isinstance(data.get('annotations'), list):
         raise ValueError(f"{path!r} is not in mmaction2's pose format: it needs a list 'annotations'")
-    if not isinstance(data.setdefault('split', {}), dict):
+    splits = data.setdefault('split', {})
+    if not isinstance(splits, dict):
         raise ValueError(f"{path!r}: 'split' must map names of splits to lists of sequence names")
+    for split, names in splits.items():
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f'{path!r}: split {split!r} is no list of names of sequences')
+    if not isinstance(data.setdefault('metainfo', {}), dict):
+        raise ValueError(f"{path!r}: 'metainfo' must be a dict")
     return data
 
 

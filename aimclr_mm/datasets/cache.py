@@ -3,7 +3,7 @@
 A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32`` where there are
 scores, ``index.pkl`` (shapes and everything else of the annotations) and ``about.json`` (what it was made from). Its
 name holds a hash of the annotation file's size and time, the transforms with their settings and code, and the versions
-of the libraries, so that a change of any of them makes another cache. Caches may be deleted at any time.
+of the libraries, so that a change of any of them makes another cache. Caches that no run uses may be deleted.
 """
 from __future__ import annotations
 
@@ -11,37 +11,64 @@ import hashlib
 import inspect
 import json
 import os
+import pickle
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import mmaction
+import mmcv
 import numpy as np
+import torch
 from filelock import FileLock
 from mmcv.transforms import BaseTransform
+from mmengine.logging import MMLogger
 from rich.progress import track
 
-from aimclr_mm.transforms import RandomTransform, SkeletonTransform
-from aimclr_mm.version import __version__
+from aimclr_mm.transforms import RandomTransform, SkeletonTransform, functional
 
 from .annotations import read_pickle, write_pickle
 
 ARRAYS = ('keypoint', 'keypoint_score')
+FORMAT = 1              # of a cache's folder
 
 
 def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
     """The transforms without the project's own where an annotation file says that its sequences are preprocessed."""
-    done = data.get('metainfo', {}).get('preprocessed', False)
-    return [step for step in transforms if not (done and isinstance(step, SkeletonTransform))]
+    if not data.get('metainfo', {}).get('preprocessed', False):
+        return list(transforms)
+    kept = [step for step in transforms if isinstance(step, RandomTransform) or not isinstance(step, SkeletonTransform)]
+    MMLogger.get_current_instance().info(
+        'The annotation file says that its sequences are preprocessed; left out: '
+        + ', '.join(type(step).__name__ for step in transforms if step not in kept))
+    return kept
+
+
+def _code(step: BaseTransform) -> list[str]:
+    """Hashes of the modules that a transform's class and its bases are written in.
+
+    Raises:
+        ValueError: if the code is in no file.
+    """
+    modules = {sys.modules[kind.__module__] for kind in type(step).__mro__ if kind is not object}
+    try:
+        return sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16] for module in modules)
+    except (OSError, TypeError) as error:
+        raise ValueError(f'{type(step).__name__} is in no file ({error}), so that its changes cannot be seen and its '
+                         'results not be cached; set cache=False, or move it to a module') from error
 
 
 def _describe(ann_file: str, transforms: Sequence[BaseTransform], settings: Any) -> dict:
     """What a cache is made from, as it is hashed and written down."""
     status = os.stat(ann_file)
-    return dict(annotation_file=os.path.basename(ann_file), bytes=status.st_size, changed_ns=status.st_mtime_ns,
-                settings=repr(settings), aimclr_mm=__version__, mmaction=mmaction.__version__,
-                code=[hashlib.sha256(inspect.getsource(type(step)).encode()).hexdigest()[:16] for step in transforms])
+    layouts = [repr(getattr(step, 'layout', None)) for step in transforms]          # a file of a layout may change
+    libraries = {library.__name__: library.__version__ for library in (mmaction, mmcv, np, torch)}
+    return dict(format=FORMAT, annotation_file=os.path.basename(ann_file), bytes=status.st_size,
+                changed_ns=status.st_mtime_ns, settings=repr(settings), layouts=layouts, libraries=libraries,
+                functions=hashlib.sha256(inspect.getsource(functional).encode()).hexdigest()[:16],
+                code=[_code(step) for step in transforms])
 
 
 def _run(transforms: Sequence[BaseTransform], annotation: dict) -> dict:
@@ -58,8 +85,7 @@ def _check_repeatable(transforms: Sequence[BaseTransform], annotation: dict) -> 
         if isinstance(step, RandomTransform):
             raise ValueError(f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the '
                              'views of the data preprocessor')
-    first, second = _run(transforms, annotation), _run(transforms, annotation)
-    if any(not np.array_equal(first[key], second[key]) for key in ARRAYS if key in first):
+    if pickle.dumps(_run(transforms, annotation)) != pickle.dumps(_run(transforms, annotation)):
         names = ', '.join(type(step).__name__ for step in transforms)
         raise ValueError(f'preprocess ({names}) gives another result each time and cannot be cached; move what is '
                          'random to pipeline')
@@ -75,6 +101,7 @@ class SequenceCache:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         index = read_pickle(os.path.join(folder, 'index.pkl'))
+        self.metainfo: dict = index['metainfo']
         self.split: dict[str, list[str]] = index['split']
         self.annotations: list[dict] = index['annotations']
         self._shapes: dict[str, np.ndarray] = index['shapes']                          # name -> (N, axes)
@@ -124,7 +151,8 @@ def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: 
     os.makedirs(temporary)
     try:
         rest, shapes = _write_arrays(temporary, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
-        write_pickle(dict(split=data['split'], annotations=rest, shapes=shapes), os.path.join(temporary, 'index.pkl'))
+        index = dict(metainfo=data.get('metainfo', {}), split=data['split'], annotations=rest, shapes=shapes)
+        write_pickle(index, os.path.join(temporary, 'index.pkl'))
         with open(os.path.join(temporary, 'about.json'), 'w', encoding='utf-8') as file:
             json.dump(about, file, indent=2)
         os.rename(temporary, folder)

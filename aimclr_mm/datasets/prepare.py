@@ -1,8 +1,8 @@
 """Turns original files into an annotation file: several processes, whole or absent, goes on where it was stopped.
 
-The recordings are read in parts. Each finished part is a file in ``<out>.partial``; a second run with the same source
-and options keeps them. At the end they become one annotation file, sequence by sequence, so that neither the
-processes nor their parent ever hold the whole data set.
+The recordings are read in parts. Each finished part is a file in ``<out>.partial/<key>``, where the key stands for the
+source and the options; a second run with the same ones keeps them. At the end they become one annotation file,
+sequence by sequence, so that neither the processes nor their parent ever hold the whole data set.
 """
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import hashlib
 import os
 import pickle
 import shutil
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from aimclr_mm.files import atomic_write
@@ -33,8 +37,17 @@ _reader: Reader         # of this process
 
 
 def _start(reader: Reader) -> None:
+    """Prepares a process: its reader, and an end with that of its parent, which would otherwise leave it behind."""
     global _reader
     _reader = reader
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _read(reader: Reader, recording: Any) -> list[dict]:
@@ -75,11 +88,13 @@ class _Stream(list):
         return list, (), None, self._items
 
 
-def _merge(parts: Sequence[str], splits: dict[str, list[str]], summary: Summary) -> Iterator[dict]:
+def _merge(parts: Sequence[str], splits: dict[str, list[str]], summary: Summary, strict: bool) -> Iterator[dict]:
     """Yields the sequences of all parts; fills splits and summary on the way."""
     seen: set[str] = set()
     for path in parts:
         part = read_pickle(path)
+        if strict and part['problems']:
+            raise ValueError(part['problems'][0])
         summary.problems += part['problems']
         for annotation in part['annotations']:
             name = annotation['frame_dir']
@@ -127,39 +142,54 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     recordings = reader.recordings()
     if not recordings:
         raise ValueError(f'the source holds no recording of {reader.name} (files named like {reader.pattern})')
-    size = max(1, min(MAX_PART, len(recordings) // 64))
-    folder, parts = f'{out}.partial', {}
+    if os.path.isdir(out):
+        raise ValueError(f'{out!r} is a folder; --out is the file to write')
+    folder = f'{out}.partial'
+    with _only_one(folder):
+        summary = _prepare(reader, recordings, out, folder, workers or os.cpu_count(), strict)
+        shutil.rmtree(folder)
+    return summary
+
+
+@contextmanager
+def _only_one(folder: str) -> Iterator[None]:
+    """Keeps a second process from working on the same result."""
+    os.makedirs(folder, exist_ok=True)
+    lock = FileLock(os.path.join(folder, 'lock'))
+    try:
+        lock.acquire(timeout=3)
+    except Timeout as error:
+        raise ValueError(f'another process is working on {folder!r}; wait for it, or give another --out') from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(reader: Reader, recordings: Sequence[Any], out: str, folder: str, workers: int, strict: bool) -> Summary:
+    """Converts all parts that are not there yet and makes one file of them."""
+    key = hashlib.sha256(repr((__version__, reader.metainfo(), recordings)).encode()).hexdigest()[:16]
+    for other in os.listdir(folder):        # parts of another source or of other options
+        if other not in (key, 'lock'):
+            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
+    size, parts = max(1, min(MAX_PART, len(recordings) // 64)), {}
     for start in range(0, len(recordings), size):
-        parts[os.path.join(folder, f'{start:08d}.pkl')] = recordings[start:start + size]
-    key = hashlib.sha256(repr((__version__, reader.metainfo(), recordings)).encode()).hexdigest()
-    _continue_or_start(folder, key)
+        parts[os.path.join(folder, key, f'{start:08d}.pkl')] = recordings[start:start + size]
     todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
-    _run_parts(reader, todo, len(recordings) - sum(map(len, todo.values())), workers or os.cpu_count(), strict)
+    _run_parts(reader, todo, len(recordings) - sum(map(len, todo.values())), workers, strict)
 
     summary = Summary(reader.published, reader.num_classes)
     summary.left_out = reader.left_out
     splits: dict[str, list[str]] = {}
-    with atomic_write(os.path.join(folder, 'result'), 'wb') as file:
+    result = os.path.join(folder, key, 'result')
+    with atomic_write(result, 'wb') as file:
         pickler = pickle.Pickler(file, protocol=4)
         pickler.fast = True                 # no memo: what has been written (and later read) can be forgotten
-        pickler.dump(dict(metainfo=reader.metainfo(), annotations=_Stream(_merge(list(parts), splits, summary)),
+        pickler.dump(dict(metainfo=reader.metainfo(), annotations=_Stream(_merge(list(parts), splits, summary, strict)),
                           split=splits))
     summary.splits = {name: len(names) for name, names in splits.items()}
     if not summary.sequences:
         shutil.rmtree(folder)
         raise ValueError(f'none of {len(recordings)} recordings can be used; the first: {summary.problems[0]}')
-    os.replace(os.path.join(folder, 'result'), out)
-    shutil.rmtree(folder)
+    os.replace(result, out)
     return summary
-
-
-def _continue_or_start(folder: str, key: str) -> None:
-    """Keeps the parts of an interrupted run over the same files and options, and deletes those of another."""
-    marker = os.path.join(folder, 'key')
-    if os.path.isdir(folder):
-        with open(marker, encoding='utf-8') if os.path.exists(marker) else open(os.devnull) as file:
-            if file.read() == key:
-                return
-        shutil.rmtree(folder)
-    with atomic_write(marker) as file:
-        file.write(key)

@@ -55,10 +55,13 @@ class SkeletonDataset(PoseDataset):
         pipeline = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
         super().__init__(ann_file, pipeline if self.use_cache else [self._preprocess, *pipeline], split=None, **kwargs)
 
-    def _build(self, step: Mapping) -> BaseTransform:
+    def _build(self, step: Mapping | BaseTransform) -> BaseTransform:
         """A transform of ``preprocess``, with the layout of the data set where it needs one."""
-        kind = TRANSFORMS.get(step['type'])
-        takes_layout = kind is not None and issubclass(kind, SkeletonTransform) and self.layout is not None
+        if not isinstance(step, Mapping):
+            return step
+        kind = step.get('type')
+        kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+        takes_layout = isinstance(kind, type) and issubclass(kind, SkeletonTransform) and self.layout is not None
         return TRANSFORMS.build({'layout': self.layout, **step} if takes_layout else dict(step))
 
     def _preprocess(self, results: dict) -> dict:
@@ -73,10 +76,12 @@ class SkeletonDataset(PoseDataset):
             require_file(self.ann_file, self.hint)
             self.cached = open_cache(self.ann_file, self.preprocess, [self.settings, self.layout], self._load,
                                      self.cache_dir)
+            self._check_layout(self.cached.metainfo)
             split, annotations = self.cached.split, self.cached.annotations
             annotations = [{**annotation, 'cached': i} for i, annotation in enumerate(annotations)]
         else:
             data = load_annotations(self.ann_file, self.hint)
+            self._check_layout(data.get('metainfo', {}))
             self.preprocess = needed(self.preprocess, data)
             split, annotations = data['split'], data['annotations']
         samples = []
@@ -94,6 +99,16 @@ class SkeletonDataset(PoseDataset):
             raise ValueError(f'{self.ann_file!r} holds no sequences')
         self._check(data['annotations'])
         return data
+
+    def _check_layout(self, metainfo: Mapping) -> None:
+        """Raises ValueError if the annotation file says that it has other joints than the config."""
+        if self.layout is None or metainfo.get('layout') is None:
+            return
+        layout = get_layout(metainfo['layout'])
+        if layout.joints != self.layout.joints:
+            raise ValueError(f'{self.ann_file!r} has the joints of layout {layout.name!r}, {", ".join(layout.joints)}; '
+                             f'the config has those of {self.layout.name!r}; set layout of data set, data preprocessor '
+                             'and backbone to that of the data')
 
     def _check(self, annotations: list[dict]) -> None:
         joints = None if self.layout is None else self.layout.num_joints

@@ -2,7 +2,7 @@
 
 Normal augmentations T: :class:`TemporalCrop`, :class:`Shear`. Extreme augmentations T': those two, then
 :class:`SpatialFlip`, :class:`Rotate`, :class:`GaussianNoise`, :class:`GaussianBlur`, :class:`AxisMask` and
-:class:`TemporalFlip`. Which are used in which order is written in the config (``configs/_base_/views.py``).
+:class:`TemporalFlip`. Which are used in which order is written in the config (``configs/_base_/aimclr.py``).
 Amplitudes and probabilities that the paper does not give are those of the released code.
 """
 from __future__ import annotations

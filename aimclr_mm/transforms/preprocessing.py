@@ -43,19 +43,24 @@ class ResizeClip(SkeletonTransform):
 
     Args:
         length: frames of the result.
-        max_frames: frames beyond this one are left out first.
+        max_frames: of a longer clip only so many frames are taken first.
+        surplus: which frames of a longer clip are left out: ``end``, or ``both`` ends so that its middle stays, as
+            the authors do with PKU-MMD.
         layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, length: int = 50, max_frames: int = 300, layout='ntu25') -> None:
+    def __init__(self, length: int = 50, max_frames: int = 300, surplus: str = 'end', layout='ntu25') -> None:
         super().__init__(layout)
         if length < 1 or max_frames < 1:
             raise ValueError(f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1')
-        self.length, self.max_frames = length, max_frames
+        if surplus not in ('end', 'both'):
+            raise ValueError(f"ResizeClip: surplus={surplus!r}; known are 'end' and 'both'")
+        self.length, self.max_frames, self.surplus = length, max_frames, surplus
 
     def batch(self, x: Tensor) -> Tensor:
         """Resizes skeletons (N, M, T, V, C), sample by sample as their lengths differ."""
-        x = x[:, :, :self.max_frames]
+        start = max(0, x.shape[2] - self.max_frames) // 2 if self.surplus == 'both' else 0
+        x = x[:, :, start:start + self.max_frames]
         if x.shape[2] == 0:
             raise ValueError('ResizeClip: the clip has no frames')
         frames = x[:, 0, :, :, :self.layout.dims].flatten(2).ne(0).any(dim=2).sum(dim=1).tolist()

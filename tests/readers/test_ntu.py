@@ -87,10 +87,11 @@ def test_rules_differ_where_they_should():
     np.testing.assert_array_equal(choose_bodies(bodies, 'first')[0], bodies[0])
 
 
-def test_person_of_zeros_is_left_out():
-    bodies = np.ones((2, 3, 25, 3), np.float32)
-    bodies[0] = 0
-    assert choose_bodies(bodies, 'first').shape == (1, 3, 25, 3)
+def test_second_person_of_zeros_is_left_out_and_the_first_keeps_its_place():
+    for absent, people in ((0, 2), (1, 1)):
+        bodies = np.ones((2, 3, 25, 3), np.float32)
+        bodies[absent] = 0
+        np.testing.assert_array_equal(choose_bodies(bodies, 'first'), bodies[:people])
 
 
 def broken(line: int, text: str | None) -> bytes:
@@ -121,7 +122,8 @@ def broken(line: int, text: str | None) -> bytes:
     (broken(9, '1 2 3 4 5 6 7 8 9 10 11 12 13'), 'line 9: has 13 values'),
     (b'\x00\x01\x02' * 99, 'line 1'), (b'\xff\xd8\xff\xe0' * 99, 'line 1'), (b'PK\x03\x04' * 30, 'line 1'),
     (b'1' * 100_000, 'line 1: number of frames'), (b'1 ' * 50_000, 'line 1: number of frames'),
-    (b'"' * 1000, 'line 1'), (b'3\n0\n0\n0\n', 'no body in any frame')])
+    (b'"' * 1000, 'line 1'), (b'3\n0\n0\n0\n', 'no body in any frame'),
+    (b'0 1', 'line 1'), (b'0 1\n', 'line 1'), (b'1 1\n', 'line 1'), (b'0\n1\n', 'line 1: number of frames is 0')])
 def test_broken_file_says_where(content, message):
     with pytest.raises(RecordingError, match=message):
         read_bodies(content)

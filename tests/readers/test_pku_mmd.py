@@ -128,7 +128,7 @@ def test_clipped_intervals_and_bodies(tmp_path):
     files = source(**{SKELETON.format('0002-L'): text(values), LABEL.format('0002-L'): '1,5,900,2\n2,1,3,2\n3,2,4,2\n'})
     sequences, problems = outcome(reader(tmp_path, files))
     assert problems == []
-    np.testing.assert_allclose(sequences['0002-L_001']['keypoint'][:, :, 0, 0], [[5.075, 0]])
+    np.testing.assert_allclose(sequences['0002-L_001']['keypoint'][:, :, 0, 0], [[0, 0], [5.075, 0]])
     np.testing.assert_allclose(sequences['0002-L_002']['keypoint'][:, :, 0, 0], [[1, 2, 3]])
     np.testing.assert_allclose(sequences['0002-L_003']['keypoint'][:, :, 0, 0], [[2, 3, 0], [0, 0, 4.075]])
 

@@ -122,16 +122,22 @@ def test_layout_must_be_that_of_the_data(check):
 
 def test_names_and_splits_must_agree(check):
     annotations = [pose('a'), pose('b'), pose('b'), pose('c')]
-    split = dict(train=['a', 'b', 'a', 'lost'], val=['lost too'], wrong='abc', numbers=[1])
+    split = dict(train=['a', 'b', 'a', 'lost'], val=['lost too'])
     summary = check(dict(split=split, annotations=annotations))
     assert summary.problems == [
         'b: 2 annotations have this name', 'lost: is in split train but has no annotation',
         'a: is 2 times in split train', 'lost too: is in split val but has no annotation',
-        'split wrong: is no list of names', 'split numbers: is no list of names', 'c: is in no split']
+        'c: is in no split']
     assert summary.splits == dict(train=2, val=0)
 
 
 # what is refused as a whole
+
+@pytest.mark.parametrize('names', ['abc', [1], None, 3, [['a']]])
+def test_split_that_is_no_list_of_names(check, names):
+    with pytest.raises(ValueError, match="poses.pkl': split 'wrong' is no list of names"):
+        check(dict(split=dict(train=['a'], wrong=names), annotations=[pose('a')]))
+
 
 CONTENTS = dict(frame_dir='v1', label=0, total_frames=9, valid={0.5: 8}, box_score=np.ones(9, np.float16))
 

@@ -45,6 +45,9 @@ BODY_LINES = 2 + JOINTS         # the line with the id, the number of joints, th
 INFO_BLANKS, JOINT_BLANKS = 9, VALUES - 1      # between the cells of the line with the id, and of a joint
 
 
+ONE_DIGIT = frozenset(b'%d' % number for number in range(1, 10))
+
+
 def _lines(content: bytes) -> np.ndarray:
     """(lines + 1,): where each line begins, and where the one after the last would."""
     breaks = np.flatnonzero(np.frombuffer(content, np.uint8) == ord('\n')) + 1
@@ -63,11 +66,11 @@ def _number(cell: bytes) -> float:
 def _equal_frames(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray] | None:
     """:func:`_body_rows` at once, for a file whose frames all hold the same number of bodies; None for any other."""
     head = content[:80].split()
-    if len(head) < 2 or not (head[0].isdigit() and head[1].isdigit()) or len(head[1]) != 1 or head[1] == b'0':
+    if len(starts) < 3 or len(head) < 2 or not head[0].isdigit() or head[1] not in ONE_DIGIT:
         return None
     frames, bodies = int(head[0]), int(head[1])
     stride = 1 + bodies * BODY_LINES
-    if frames * stride != len(starts) - 2:
+    if frames < 1 or frames * stride != len(starts) - 2:
         return None
     frame, place = np.divmod(np.arange(frames * bodies), bodies)
     first = 2 + frame * stride + place * BODY_LINES + 2
@@ -198,7 +201,7 @@ def choose_bodies(keypoint: np.ndarray, rule: str) -> np.ndarray:
         spread = np.array([_spread(body) for body in keypoint])
         keypoint = keypoint[np.argsort(spread)[::-1]]
     chosen = keypoint[:2]
-    return chosen[chosen.any(axis=(1, 2, 3))]
+    return chosen[:1] if len(chosen) == 2 and not chosen[1].any() else chosen
 
 
 class NTU60(Reader):
@@ -241,7 +244,7 @@ class NTU60(Reader):
         if not 1 <= action <= self.num_classes:
             raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
         keypoint = choose_bodies(read_bodies(recording.read(MAX_FILE)), self.bodies)
-        if not len(keypoint):
+        if not keypoint.any():
             raise RecordingError('has only zeros as coordinates')
         return [dict(frame_dir=recording.stem, label=action - 1, keypoint=keypoint, total_frames=keypoint.shape[1],
                      subject=subject, camera=camera, setup=setup)]

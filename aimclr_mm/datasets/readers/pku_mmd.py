@@ -141,8 +141,8 @@ def read_interval(interval: Interval) -> np.ndarray:
         raise RecordingError(f'line {interval.line}: its skeletons {interval.skeletons}: line {first + broken[0]}: '
                              f'a frame needs {VALUES} finite numbers')
     bodies = frames.reshape(-1, BODIES, JOINTS, 3).transpose(1, 0, 2, 3)
-    bodies = bodies[bodies.any(axis=(1, 2, 3))]
-    if not len(bodies):
+    bodies = bodies[:1 + bodies[1].any()]            # the first keeps its place, as with the authors
+    if not bodies.any():
         raise RecordingError(f'line {interval.line}: no body in frames {first} to {min(end, len(video))}')
     return np.ascontiguousarray(bodies)
 

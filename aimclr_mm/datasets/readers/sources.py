@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import fnmatch
+import lzma
 import os
 import zipfile
 import zlib
@@ -57,7 +58,8 @@ class SourceFile:
             else:
                 with _archive(self.path, os.getpid()).open(self.name) as file:
                     content = file.read(self.size + 1)
-        except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error,
+                lzma.LZMAError) as error:
             raise RecordingError(f'cannot be read ({error})') from error
         if len(content) != self.size:
             raise RecordingError(f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
@@ -85,7 +87,7 @@ def _in_folder(folder: str) -> Iterator[SourceFile]:
 def _in_archive(path: str) -> Iterator[SourceFile]:
     try:
         members = _archive(path, os.getpid()).infolist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f'{path!r} is no readable zip archive ({error}); download it again') from error
     stamp = os.stat(path).st_mtime_ns
     for member in sorted(members, key=lambda m: m.filename):

@@ -68,13 +68,13 @@ def parse_text(content: bytes, parse: Callable[[bytes], np.ndarray]) -> np.ndarr
         parse: what understands single blanks and raises RecordingError.
     """
     try:
-        return parse(content)
+        if b'\t' not in content:
+            return parse(content)
     except RecordingError:
-        single = re.sub(rb'[ \t]+', b' ', content)
-        single = re.sub(rb'^ | $| (?=\r)', b'', single, flags=re.MULTILINE)
-        if single == content:
+        if b' ' not in content:
             raise
-    return parse(single)
+    single = re.sub(rb'[ \t]+', b' ', content)
+    return parse(re.sub(rb'^ | $| (?=\r)', b'', single, flags=re.MULTILINE))
 
 
 def whole_number(value: float, line: int, what: str, low: int, high: int) -> int:
