@@ -1,16 +1,7 @@
-"""MSR Action3D, cross-subject: 20 Kinect v1 joints, one person."""
-_base_ = 'ntu60.py'
-dataset = dict(
-    ann_file='data/msraction3d/msraction3d_3d.pkl',
-    layout='kinect20',
-    preprocess=[
-        dict(type='CenterSkeleton'),
-        dict(type='ResizeClip', length=25),
-        dict(type='AlignShoulders'),
-        dict(type='FormatGCNInput', num_person=1),
-    ],
-    hint='Make it with: python tools/prepare_data.py msr_action3d SOURCE (see docs/datasets.md)')
-loader = dict(num_workers=0, persistent_workers=False)
-train_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split='xsub_train'))
-val_dataloader = dict(batch_size=256, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))
+"""MSR Action3D, cross-subject: like UTD-MHAD, 20 Kinect v1 joints and one person."""
+_base_ = 'utdmhad.py'
+data = dict(ann_file='data/msraction3d/msraction3d_3d.pkl',
+            hint='Make it with: python tools/prepare_data.py msr_action3d SOURCE (see docs/datasets.md)')
+train_dataloader = dict(dataset=data)
+val_dataloader = dict(dataset=data)
 test_dataloader = val_dataloader
