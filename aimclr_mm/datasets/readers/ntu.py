@@ -41,10 +41,8 @@ def missing() -> frozenset[str]:
     return frozenset(line for line in lines if line and not line.startswith('#'))
 
 
-BODY_LINES = 2 + JOINTS         # the line with the id, the number of joints, the joints
-INFO_BLANKS, JOINT_BLANKS = 9, VALUES - 1      # between the cells of the line with the id, and of a joint
-
-
+BODY_LINES = 2 + JOINTS                         # the line with the id, the number of joints, the joints
+INFO_BLANKS, JOINT_BLANKS = 9, VALUES - 1       # between the cells of the line with the id, and of a joint
 ONE_DIGIT = frozenset(b'%d' % number for number in range(1, 10))
 
 
