@@ -2,8 +2,10 @@
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -93,6 +95,25 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, capsys, argume
     said = stopped.value.code if isinstance(stopped.value.code, str) else capsys.readouterr().err.splitlines()[-1]
     assert stopped.value.code != 0 and message in said and '\n' not in said
     assert sorted(os.listdir(tmp_path)) == ['bad.csv', 'broken.zip', 'empty']
+
+
+@pytest.mark.slow
+def test_interrupt_is_one_line_and_the_second_run_goes_on(tmp_path):
+    command = [sys.executable, str(ROOT / 'tools' / 'prepare_data.py'), 'synthetic', '--subjects', '40',
+               '--workers', '2', '--out', str(tmp_path / 'a.pkl')]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(parts := list(tmp_path.glob('a.pkl.partial/*/*.pkl'))) < 3 and time.monotonic() < deadline:
+        time.sleep(.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and said.strip() == 'interrupted' and not (tmp_path / 'a.pkl').exists()
+    assert len(parts) >= 3 and all(part.exists() for part in parts)
+    assert subprocess.run(command, env=env, capture_output=True, timeout=120).returncode == 0
+    assert len(read_pickle(str(tmp_path / 'a.pkl'))['annotations']) == 40 * 3 * 2 * 14
+    assert not (tmp_path / 'a.pkl.partial').exists()
 
 
 def block(language: str, first_line: str) -> str:

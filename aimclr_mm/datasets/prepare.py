@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ def _start(reader: Reader) -> None:
     """Prepares a process: its reader, and an end with that of its parent, which would otherwise leave it behind."""
     global _reader
     _reader = reader
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # the parent gets it too, and ends them
     parent = os.getppid()
 
     def watch() -> None:
