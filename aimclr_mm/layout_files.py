@@ -5,8 +5,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from .skeletons import Layout, get_layout
-
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str)
@@ -37,8 +35,12 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
     name=('a name', _is_name))
 
 
-def read_layout(path: str) -> Layout:
-    """The layout in a YAML file.
+def read_fields(path: str, shoulders: tuple[str, str]) -> dict:
+    """The fields of the layout in a YAML file.
+
+    Args:
+        path: the file.
+        shoulders: joints that are the shoulders if the file does not name them.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -66,10 +68,10 @@ def read_layout(path: str) -> Layout:
             fields.update(joints=list(bones), parents=list(bones.values()))
         if missing := [key for key in ('joints', 'parents', 'center') if key not in fields]:
             raise ValueError(f'has no {missing[0]!r}; it needs center, and joints and parents or bones')
-        if 'shoulders' not in fields and not set(Layout.shoulders) <= set(fields['joints']):
-            raise ValueError(f"has no 'shoulders', and no joints {list(Layout.shoulders)} that could stand for them; "
+        if 'shoulders' not in fields and not set(shoulders) <= set(fields['joints']):
+            raise ValueError(f"has no 'shoulders', and no joints {list(shoulders)} that could stand for them; "
                              f'name a left and a right joint of {fields["joints"]}')
-        return get_layout(fields)
+        return fields
     except ValueError as error:
         raise ValueError(f'layout file {path!r}: {error}') from error
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from .layout_files import read_fields
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -159,8 +161,11 @@ def get_layout(layout: str | Mapping | Layout) -> Layout:
     if isinstance(layout, Layout):
         return layout
     if isinstance(layout, str) and layout.lower().endswith(('.yaml', '.yml')):
-        from .layout_files import read_layout
-        return read_layout(layout)
+        fields = read_fields(layout, Layout.shoulders)
+        try:
+            return get_layout(fields)
+        except ValueError as error:
+            raise ValueError(f'layout file {layout!r}: {error}') from error
     if isinstance(layout, Mapping):
         fields = {key: tuple(map(tuple, value)) if key == 'extra_edges'
                   else tuple(value) if isinstance(value, (list, tuple)) else value
