@@ -1,10 +1,30 @@
-"""Files that are written as a whole or not at all."""
+"""Files and folders that are written as a whole or not at all."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
+
+
+@contextmanager
+def atomic_folder(path: str) -> Iterator[str]:
+    """A folder to fill, which takes its place under ``path`` at the end; after an error nothing is left behind.
+
+    Only one process at a time may write it: what another one, which was killed, has left is deleted.
+
+    Args:
+        path: the folder, which must not exist or be empty.
+    """
+    temporary = f'{path}.partial'
+    shutil.rmtree(temporary, ignore_errors=True)
+    os.makedirs(temporary)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ centring need (edges, bone parents, left/right pairs, shoulders) is derived from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from .layout_files import read_fields
@@ -104,6 +104,10 @@ class Layout:
     def shoulder_indices(self) -> tuple[int, int]:
         """Indices of the left and the right shoulder."""
         return self.index(self.shoulders[0]), self.index(self.shoulders[1])
+
+    def to_config(self) -> str | dict:
+        """What :func:`get_layout` makes this layout from again: its name in the table, or else its fields."""
+        return self.name if LAYOUTS.get(self.name) is self else asdict(self)
 
     def graph(self) -> dict:
         """The layout as mmaction2's ``Graph`` takes it."""

@@ -186,7 +186,7 @@ def test_failed_build_leaves_nothing_and_a_killed_one_does_no_harm(tmp_path):
     assert not caches(tmp_path)
     build(path)
     name, = caches(tmp_path)
-    os.rename(tmp_path / 'cache' / name, tmp_path / 'cache' / f'{name}.tmp')
+    os.rename(tmp_path / 'cache' / name, tmp_path / 'cache' / f'{name}.partial')
     assert len(samples(build(path))) == 6 and caches(tmp_path) == [name]
 
 

@@ -12,7 +12,6 @@ import inspect
 import json
 import os
 import pickle
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 from rich.progress import track
 
+from aimclr_mm.files import atomic_folder
 from aimclr_mm.transforms import RandomTransform, SkeletonTransform, functional
 
 from .annotations import read_pickle, write_pickle
@@ -37,7 +37,7 @@ FORMAT = 1              # of a cache's folder
 
 def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
     """The transforms without the project's own where an annotation file says that its sequences are preprocessed."""
-    if not data.get('metainfo', {}).get('preprocessed', False):
+    if not data['metainfo'].get('preprocessed', False):
         return list(transforms)
     kept = [step for step in transforms if isinstance(step, RandomTransform) or not isinstance(step, SkeletonTransform)]
     MMLogger.get_current_instance().info(
@@ -143,21 +143,15 @@ def _write_arrays(folder: str, annotations: Sequence[dict], transforms: Sequence
 
 
 def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: dict) -> None:
-    """Writes a cache as a whole: into a folder of another name first. Only one process at a time does so."""
-    annotations, temporary = data['annotations'], f'{folder}.tmp'
-    transforms = needed(transforms, data)
+    """Writes a cache as a whole. Only one process at a time does so."""
+    annotations, transforms = data['annotations'], needed(transforms, data)
     _check_repeatable(transforms, annotations[0])
-    shutil.rmtree(temporary, ignore_errors=True)        # of a process that was killed
-    os.makedirs(temporary)
-    try:
-        rest, shapes = _write_arrays(temporary, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
-        index = dict(metainfo=data.get('metainfo', {}), split=data['split'], annotations=rest, shapes=shapes)
-        write_pickle(index, os.path.join(temporary, 'index.pkl'))
-        with open(os.path.join(temporary, 'about.json'), 'w', encoding='utf-8') as file:
+    with atomic_folder(folder) as target:
+        rest, shapes = _write_arrays(target, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
+        index = dict(metainfo=data['metainfo'], split=data['split'], annotations=rest, shapes=shapes)
+        write_pickle(index, os.path.join(target, 'index.pkl'))
+        with open(os.path.join(target, 'about.json'), 'w', encoding='utf-8') as file:
             json.dump(about, file, indent=2)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def open_cache(ann_file: str, transforms: Sequence[BaseTransform], settings: Any, load: Callable[[], dict],

@@ -81,7 +81,7 @@ class SkeletonDataset(PoseDataset):
             annotations = [{**annotation, 'cached': i} for i, annotation in enumerate(annotations)]
         else:
             data = load_annotations(self.ann_file, self.hint)
-            self._check_layout(data.get('metainfo', {}))
+            self._check_layout(data['metainfo'])
             self.preprocess = needed(self.preprocess, data)
             split, annotations = data['split'], data['annotations']
         samples = []

@@ -1,16 +1,9 @@
-"""NW-UCLA, cross-view: 20 Kinect v1 joints, one person."""
-_base_ = 'ntu60.py'
-dataset = dict(
+"""NW-UCLA, cross-view: like UTD-MHAD, 20 Kinect v1 joints and one person, but 50 frames."""
+_base_ = 'utdmhad.py'
+data = dict(
     ann_file='data/nwucla/nwucla_3d.pkl',
-    layout='kinect20',
-    preprocess=[
-        dict(type='CenterSkeleton'),
-        dict(type='ResizeClip', length=50),
-        dict(type='AlignShoulders'),
-        dict(type='FormatGCNInput', num_person=1),
-    ],
+    preprocess=[dict(p, length=50) if p['type'] == 'ResizeClip' else p for p in _base_.dataset.preprocess],
     hint='Make it with: python tools/prepare_data.py nw_ucla SOURCE (see docs/datasets.md)')
-loader = dict(num_workers=0, persistent_workers=False)
-train_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split='xview_train'))
-val_dataloader = dict(batch_size=256, **loader, dataset=dict(**dataset, split=['xview_train', 'xview_val']))
+train_dataloader = dict(dataset=dict(**data, split='xview_train'))
+val_dataloader = dict(dataset=dict(**data, split=['xview_train', 'xview_val']))
 test_dataloader = val_dataloader

@@ -1,10 +1,10 @@
 """Folders of tables, one for each class, against known values."""
 import random
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from on_disk import put
 
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import prepare
@@ -22,19 +22,6 @@ def table(frames: int, width: int = 60, separator: str = ' ') -> str:
     """A file: the number in frame f and column c is f + c / 1000."""
     return ''.join(separator.join(f'{frame + column / 1000:.3f}' for column in range(width)) + '\n'
                    for frame in range(frames))
-
-
-def put(folder: Path, files: dict[str, str], form: str = 'folder') -> str:
-    """Writes the files as an archive or as a folder."""
-    if form == 'zip':
-        with zipfile.ZipFile(folder / 'source.zip', 'w') as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        return str(folder / 'source.zip')
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text.encode('latin1'))
-    return str(folder)
 
 
 def read_one(folder: Path, text: str, layout='kinect20', name: str = 'wave/a.txt', **options) -> dict:

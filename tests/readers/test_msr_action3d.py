@@ -1,10 +1,9 @@
 """MSR Action3D: made-up files in the authors' two forms against known values."""
 import random
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from on_disk import put
 
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import prepare
@@ -33,19 +32,6 @@ def screen(*rows: str) -> str:
 def names(*stems: str) -> list[SourceFile]:
     """Files of which only the names matter."""
     return [SourceFile(f'/data/{stem}.txt', f'{stem}.txt', 0, 0) for stem in stems]
-
-
-def put(folder: Path, files: dict[str, str], form: str) -> str:
-    """Writes the files as an archive or as a folder."""
-    if form == 'zip':
-        with zipfile.ZipFile(folder / 'msr.zip', 'w') as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        return str(folder / 'msr.zip')
-    for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, newline='')
-    return str(folder)
 
 
 @pytest.mark.parametrize('form', ['zip', 'folder'])

@@ -1,11 +1,11 @@
 """NW-UCLA: made-up files in both forms against known values."""
 import json
 import random
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from on_disk import put
 
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import prepare
@@ -61,19 +61,6 @@ def changed(*place: int, value) -> str:
 def person(number: int) -> str:
     """A person of the authors' form whose coordinates all are ``number``."""
     return '59\n' + f'{number}.5,{number}.5,{number}.5,2\n' * 20
-
-
-def put(folder: Path, files: dict[str, str], form: str) -> str:
-    """Writes the files as an archive or as a folder."""
-    if form == 'zip':
-        with zipfile.ZipFile(folder / 'source.zip', 'w') as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        return str(folder / 'source.zip')
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, newline='')
-    return str(folder)
 
 
 def frame_files(folder: Path, *texts: str) -> tuple[SourceFile, ...]:

@@ -1,11 +1,11 @@
 """UTD-MHAD: the authors' archive against known values and against the same recordings in another form."""
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import savemat
+from on_disk import put
 
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import prepare
@@ -38,19 +38,6 @@ def made_up_files() -> dict[str, bytes]:
     return {'Skeleton/a10_s2_t4_skeleton.mat': mat(skeleton(10, 7)), 'Skeleton/a2_s1_t1_skeleton.mat': mat(skeleton(2)),
             'Skeleton/a27_s3_t2_skeleton.mat': mat(skeleton(27)), 'Skeleton_joint_order.txt': b'1. head',
             'Skeleton/a1_s1_t1_depth.mat': b'no skeleton'}
-
-
-def put(path: Path, files: dict[str, bytes], form: str) -> str:
-    """Writes the files as an archive or as a folder."""
-    if form == 'zip':
-        with zipfile.ZipFile(path / 'Skeleton.zip', 'w') as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        return str(path / 'Skeleton.zip')
-    for name, text in files.items():
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_bytes(text)
-    return str(path)
 
 
 def convert(source: str, folder: Path) -> tuple[dict, list[str]]:

@@ -1,10 +1,23 @@
 """What every reader of a data set's original files shares."""
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from .sources import SourceFile
+from .sources import RecordingError, SourceFile
+
+
+def match_name(stem: str, pattern: re.Pattern, example: str) -> re.Match:
+    """What the name of a recording tells.
+
+    Raises:
+        RecordingError: if it is named in another way than the example.
+    """
+    match = pattern.match(stem)
+    if not match:
+        raise RecordingError(f'is not named like {example}')
+    return match
 
 
 class Reader:
@@ -22,6 +35,7 @@ class Reader:
         options: names of the keyword arguments that the constructor takes beside ``files``.
         preprocessed: whether the sequences have been through the paper's preprocessing already.
         needs_source: whether there are files to read.
+        classes: names of the classes by label, where the source tells them.
 
     Args:
         files: all files of the source.
@@ -35,6 +49,7 @@ class Reader:
     options: tuple[str, ...] = ()
     preprocessed = False
     needs_source = True
+    classes: list[str] | None = None
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = list(files)
@@ -61,6 +76,20 @@ class Reader:
         """Names of the splits that a sequence belongs to, such as ``xsub_train``."""
         return ()
 
+    def leave_out(self, reason: str, name: str) -> None:
+        """Notes what is left out on purpose."""
+        self.left_out.setdefault(reason, []).append(name)
+
+    def label(self, action: int) -> int:
+        """The label of an action that a name tells, 1 to ``num_classes``.
+
+        Raises:
+            RecordingError: for any other number.
+        """
+        if not 1 <= action <= self.num_classes:
+            raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
+        return action - 1
+
     def dataset(self) -> dict:
         """The whole data set in mmaction2's pose format, in memory; for small ones and tests."""
         annotations = [annotation for recording in self.recordings() for annotation in self.read(recording)]
@@ -73,4 +102,5 @@ class Reader:
     def metainfo(self) -> dict:
         """What an annotation file says about itself."""
         settings = {name: getattr(self, name) for name in self.options}
-        return {**settings, 'dataset': self.name, 'layout': self.layout, 'preprocessed': self.preprocessed}
+        classes = {} if self.classes is None else dict(classes=self.classes)
+        return {**settings, 'dataset': self.name, 'layout': self.layout, 'preprocessed': self.preprocessed, **classes}

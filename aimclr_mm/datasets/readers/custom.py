@@ -20,10 +20,10 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from aimclr_mm.skeletons import LAYOUTS, Layout, get_layout
+from aimclr_mm.skeletons import Layout, get_layout
 
 from .base import Reader
 from .custom_files import is_number, load_json, read_sequence
@@ -118,13 +118,12 @@ def _recording(manifest: SourceFile, place: str, row: dict[str, Any]) -> Recordi
     if path.split('/')[0] == '..':
         raise ValueError(f'column path: {path!r} leads out of the folder of the manifest; move the file into it or '
                          'give the absolute path')
-    full, size, stamp = os.path.join(os.path.dirname(manifest.path), path), 0, 0
-    if os.path.isfile(full):
-        size, stamp = os.stat(full).st_size, os.stat(full).st_mtime_ns
+    full = os.path.join(os.path.dirname(manifest.path), path)
+    file = SourceFile.of(full, path) if os.path.isfile(full) else SourceFile(full, path, 0, 0)
     subject, camera = (int(text) if re.fullmatch('[0-9]{1,9}', text) else text or None
                        for text in (cells['subject'], cells['camera']))
     splits = dict.fromkeys(split.strip() for split in cells['split'].split(';'))
-    return Recording(f'{manifest.path}, {place}', SourceFile(full, path, size, stamp),
+    return Recording(f'{manifest.path}, {place}', file,
                      cells['name'] or os.path.splitext(path)[0], cells['label'], tuple(filter(None, splits)),
                      subject, camera)
 
@@ -174,7 +173,7 @@ class Custom(Reader):
     def __init__(self, files: Sequence[SourceFile], layout: str | Mapping | Layout = 'ntu25') -> None:
         super().__init__(files)
         self._joints = get_layout(layout)
-        self.layout = layout if isinstance(layout, str) and layout in LAYOUTS else asdict(self._joints)
+        self.layout = self._joints.to_config()
         self.classes: list[str] = []
         self._numbers: dict[str, int] = {}
 
@@ -237,7 +236,3 @@ class Custom(Reader):
     def splits(self, annotation: dict) -> list[str]:
         """As the manifest names them."""
         return annotation.pop('splits')
-
-    def metainfo(self) -> dict:
-        """With the names of the classes."""
-        return {**super().metainfo(), 'classes': self.classes}

@@ -4,9 +4,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
-from aimclr_mm.skeletons import LAYOUTS, Layout, get_layout
+from aimclr_mm.skeletons import Layout, get_layout
 
 from .base import Reader
 from .custom_files import read_sequence
@@ -49,7 +48,7 @@ class Folders(Reader):
                  subject: str | None = None) -> None:
         super().__init__([file for file in files if file.name.lower().endswith(EXTENSIONS)])
         self._joints = get_layout(layout)
-        self.layout = layout if isinstance(layout, str) and layout in LAYOUTS else asdict(self._joints)
+        self.layout = self._joints.to_config()
         self.subject = subject
         self._subject = None if subject is None else _expression(subject)
         self.classes = sorted({name for name in map(_class_name, self.files) if name})
@@ -83,10 +82,6 @@ class Folders(Reader):
         if 'subject' not in annotation:
             return []
         return ['xsub_train' if annotation['subject'] % 2 else 'xsub_val']
-
-    def metainfo(self) -> dict:
-        """With the names of the classes."""
-        return {**super().metainfo(), 'classes': self.classes}
 
     def _find_subject(self, stem: str) -> int:
         match = self._subject.search(stem)

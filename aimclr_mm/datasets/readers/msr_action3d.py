@@ -18,9 +18,9 @@ import numpy as np
 
 from aimclr_mm.skeletons import KINECT20
 
-from .base import Reader
+from .base import Reader, match_name
 from .sources import RecordingError, SourceFile
-from .text import number_table, parse_text
+from .text import fits_float32, number_table, parse_text
 
 JOINTS, VALUES = KINECT20.num_joints, 4
 MAX_FILE = 16 * 2**20
@@ -68,7 +68,7 @@ def read_skeleton(content: bytes, screen: bool = False) -> np.ndarray:
     """
     def parse(text: bytes) -> np.ndarray:
         table = number_table(text, VALUES)
-        broken = np.flatnonzero(~(np.abs(table) <= np.finfo(np.float32).max).all(axis=1))
+        broken = np.flatnonzero(~fits_float32(table))
         if len(broken):
             raise RecordingError(f'line {broken[0] + 1}: a joint needs {VALUES} finite numbers')
         return table
@@ -103,21 +103,18 @@ class MSRAction3D(Reader):
         for file in self.files:
             if file.stem in real:
                 reason = 'screen coordinates of sequences whose real-world coordinates are there'
-                self.left_out.setdefault(reason, []).append(file.stem)
+                self.leave_out(reason, file.stem)
             else:
                 kept.append(file)
         return kept
 
     def read(self, recording: SourceFile) -> list[dict]:
         """One sequence; its name says everything but the coordinates."""
-        numbers = NAME.match(recording.stem)
-        if not numbers:
-            raise RecordingError('is not named like a01_s01_e01_skeleton3D.txt')
+        numbers = match_name(recording.stem, NAME, 'a01_s01_e01_skeleton3D.txt')
         action, subject, _ = map(int, numbers.groups()[:3])
-        if not 1 <= action <= self.num_classes:
-            raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
+        label = self.label(action)
         keypoint = read_skeleton(recording.read(MAX_FILE), screen=not numbers[4])
-        return [dict(frame_dir=recording.stem.partition('_skeleton')[0], label=action - 1, keypoint=keypoint,
+        return [dict(frame_dir=recording.stem.partition('_skeleton')[0], label=label, keypoint=keypoint,
                      total_frames=keypoint.shape[1], subject=subject)]
 
     def splits(self, annotation: dict) -> list[str]:

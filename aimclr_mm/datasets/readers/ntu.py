@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import Reader
+from .base import Reader, match_name
 from .decimals import leading_cells, plain_decimals
 from .sources import RecordingError, SourceFile
 from .text import number_table, whole_number
@@ -226,34 +226,28 @@ class NTU60(Reader):
         for file in self.files:
             numbers = NAME.match(file.stem)
             if file.stem in missing():
-                self._leave_out('listed by the authors as without complete skeletons', file.stem)
+                self.leave_out('listed by the authors as without complete skeletons', file.stem)
             elif numbers and int(numbers[1]) > self.setups:
-                self._leave_out(f'of a setup above {self.setups}, which belongs to NTU-120', file.stem)
+                self.leave_out(f'of a setup above {self.setups}, which belongs to NTU-120', file.stem)
             else:
                 kept.append(file)
         return kept
 
     def read(self, recording: SourceFile) -> list[dict]:
         """One sequence; its name says everything but the coordinates."""
-        numbers = NAME.match(recording.stem)
-        if not numbers:
-            raise RecordingError('is not named like S001C001P001R001A001.skeleton')
-        setup, camera, subject, _, action = map(int, numbers.groups())
-        if not 1 <= action <= self.num_classes:
-            raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
+        numbers = match_name(recording.stem, NAME, 'S001C001P001R001A001.skeleton').groups()
+        setup, camera, subject, _, action = map(int, numbers)
+        label = self.label(action)
         keypoint = choose_bodies(read_bodies(recording.read(MAX_FILE)), self.bodies)
         if not keypoint.any():
             raise RecordingError('has only zeros as coordinates')
-        return [dict(frame_dir=recording.stem, label=action - 1, keypoint=keypoint, total_frames=keypoint.shape[1],
+        return [dict(frame_dir=recording.stem, label=label, keypoint=keypoint, total_frames=keypoint.shape[1],
                      subject=subject, camera=camera, setup=setup)]
 
     def splits(self, annotation: dict) -> list[str]:
         """Cross-subject, and cross-view in NTU-60."""
         return ['xsub_train' if annotation['subject'] in XSUB60 else 'xsub_val',
                 'xview_train' if annotation['camera'] in XVIEW else 'xview_val']
-
-    def _leave_out(self, reason: str, name: str) -> None:
-        self.left_out.setdefault(reason, []).append(name)
 
 
 class NTU120(NTU60):

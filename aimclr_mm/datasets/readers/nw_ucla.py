@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import Reader
+from .base import Reader, match_name
 from .custom_files import load_json
 from .sources import RecordingError, SourceFile
-from .text import number_table, whole_number
+from .text import fits_float32, number_table, whole_number
 
 JOINTS, DIMS, VALUES = 20, 3, 4
 MAX_JSON, MAX_FRAME = 8 * 2**20, 2**16         # bytes
@@ -62,11 +62,6 @@ class Folder:
         return f'{match[2]}_v{int(match[1]):02d}' if match else None
 
 
-def _are_finite(joints: np.ndarray) -> np.ndarray:
-    """Which joints (..., values) hold numbers that float32 can."""
-    return (np.abs(joints) <= np.finfo(np.float32).max).all(axis=-1)
-
-
 def _is_joint(value: Any) -> bool:
     return isinstance(value, list) and len(value) == DIMS and all(type(number) is float for number in value)
 
@@ -94,7 +89,7 @@ def read_json(content: bytes) -> np.ndarray:
             if not _is_joint(value):
                 raise RecordingError(f'frame {number}, joint {joint}: is no list of {DIMS} numbers')
     joints = np.array(frames, dtype=np.float64)
-    broken = np.argwhere(~_are_finite(joints))
+    broken = np.argwhere(~fits_float32(joints))
     if len(broken):
         raise RecordingError(f'frame {broken[0, 0] + 1}, joint {broken[0, 1] + 1}: its numbers are not finite')
     return joints.astype(np.float32)
@@ -120,7 +115,7 @@ def read_frame(content: bytes) -> np.ndarray | None:
     if lines % block:
         raise RecordingError(f'line {lines}: the file ends after {lines % block - 1} of {JOINTS} joints of a person; '
                              'it is truncated')
-    broken = np.flatnonzero(~_are_finite(table[1:block]))
+    broken = np.flatnonzero(~fits_float32(table[1:block]))
     if len(broken):
         raise RecordingError(f'line {broken[0] + 2}: a joint needs {VALUES} finite numbers')
     return table[1:block, :DIMS].astype(np.float32)
@@ -177,7 +172,7 @@ class NWUCLA(Reader):
         for path, files in sorted(folders.items()):
             folder = Folder(path, tuple(files))
             if folder.stem in known:
-                self.left_out.setdefault('folders of sequences that are there as JSON', []).append(folder.stem)
+                self.leave_out('folders of sequences that are there as JSON', folder.stem)
             else:
                 found.append(folder)
         if not found:
@@ -188,10 +183,8 @@ class NWUCLA(Reader):
 
     def read(self, recording: SourceFile | Folder) -> list[dict]:
         """One sequence; its name says everything but the coordinates."""
-        numbers = _NAME.match(recording.stem or '')
-        if not numbers:
-            raise RecordingError('is not named like a01_s01_e00_v01.json, or like the folder view_1/a01_s01_e00')
-        action, subject, _, view = map(int, numbers.groups())
+        example = 'a01_s01_e00_v01.json, or like the folder view_1/a01_s01_e00'
+        action, subject, _, view = map(int, match_name(recording.stem or '', _NAME, example).groups())
         if action not in ACTIONS:
             raise RecordingError(f'has action {action} in its name; {self.name} has {ACTIONS}')
         if view not in VIEWS:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from rich.progress import track
 
 import aimclr_mm.transforms  # noqa: F401  registers the transforms
 from aimclr_mm.datasets.annotations import check_annotation, load_annotations, write_pickle
+from aimclr_mm.files import atomic_folder
 
 from .official import BENCHMARK, DIMS, ENDING, JOINTS, PEOPLE
 from .pose_pickle import is_whole
@@ -130,7 +130,7 @@ def export(annotation_file: str, folder: str, pipeline: Sequence[Mapping] | None
     if os.path.exists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise ValueError(f'{folder!r} exists and is no empty folder; name another one, or delete it first')
     data = load_annotations(annotation_file)
-    metainfo = data.get('metainfo', {})
+    metainfo = data['metainfo']
     if metainfo.get('layout', LAYOUT) != LAYOUT:
         raise ValueError(f'{annotation_file!r} has layout {metainfo["layout"]!r}; the prepared folders '
                          f'hold {LAYOUT!r}')
@@ -138,14 +138,7 @@ def export(annotation_file: str, folder: str, pipeline: Sequence[Mapping] | None
         pipeline = () if metainfo.get('preprocessed') else PREPROCESSING
     steps = [TRANSFORMS.build(step) for step in (*pipeline, dict(type='mmaction.FormatGCNInput', num_person=PEOPLE))]
     splits = _by_split(data, annotation_file)
-    partial = f'{folder}.partial'
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _write_labels(splits, partial)
-        _write_positions(splits, steps, partial)
-        if os.path.isdir(folder):
-            os.rmdir(folder)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with atomic_folder(folder) as target:
+        _write_labels(splits, target)
+        _write_positions(splits, steps, target)
     return {split: len(members) for split, members in splits.items()}

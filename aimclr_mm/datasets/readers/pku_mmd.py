@@ -209,7 +209,7 @@ class PKUMMD1(Reader):
             elif _SPLIT_FILE.search(file.stem):
                 split_files.append(file)
             else:
-                self.left_out.setdefault(f'not named like a video of {self.name}', []).append(file.name)
+                self.leave_out(f'not named like a video of {self.name}', file.name)
         return skeletons, labels, split_files
 
     def _split_lists(self, files: list[SourceFile]) -> dict[str, set[str]]:
@@ -222,7 +222,7 @@ class PKUMMD1(Reader):
                 raise ValueError(f'{file}: {error}') from error
             lists = {part: {v for v in videos if self.video.match(v)} for part, videos in lists.items()}
             if not any(lists.values()):
-                self.left_out.setdefault(f'split file that lists no video of {self.name}', []).append(file.name)
+                self.leave_out(f'split file that lists no video of {self.name}', file.name)
                 continue
             protocol = dict(subject='xsub', view='xview')[_SPLIT_FILE.search(file.stem)[1].lower()]
             train, val = (splits.setdefault(f'{protocol}_{part}', set()) for part in lists)

@@ -35,6 +35,12 @@ class SourceFile:
     stamp: int
     archived: bool = False
 
+    @classmethod
+    def of(cls, path: str, name: str) -> SourceFile:
+        """A file that lies in no archive."""
+        status = os.stat(path)
+        return cls(path, name, status.st_size, status.st_mtime_ns)
+
     @property
     def stem(self) -> str:
         """Name without folders and the last extension."""
@@ -79,9 +85,7 @@ def _in_folder(folder: str) -> Iterator[SourceFile]:
         for name in sorted(names):
             path = os.path.join(root, name)
             if os.path.isfile(path):
-                status = os.stat(path)
-                yield SourceFile(path, os.path.relpath(path, folder).replace(os.sep, '/'), status.st_size,
-                                 status.st_mtime_ns)
+                yield SourceFile.of(path, os.path.relpath(path, folder).replace(os.sep, '/'))
 
 
 def _in_archive(path: str) -> Iterator[SourceFile]:
@@ -111,8 +115,7 @@ def list_files(sources: Sequence[str], pattern: str = '*') -> list[SourceFile]:
         if os.path.isdir(source):
             files = list(_in_folder(source))
         elif os.path.isfile(source):
-            status = os.stat(source)
-            files = [SourceFile(source, os.path.basename(source), status.st_size, status.st_mtime_ns)]
+            files = [SourceFile.of(source, os.path.basename(source))]
         else:
             raise FileNotFoundError(f'{source!r} does not exist; give the folder or the zip archive of the download')
         for file in files:

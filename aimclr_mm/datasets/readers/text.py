@@ -77,6 +77,11 @@ def parse_text(content: bytes, parse: Callable[[bytes], np.ndarray]) -> np.ndarr
     return parse(re.sub(rb'^ | $| (?=\r)', b'', single, flags=re.MULTILINE))
 
 
+def fits_float32(numbers: np.ndarray) -> np.ndarray:
+    """Which rows (..., cells) hold nothing but finite numbers that float32 can hold."""
+    return (np.abs(numbers) <= np.finfo(np.float32).max).all(axis=-1)
+
+
 def whole_number(value: float, line: int, what: str, low: int, high: int) -> int:
     """A count or an index from a table, checked.
 

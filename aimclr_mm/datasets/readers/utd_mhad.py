@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from aimclr_mm.skeletons import KINECT20
 
-from .base import Reader
+from .base import Reader, match_name
 from .sources import RecordingError, SourceFile
 
 # order of the joints in the authors' files (Skeleton_joint_order.txt in the archive)
@@ -51,14 +51,11 @@ class UTDMHAD(Reader):
 
     def read(self, recording: SourceFile) -> list[dict]:
         """One sequence; its name says the rest."""
-        numbers = _NAME.match(recording.stem)
-        if not numbers:
-            raise RecordingError('is not named like a1_s1_t1_skeleton.mat')
-        action, subject, trial = map(int, numbers.groups())
-        if not 1 <= action <= self.num_classes:
-            raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
+        numbers = match_name(recording.stem, _NAME, 'a1_s1_t1_skeleton.mat').groups()
+        action, subject, trial = map(int, numbers)
+        label = self.label(action)
         keypoint = read_skeleton(recording.read(_MAX_FILE))
-        return [dict(frame_dir=f'a{action:02d}_s{subject:02d}_t{trial:02d}', label=action - 1, keypoint=keypoint,
+        return [dict(frame_dir=f'a{action:02d}_s{subject:02d}_t{trial:02d}', label=label, keypoint=keypoint,
                      total_frames=keypoint.shape[1], subject=subject)]
 
     def splits(self, annotation: dict) -> list[str]:
