@@ -12,6 +12,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of mmaction2's tools that train.py and test.py share."""
     from mmengine.config import DictAction
     parser.add_argument('--work-dir', help='folder of logs and results; work_dirs/<name of the config> if not given')
+    parser.add_argument('--with', nargs='+', action='extend', default=[], dest='overlays', metavar='OVERLAY',
+                        help='config files to lay over the config: a method, an ablation, a protocol, a schedule')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
                         help='settings of the config to override, such as model.temperature=0.1')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
@@ -21,19 +23,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace):
-    """Reads the config of the command line, merges ``--cfg-options`` and prepares a distributed run."""
-    from mmengine.config import Config
-
+    """The config of the command line with ``--with`` and ``--cfg-options`` on top, ready for a distributed run."""
     from aimclr_mm.compat import prepare_distributed
-    if not os.path.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config!r} does not exist')
-    try:
-        cfg = Config.fromfile(args.config)
-    except SyntaxError as error:
-        raise ValueError(f'config {args.config!r} is not valid Python: {error}') from error
+    from aimclr_mm.overlays import read_config
+    cfg = read_config(args.config, args.overlays)
     cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
-    name = os.path.splitext(os.path.basename(args.config))[0]
+    name = os.path.splitext(os.path.basename(cfg.filename))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     prepare_distributed(cfg)
@@ -51,6 +47,23 @@ def use_amp(cfg) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+
+
+def use_pretrained(cfg, checkpoint: str, stream: str | None) -> None:
+    """Lets a classifier start from the encoder of a checkpoint.
+
+    Args:
+        cfg: config of a classifier; changed in place.
+        checkpoint, stream: see :class:`~aimclr_mm.engine.LoadEncoderHook`.
+    """
+    from aimclr_mm.compat import load_checkpoint_file
+    if cfg.model.type != 'RecognizerGCN':
+        raise ValueError(f'--pretrained is for classifiers; the config has a {cfg.model.type}. Add --with '
+                         'configs/protocols/finetune.py, or go on pre-training with --cfg-options '
+                         'load_from=CHECKPOINT')
+    load_checkpoint_file(checkpoint)                        # a bad file is reported before the data are read
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []),
+                        dict(type='LoadEncoderHook', checkpoint=checkpoint, stream=stream)]
 
 
 def run(main: Callable[[], None]) -> None:

@@ -1,6 +1,1 @@
-_base_ = 'aimclr_ntu60_xsub_joint.py'
-data = dict(ann_file='data/ntu120/ntu120_3d.pkl',
-            hint='Make it with: python tools/prepare_data.py ntu120 SOURCE (see docs/datasets.md)')
-train_dataloader = dict(dataset=data)
-val_dataloader = dict(dataset=data)
-test_dataloader = val_dataloader
+_base_ = ['_base_/default_runtime.py', '_base_/aimclr.py', '_base_/ntu120.py']

@@ -1,4 +1,1 @@
-_base_ = 'aimclr_pkummdv1_xsub_joint.py'
-train_dataloader = dict(dataset=dict(split='xview_train'))
-val_dataloader = dict(dataset=dict(split=['xview_train', 'xview_val']))
-test_dataloader = val_dataloader
+_base_ = ['_base_/default_runtime.py', '_base_/aimclr.py', '_base_/pkummdv1_xview.py']

@@ -1,6 +1,1 @@
-_base_ = 'aimclr_pkummdv1_xsub_joint.py'
-data = dict(ann_file='data/pkummdv2/pkummdv2_3d.pkl',
-            hint='Make it with: python tools/prepare_data.py pku_mmd_v2 SOURCE (see docs/datasets.md)')
-train_dataloader = dict(dataset=data)
-val_dataloader = dict(dataset=data)
-test_dataloader = val_dataloader
+_base_ = ['_base_/default_runtime.py', '_base_/aimclr.py', '_base_/pkummdv2.py']

@@ -1,12 +1,14 @@
-"""Evaluates a frozen encoder: nearest neighbours and linear classification.
+"""Evaluates a frozen encoder by nearest neighbours and linear classification, or a classifier by its accuracy.
 
     python tools/test.py configs/aimclr_ntu60_xsub_joint.py work_dirs/aimclr_ntu60_xsub_joint/epoch_300.pth
     python tools/test.py CONFIG CHECKPOINT --eval knn linear --out result.json
     python tools/test.py CONFIG random --eval knn           # an encoder that was never trained
     python tools/test.py CONFIG raw --eval knn              # the preprocessed coordinates themselves
+    python tools/test.py CONFIG CHECKPOINT --seeds 0 1 2 --dump FOLDER
 
 Features are computed once, for the training split (bank) and the test split (queries) of the config's
-test_dataloader; every evaluator works on those.
+test_dataloader; every evaluator works on those. A checkpoint of several streams is evaluated stream by stream and
+fused. CONFIG is that of the training, or the one that a training left in its work directory.
 """
 import argparse
 import json
@@ -21,9 +23,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file, that of the pre-training')
     parser.add_argument('checkpoint', help="checkpoint file; or 'random' or 'raw', to have something to compare with")
     parser.add_argument('--eval', nargs='+', default=['knn', 'linear'], metavar='NAME',
-                        help='evaluators: knn, linear (default: both)')
+                        help='evaluators: knn, linear (the paper\'s recipe), linear_large (batch 1024, rate 24); '
+                             'default: knn linear')
     parser.add_argument('--out', help='write the metrics to this JSON file')
-    parser.add_argument('--seed', type=int, help='seed of the random encoder and of the linear classifier')
+    parser.add_argument('--dump', metavar='FOLDER', help='write features and scores there, as .npz')
+    parser.add_argument('--seeds', '--seed', type=int, nargs='+', default=[None], metavar='SEED',
+                        help='of the linear classifier: mean and spread; the first one also of the random encoder')
     cli.add_run_options(parser)
     return parser.parse_args()
 
@@ -34,7 +39,7 @@ def main() -> None:
     cfg = cli.load_config(args)
 
     from aimclr_mm.evaluation.run import evaluate
-    metrics = evaluate(cfg, args.checkpoint, args.eval, args.seed)
+    metrics = evaluate(cfg, args.checkpoint, args.eval, args.seeds, args.dump)
     if metrics is None:         # not the first rank of a distributed run
         return
     for name, value in metrics.items():

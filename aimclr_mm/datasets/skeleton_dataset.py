@@ -13,6 +13,7 @@ from aimclr_mm.transforms import SkeletonTransform
 
 from .annotations import check_annotation, load_annotations, require_file
 from .cache import SequenceCache, needed, open_cache
+from .subset import balanced_draw
 
 
 @DATASETS.register_module()
@@ -36,18 +37,21 @@ class SkeletonDataset(PoseDataset):
         cache: whether the result of ``preprocess`` is kept in a memory-mapped file (see
             :mod:`aimclr_mm.datasets.cache`); if not, ``preprocess`` runs before ``pipeline`` each time.
         cache_dir: where; a folder ``cache`` beside the annotation file if not given.
+        fraction: class-balanced share of the first split to use (see :func:`~aimclr_mm.datasets.subset.balanced_draw`).
+        fraction_seed: of that draw.
         hint: how to make the annotation file, printed when it is missing.
-        **kwargs: as for mmaction2's ``PoseDataset``.
+        **kwargs: as for mmaction2's ``PoseDataset``; with ``num_classes`` every sequence must have a label below it.
     """
 
     def __init__(self, ann_file: str, pipeline: list, split: str | Sequence[str] | None = None, layout=None,
-                 preprocess: Sequence[dict] = (), cache: bool = True, cache_dir: str | None = None, hint: str = '',
-                 **kwargs) -> None:
+                 preprocess: Sequence[dict] = (), cache: bool = True, cache_dir: str | None = None,
+                 fraction: float = 1.0, fraction_seed: int = 0, hint: str = '', **kwargs) -> None:
         self.splits = [split] if split is None or isinstance(split, str) else list(split)
         if not 1 <= len(self.splits) <= 2:
             raise ValueError(f'split={split!r}; give one split, or a pair (bank, queries)')
         self.layout = None if layout is None else get_layout(layout)
         self.preprocess = [self._build(step) for step in preprocess]
+        self.fraction, self.fraction_seed = fraction, fraction_seed
         self.settings, self.cache_dir, self.hint = list(preprocess), cache_dir, hint
         self.cached: SequenceCache | None = None
         self.use_cache = cache and bool(preprocess)
@@ -87,6 +91,9 @@ class SkeletonDataset(PoseDataset):
         samples = []
         for name, role in zip(self.splits, ('bank', 'query')):
             chosen = self._select(split, annotations, name)
+            if role == 'bank':
+                chosen = self._draw(chosen)
+            self._check_labels(chosen)
             if self.cached is None:
                 self._check(chosen)
             samples += [{**annotation, 'split': name or 'all', 'role': role} for annotation in chosen]
@@ -125,6 +132,27 @@ class SkeletonDataset(PoseDataset):
         if not annotations:
             raise ValueError(f'{self.ann_file!r}: split {split!r} holds no sequences')
         return annotations
+
+    def _check_labels(self, annotations: list[dict]) -> None:
+        """Raises ValueError if a label is missing or too large for the number of classes, where that is given."""
+        if self.num_classes is None:
+            return
+        for annotation in annotations:
+            label = annotation.get('label')
+            if label is None or not 0 <= label < self.num_classes:
+                raise ValueError(f'{self.ann_file!r}: sequence {annotation.get("frame_dir")!r} has the label {label}, '
+                                 f'but the config has {self.num_classes} classes (0 to {self.num_classes - 1}); set '
+                                 'its num_classes to that of the data')
+
+    def _draw(self, annotations: list[dict]) -> list[dict]:
+        """A class-balanced share of the annotations."""
+        if self.fraction == 1:
+            return annotations
+        if any('label' not in annotation for annotation in annotations):
+            raise ValueError(f'{self.ann_file!r} has sequences without a label, so that fraction={self.fraction} '
+                             'cannot be drawn class by class; use fraction=1')
+        drawn = balanced_draw([a['label'] for a in annotations], self.fraction, self.fraction_seed)
+        return [annotations[i] for i in drawn]
 
     def filter_data(self) -> list[dict]:
         """Keeps every sequence and says how many there are."""

@@ -12,7 +12,8 @@ from mmengine.model import is_model_wrapper
 from mmaction.registry import HOOKS
 from torch import nn
 
-from aimclr_mm.models.encoder import relative_distance
+from aimclr_mm.checkpoints import load_weights, stream_prefix
+from aimclr_mm.compat import load_checkpoint_file
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -99,9 +100,7 @@ class HealthHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Logs the key distance now and then."""
         if self.every_n_train_iters(runner, self.interval) or self.end_of_epoch(runner.train_dataloader, batch_idx):
-            model = unwrap(runner.model)
-            distance = relative_distance(model.key_encoder, model.encoder)
-            runner.message_hub.update_scalar('train/key_distance', distance)
+            runner.message_hub.update_scalar('train/key_distance', unwrap(runner.model).key_distance())
 
     def after_train_epoch(self, runner) -> None:
         """Warns of collapse, of a loss at chance level and of a key encoder that does not move."""
@@ -130,6 +129,31 @@ class HealthHook(Hook):
             problems.append('key and query weights are equal: either the query encoder does not learn, or momentum is '
                             '0')
         return problems
+
+
+@HOOKS.register_module()
+class LoadEncoderHook(Hook):
+    """Starts a classifier (or another pre-training) from a pre-trained encoder, and checks that all of it arrives.
+
+    A resumed run keeps the weights of its own checkpoint.
+
+    Args:
+        checkpoint: file of a pre-training.
+        stream: the stream to take, where the checkpoint holds several.
+    """
+
+    def __init__(self, checkpoint: str, stream: str | None = None) -> None:
+        self.checkpoint, self.stream = checkpoint, stream
+
+    def before_train(self, runner) -> None:
+        """Loads the backbone; mmengine has initialised the weights by now."""
+        if runner.iter > 0:
+            return
+        content = load_checkpoint_file(self.checkpoint)
+        prefix = stream_prefix(content, self.checkpoint, self.stream) + 'encoder.backbone.'
+        backbone = unwrap(runner.model).backbone
+        load_weights(backbone, content, self.checkpoint, prefix)
+        runner.logger.info(f'{len(backbone.state_dict())} tensors of the encoder loaded from {self.checkpoint}')
 
 
 @HOOKS.register_module()

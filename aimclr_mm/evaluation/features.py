@@ -4,11 +4,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmaction.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
+
+from .files import FeatureSet, ScoreSet
 
 
 def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
@@ -37,33 +40,44 @@ class FeatureMetric(BaseMetric):
     def __init__(self, device: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        self.scores: Tensor | None = None       # (Q, classes) of the last call of score(), where the metric has any
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keeps feature, label and role of each sample."""
+        """Keeps feature, label, role and name of each sample."""
         for sample in data_samples:
             if 'gt_label' not in sample:
                 raise ValueError(f'{type(self).__name__} needs labels, but a sample of the evaluation data has none')
-            self.results.append((sample['feature'], int(sample['gt_label']), sample['role'] == 'bank'))
-
-    def gather(self, results: list) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (N, C), labels (N,) and whether a sample is of the bank (N,)."""
-        features = torch.stack([feature for feature, _, _ in results]).to(self.device)
-        labels = torch.tensor([label for _, label, _ in results], device=self.device)
-        bank = torch.tensor([is_bank for _, _, is_bank in results], device=self.device)
-        return features, labels, bank
+            self.results.append((sample['feature'], int(sample['gt_label']), sample['role'] == 'bank',
+                                 str(sample.get('frame_dir', ''))))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Splits the collected samples into bank and queries and scores them."""
-        features, labels, bank = self.gather(results)
+        """Scores the collected samples."""
+        features, labels, bank, names = zip(*results)
+        return self.evaluate_features(FeatureSet(torch.stack(features).numpy(), np.array(labels, dtype=np.int64),
+                                                 np.array(bank), np.array(names)))
+
+    def evaluate_features(self, data: FeatureSet) -> dict[str, float]:
+        """Splits features into bank and queries and scores them.
+
+        Raises:
+            ValueError: if one of the two is empty or a feature is not finite.
+        """
+        kind, bank = type(self).__name__, torch.from_numpy(data.bank)
         if bank.all() or not bank.any():
-            raise ValueError(f'{type(self).__name__} needs a bank and queries: give the evaluation data set a pair of '
-                             "splits, such as split=['xsub_train', 'xsub_val']")
+            raise ValueError(f'{kind} needs a bank and queries: give the evaluation data set a pair of splits, such as '
+                             "split=['xsub_train', 'xsub_val']")
+        features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
         if not torch.isfinite(features).all():
             broken = int((~torch.isfinite(features).all(dim=1)).sum())
             raise ValueError(f'{broken} of {len(features)} features are not finite; the encoder or its input is broken')
-        MMLogger.get_current_instance().info(f'{type(self).__name__}: {int(bank.sum())} bank, '
-                                             f'{int((~bank).sum())} query sequences')
+        MMLogger.get_current_instance().info(f'{kind}: {int(bank.sum())} bank, {int((~bank).sum())} query sequences')
+        features, labels, bank = (tensor.to(self.device) for tensor in (features, labels, bank))
         return self.score(features[bank], labels[bank], features[~bank], labels[~bank])
+
+    def score_set(self, data: FeatureSet) -> ScoreSet:
+        """The class scores of the queries, after :meth:`evaluate_features`."""
+        queries = ~data.bank
+        return ScoreSet(self.scores.float().cpu().numpy(), data.labels[queries], data.names[queries])
 
     def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics in per cent from (B, C) and (Q, C) features and their labels."""
@@ -72,11 +86,12 @@ class FeatureMetric(BaseMetric):
 
 @METRICS.register_module()
 class FeatureCollector(FeatureMetric):
-    """Keeps the features instead of scoring them, in ``collected``: (N, C) features, (N,) labels, (N,) is-bank."""
+    """Keeps the features instead of scoring them, in ``collected``."""
 
     default_prefix = 'features'
+    collected: FeatureSet | None = None
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def evaluate_features(self, data: FeatureSet) -> dict[str, float]:
         """Number of sequences."""
-        self.collected = self.gather(results)
-        return dict(sequences=float(len(results)))
+        self.collected = data
+        return dict(sequences=float(len(data.labels)))

@@ -14,7 +14,7 @@ from .features import FeatureMetric, top_k_accuracy
 
 def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, lr: float, epochs: int,
                  milestones: Sequence[int], batch_size: int, momentum: float, weight_decay: float,
-                 seed: int, progress: bool = False) -> list[tuple[float, float]]:
+                 seed: int, progress: bool = False) -> tuple[list[tuple[float, float]], Tensor]:
     """Trains a linear classifier on the bank and tests it on the queries after every epoch.
 
     The encoder is frozen and there is no augmentation, so that the features of each epoch are the same; they are
@@ -31,7 +31,8 @@ def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Ten
         progress: show a progress bar.
 
     Returns:
-        (top-1, top-5) accuracy on the queries in per cent after each epoch.
+        (top-1, top-5) accuracy on the queries in per cent after each epoch, and the logits (Q, classes) after the
+        last one.
     """
     generator = torch.Generator().manual_seed(seed)
     num_classes = int(max(bank_labels.max(), labels.max())) + 1
@@ -52,7 +53,7 @@ def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Ten
         with torch.no_grad():
             scores = classifier(queries)
         history.append((top_k_accuracy(scores, labels, 1), top_k_accuracy(scores, labels, 5)))
-    return history
+    return history, scores
 
 
 @METRICS.register_module()
@@ -81,7 +82,8 @@ class LinearProbeMetric(FeatureMetric):
     def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
         """Top-1 and top-5 of the last and of the best epoch."""
         with torch.enable_grad():
-            history = train_linear(bank, bank_labels, queries, labels, progress=len(bank) > 20000, **self.recipe)
+            history, self.scores = train_linear(bank, bank_labels, queries, labels, progress=len(bank) > 20000,
+                                                **self.recipe)
         best = max(range(len(history)), key=lambda epoch: history[epoch])
         return dict(top1=history[-1][0], top5=history[-1][1], best_top1=history[best][0],
                     best_top5=history[best][1], best_epoch=best + 1)

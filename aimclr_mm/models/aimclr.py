@@ -1,11 +1,13 @@
 """AimCLR (Guo et al., AAAI 2022): SkeletonCLR with extreme views, EADM, D3M and nearest neighbours mining."""
 from __future__ import annotations
 
+import math
+
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .losses import d3m, info_nce, mining_loss, nearest_neighbors
-from .skeletonclr import SkeletonCLR
+from .losses import d3m, mining_loss, nearest_neighbors
+from .skeletonclr import Contrast, SkeletonCLR, Term
 
 
 @MODELS.register_module()
@@ -37,25 +39,29 @@ class AimCLR(SkeletonCLR):
 
     def loss(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """L1 = alpha L_info + beta L_D in the first stage, L2 = alpha L_N + beta L_D in the second."""
-        z_hat, z = self.encoder(inputs['query']), self.encode_key(inputs['key'])           # (N, D) each
-        extremes = self.embed_extreme(inputs['extreme']) if 'extreme' in inputs else []    # z~, z~_drop
+        contrast = self.contrast(inputs)
+        mining = self.mining and self.topk
+        return self.losses(contrast, self.mining_term(contrast) if mining else self.info_term(contrast))
 
-        queue = self.queue.snapshot()
-        logits = self.logits(z_hat, z, queue)                                              # (N, 1 + K)
-        extreme_logits = [self.logits(z_tilde, z, queue) for z_tilde in extremes]
-        self.queue.enqueue(z)
+    def embed_queries(self, inputs: dict[str, Tensor]) -> list[Tensor]:
+        """z_hat and, of the extreme view, z~ and z~_drop."""
+        return super().embed_queries(inputs) + (self.embed_extreme(inputs['extreme']) if 'extreme' in inputs else [])
 
-        losses, positives = {}, 1.0
-        if self.mining and self.topk:
-            mask = nearest_neighbors([logits.detach(), *(e.detach() for e in extreme_logits)], self.topk)
-            losses['loss_nnm'] = self.alpha * mining_loss(logits, mask, self.mining_reduction)
-            positives = mask.sum(dim=1).float().mean() if self.mining_reduction == 'sum' else 1.0
-        else:
-            losses['loss_info'] = self.alpha * info_nce(logits)
-        if extreme_logits:
-            losses['loss_d3m'] = self.beta * sum(d3m(logits, e) for e in extreme_logits) / len(extreme_logits)
-        weight = self.alpha * positives + (self.beta if extreme_logits else 0.0)
-        return dict(losses, **self.health(z_hat, weight * self.chance_loss))
+    def mining_term(self, contrast: Contrast) -> Term:
+        """Nearest neighbours mining over all queries of the batch (Eq. 9)."""
+        positives = nearest_neighbors([logits.detach() for logits in contrast.queries], self.topk)
+        count = positives.sum(dim=1).float().mean() if self.mining_reduction == 'sum' else 1.0
+        value = mining_loss(contrast.queries[0], positives, self.mining_reduction)
+        return Term('loss_nnm', value, count * math.log(len(self.queue) + 1))
+
+    def losses(self, contrast: Contrast, term: Term) -> dict[str, Tensor]:
+        """Weighs the contrastive term and adds the D3M loss (Eq. 7 and 8)."""
+        teacher, *students = contrast.queries
+        chance = self.alpha * term.chance + (self.beta * math.log(len(self.queue) + 1) if students else 0.0)
+        result = super().losses(contrast, Term(term.name, self.alpha * term.value, chance))
+        if students:
+            result['loss_d3m'] = self.beta * sum(d3m(teacher, student) for student in students) / len(students)
+        return result
 
     def embed_extreme(self, view: Tensor) -> list[Tensor]:
         """Embeddings (N, D) of the extreme view, and of its features after EADM; one pass of the backbone."""

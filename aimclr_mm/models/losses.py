@@ -74,6 +74,27 @@ def mining_loss(logits: Tensor, positives: Tensor, reduction: str = 'sum') -> Te
     return -log_likelihood.mean()
 
 
+def cross_stream_loss(logits: Tensor, other: Tensor, positives: Tensor, temperature: float, context: bool = True,
+                      reduction: str = 'mean') -> Tensor:
+    """Contrast of one stream with the positives that another stream has mined (Li et al., CVPR 2021, CrosSCLR).
+
+    The context of a key is the product of both streams' similarities with it; it joins the logits as K more, and the
+    mined keys are positive there too.
+
+    Args:
+        logits: (N, 1 + K) logits of this stream.
+        other: (N, 1 + K) logits of the other stream.
+        positives: (N, 1 + K) boolean mask, mined by the other stream.
+        temperature: tau, by which both streams' logits were divided.
+        context: whether to add the context.
+        reduction: see :func:`mining_loss`.
+    """
+    if context:
+        logits = torch.cat([logits, logits[:, 1:] * other[:, 1:] * temperature], dim=1)    # (N, 1 + 2 K)
+        positives = torch.cat([positives, positives[:, 1:]], dim=1)
+    return mining_loss(logits, positives, reduction)
+
+
 def mean_cosine(embeddings: Tensor) -> Tensor:
     """Mean cosine between different samples' unit embeddings (N, D): 1 when all are parallel, a collapse."""
     n = len(embeddings)

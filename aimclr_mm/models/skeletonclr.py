@@ -3,16 +3,32 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import NamedTuple
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from .encoder import Encoder, attach_features, momentum_update, pool, released_init
+from .encoder import Encoder, attach_features, momentum_update, pool, relative_distance, released_init
 from .losses import contrastive_logits, info_nce, mean_cosine
 from .queue import MemoryQueue
 from .views import build_preprocessor
+
+
+class Contrast(NamedTuple):
+    """A batch against the memory queue."""
+
+    embeddings: Tensor          # z_hat (N, D), unit vectors
+    queries: list[Tensor]       # logits (N, 1 + K) of the query view and, where the method has them, of extreme views
+
+
+class Term(NamedTuple):
+    """A loss, its name in the log, and its value when all similarities are equal."""
+
+    name: str
+    value: Tensor
+    chance: float | Tensor
 
 
 @MODELS.register_module()
@@ -59,10 +75,9 @@ class SkeletonCLR(BaseModel):
         """Momentum update of the key encoder (Eq. 2)."""
         momentum_update(self.key_encoder, self.encoder, self.momentum)
 
-    @property
-    def chance_loss(self) -> float:
-        """The InfoNCE loss when all similarities are equal, ln(K + 1)."""
-        return math.log(len(self.queue) + 1)
+    def key_distance(self) -> float:
+        """Relative distance between the weights of key and query encoder."""
+        return relative_distance(self.key_encoder, self.encoder)
 
     def forward(self, inputs: Tensor | dict[str, Tensor], data_samples: list | None = None,
                 mode: str = 'tensor') -> dict | list | Tensor:
@@ -91,14 +106,28 @@ class SkeletonCLR(BaseModel):
         with torch.autocast(query.device.type, enabled=False):
             return contrastive_logits(query, key, queue, self.temperature)
 
-    def loss(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """InfoNCE of the query view (Eq. 1)."""
-        z_hat, z = self.encoder(inputs['query']), self.encode_key(inputs['key'])           # (N, D) each
-        logits = self.logits(z_hat, z, self.queue.snapshot())                              # (N, 1 + K)
+    def contrast(self, inputs: dict[str, Tensor]) -> Contrast:
+        """Embeds the views, compares them with the queue and enqueues the keys."""
+        queries, z = self.embed_queries(inputs), self.encode_key(inputs['key'])            # (N, D) each
+        queue = self.queue.snapshot()
         self.queue.enqueue(z)
-        return dict(loss_info=info_nce(logits), **self.health(z_hat, self.chance_loss))
+        return Contrast(queries[0], [self.logits(query, z, queue) for query in queries])
 
-    def health(self, embeddings: Tensor, chance: float | Tensor) -> dict[str, Tensor]:
-        """What is logged beside the losses: mean cosine between embeddings and the loss of a chance level guess."""
-        embeddings = embeddings.detach()
-        return dict(cosine=mean_cosine(embeddings), chance=embeddings.new_zeros(()) + chance)
+    def embed_queries(self, inputs: dict[str, Tensor]) -> list[Tensor]:
+        """Embeddings (N, D) that are compared with the key and the queue, that of the query view z_hat first."""
+        return [self.encoder(inputs['query'])]
+
+    def info_term(self, contrast: Contrast) -> Term:
+        """InfoNCE of the query view (Eq. 1)."""
+        return Term('loss_info', info_nce(contrast.queries[0]), math.log(len(self.queue) + 1))
+
+    def loss(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of a batch of views, (N, M, T, V, C) each."""
+        contrast = self.contrast(inputs)
+        return self.losses(contrast, self.info_term(contrast))
+
+    def losses(self, contrast: Contrast, term: Term) -> dict[str, Tensor]:
+        """The contrastive term, and what is logged beside it: mean cosine between embeddings, loss of pure chance."""
+        embeddings = contrast.embeddings.detach()
+        return {term.name: term.value, 'cosine': mean_cosine(embeddings),
+                'chance': embeddings.new_zeros(()) + term.chance}

@@ -12,27 +12,29 @@ from aimclr_mm.skeletons import get_layout
 from aimclr_mm.transforms.base import SkeletonTransform
 from aimclr_mm.transforms.functional import select_stream
 
-STREAMS = ('joint', 'bone', 'motion')
+STREAMS = {'joint': 0.6, 'bone': 0.6, 'motion': 0.4}      # and their weights in fusion ("Experimental Settings")
 
 
 @MODELS.register_module()
 class SkeletonViews(BaseDataPreprocessor):
     """Makes the views x_hat (query), x (key) and x_tilde (extreme) of a batch, then their stream.
 
-    The stream is computed after augmentation. Outside of training there is one view, without augmentation.
+    The stream is computed after augmentation. Outside of training there is one view, without augmentation. Several
+    streams are formed of the same augmented sequences.
 
     Args:
         layout: joint layout of the data; transforms that do not name one get it too.
-        stream: ``joint``, ``bone`` or ``motion``.
+        stream: ``joint``, ``bone`` or ``motion``; two or three of them for models that train several at once.
         query, key: transform configs of the query and the key view, in the order in which they are applied.
         extreme: transform configs of the extreme view; None for methods without one.
     """
 
-    def __init__(self, layout='ntu25', stream: str = 'joint', query: Sequence[dict] = (), key: Sequence[dict] = (),
-                 extreme: Sequence[dict] | None = None) -> None:
+    def __init__(self, layout='ntu25', stream: str | Sequence[str] = 'joint', query: Sequence[dict] = (),
+                 key: Sequence[dict] = (), extreme: Sequence[dict] | None = None) -> None:
         super().__init__()
-        if stream not in STREAMS:
-            raise ValueError(f'unknown stream {stream!r}; known are {", ".join(STREAMS)}')
+        for name in [stream] if isinstance(stream, str) else stream:
+            if name not in STREAMS:
+                raise ValueError(f'unknown stream {name!r}; known are {", ".join(STREAMS)}')
         self.layout, self.stream = get_layout(layout), stream
         self.views = {name: self._build(transforms)
                       for name, transforms in dict(query=query, key=key, extreme=extreme).items()
@@ -58,19 +60,43 @@ class SkeletonViews(BaseDataPreprocessor):
 
     @torch.no_grad()
     def make_views(self, x: Tensor) -> dict[str, Tensor]:
-        """Augmented views of joint coordinates (N, M, T, V, C), each already in the stream."""
+        """Augmented views of joint coordinates (N, M, T, V, C)."""
         views = {}
         for name, transforms in self.views.items():
             view = x
             for transform in transforms:
                 view = transform.batch(view)
-            views[name] = select_stream(view, self.stream, self.layout)
+            views[name] = view
         return views
 
+    def form_streams(self, x: Tensor | dict[str, Tensor]) -> Tensor | dict:
+        """The stream of joint coordinates or of each view of them; of several streams a dict by name."""
+        def form(stream: str) -> Tensor | dict[str, Tensor]:
+            if isinstance(x, Tensor):
+                return select_stream(x, stream, self.layout)
+            return {name: select_stream(view, stream, self.layout) for name, view in x.items()}
+
+        return form(self.stream) if isinstance(self.stream, str) else {stream: form(stream) for stream in self.stream}
+
     def forward(self, data: dict, training: bool = False) -> dict:
-        """``inputs`` become a dict of views while training and one tensor (N * clips, M, T, V, C) otherwise."""
+        """``inputs`` become a dict of views while training and one tensor (N * clips, M, T, V, C) otherwise.
+
+        With several streams they are a dict of these by the names of the streams.
+        """
         x = self._stack(data['inputs'])
-        inputs = self.make_views(x) if training else select_stream(x, self.stream, self.layout)
+        inputs = self.form_streams(self.make_views(x) if training else x)
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+
+@MODELS.register_module()
+class LabelledViews(SkeletonViews):
+    """Inputs of mmaction2's recognizers: one view, with the transforms of ``query`` while training, in one stream."""
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """``inputs`` become (N, clips, M, T, V, C)."""
+        x = self._stack(data['inputs'])
+        view = self.make_views(x)['query'] if training else x
+        inputs = self.form_streams(view).unflatten(0, (len(data['inputs']), -1))
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
 

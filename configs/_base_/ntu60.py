@@ -1,4 +1,5 @@
 """NTU RGB+D 60, cross-subject, with the preprocessing of the paper. Other data sets change what differs."""
+num_classes = 60
 dataset = dict(
     type='SkeletonDataset',
     ann_file='data/ntu60/ntu60_3d.pkl',

@@ -1,5 +1,6 @@
 """Synthetic actions, cross-subject: NTU's 25 joints, two people."""
 _base_ = 'ntu60.py'
+num_classes = 14
 dataset = dict(
     ann_file='data/synthetic/synthetic_3d.pkl',
     layout='ntu25',

@@ -1,5 +1,6 @@
 """UTD-MHAD, cross-subject: 20 Kinect v1 joints, one person."""
 _base_ = 'ntu60.py'
+num_classes = 27
 dataset = dict(
     ann_file='data/utdmhad/utdmhad_3d.pkl',
     layout='kinect20',

@@ -1,0 +1,135 @@
+"""Features and scores as files: what a network computed once, for every evaluation that comes after."""
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+
+from aimclr_mm.files import atomic_write
+
+ArrayFile = TypeVar('ArrayFile', bound='_ArrayFile')
+
+
+@dataclass
+class _ArrayFile:
+    """Named arrays with one row a sequence, in a .npz file without pickled objects."""
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f'arrays of different lengths: {lengths}')
+
+    def save(self, path: str) -> None:
+        """Writes the file, as a whole or not at all."""
+        with atomic_write(path, 'wb') as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def is_file(cls, path: str) -> bool:
+        """Whether the file is of this kind, as far as the names of its arrays tell."""
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return {f'{field.name}.npy' for field in fields(cls)} == set(archive.namelist())
+        except (OSError, zipfile.BadZipFile):
+            return False
+
+    @classmethod
+    def load(cls: type[ArrayFile], path: str) -> ArrayFile:
+        """Reads a file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is damaged or holds other arrays; the message names it.
+        """
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f'{path!r} does not exist; tools/test.py --dump FOLDER writes such files')
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in content.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+            raise ValueError(f'{path!r} cannot be read as a .npz file of arrays ({error})') from error
+        wanted = [field.name for field in fields(cls)]
+        if sorted(arrays) != sorted(wanted):
+            raise ValueError(f'{path!r} holds {", ".join(arrays) or "nothing"}; wanted are {", ".join(wanted)}')
+        if arrays[wanted[0]].ndim != 2 or not np.isfinite(arrays[wanted[0]]).all():
+            raise ValueError(f'{path!r}: {wanted[0]} must be a matrix of finite numbers')
+        return cls(**arrays)
+
+
+@dataclass
+class FeatureSet(_ArrayFile):
+    """Representations of bank (training split) and queries (test split).
+
+    Args:
+        features: (N, C) float32.
+        labels: (N,) int64.
+        bank: (N,) bool, true for the bank.
+        names: (N,) of text.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    bank: np.ndarray
+    names: np.ndarray
+
+    @classmethod
+    def concat(cls, sets: Sequence[FeatureSet], weights: Sequence[float] | None = None) -> FeatureSet:
+        """Streams side by side, so that cosine similarities are the weighted mean of those of the streams.
+
+        Args:
+            sets: one a stream, of the same sequences in the same order.
+            weights: of the streams; all equal if not given.
+        """
+        check_same([s.names for s in sets], [s.labels for s in sets])
+        weights = [1.0] * len(sets) if weights is None else list(weights)
+        if len(weights) != len(sets) or min(weights) < 0:
+            raise ValueError(f'weights {weights}: {len(sets)} streams need as many weights, none of them negative')
+        parts = [np.sqrt(w) * s.features / np.linalg.norm(s.features, axis=1, keepdims=True).clip(1e-12)
+                 for w, s in zip(weights, sets)]
+        return cls(np.concatenate(parts, axis=1).astype(np.float32), sets[0].labels, sets[0].bank, sets[0].names)
+
+
+@dataclass
+class ScoreSet(_ArrayFile):
+    """Class scores (logits) of the test split.
+
+    Args:
+        scores: (Q, classes) float32.
+        labels: (Q,) int64.
+        names: (Q,) of text.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    names: np.ndarray
+
+    @classmethod
+    def fuse(cls, sets: Sequence[ScoreSet], weights: Sequence[float]) -> ScoreSet:
+        """Weighted sum of the streams' logits ("Experimental Settings").
+
+        Args:
+            sets: one a stream, of the same sequences in the same order.
+            weights: of the streams.
+        """
+        check_same([s.names for s in sets], [s.labels for s in sets])
+        shapes = [s.scores.shape for s in sets]
+        if len(set(shapes)) > 1 or len(weights) != len(sets):
+            raise ValueError(f'scores of shapes {shapes} with {len(weights)} weights cannot be fused')
+        return cls(sum(w * s.scores for w, s in zip(weights, sets)), sets[0].labels, sets[0].names)
+
+    def accuracy(self, k: int = 1) -> float:
+        """Share, in per cent, of sequences whose label is among the k classes of highest score."""
+        top = np.argsort(-self.scores, axis=1, kind='stable')[:, :k]
+        return 100.0 * float((top == self.labels[:, None]).any(axis=1).mean())
+
+
+def check_same(names: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
+    """Raises ValueError unless all files are of the same sequences, in the same order, with the same labels."""
+    for position, (others, theirs) in enumerate(zip(names[1:], labels[1:]), start=2):
+        if not (np.array_equal(names[0], others) and np.array_equal(labels[0], theirs)):
+            raise ValueError(f'file {position} is of other sequences than file 1 ({len(others)} and {len(names[0])}); '
+                             'all must come from the same split of the same data set')

@@ -1,0 +1,12 @@
+"""3s-AimCLR with the section sign: AimCLR in three streams at once, with CrosSCLR's mining from the stage switch on."""
+_base_ = '../_base_/aimclr.py'
+streams = ['joint', 'bone', 'motion']
+single = {name: value for name, value in _base_.model.items() if name != 'data_preprocessor'}
+model = dict(
+    _delete_=True,
+    type='CrossStream',
+    streams=streams,
+    topk=1,
+    context=True,
+    data_preprocessor=dict(_base_.model.data_preprocessor, stream=streams),
+    model=single)

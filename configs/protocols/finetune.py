@@ -1,0 +1,25 @@
+"""Finetune protocol: the whole network and a linear classifier, trained with labels. An overlay.
+
+python tools/train.py CONFIG --with configs/protocols/finetune.py --pretrained CHECKPOINT
+python tools/train.py CONFIG --with configs/protocols/finetune.py                             supervised from scratch
+
+The paper gives no settings for it: learning rate, schedule and epochs are ours.
+"""
+views = _base_.model.data_preprocessor
+model = dict(
+    _delete_=True,
+    type='RecognizerGCN',
+    data_preprocessor=dict(type='LabelledViews', layout=views.layout, stream=views.stream, query=views.query),
+    backbone=_base_.model.backbone,
+    cls_head=dict(type='SkeletonHead', num_classes=_base_.num_classes, in_channels=_base_.model.head.in_channels,
+                  average_clips='score'))
+optim_wrapper = dict(optimizer=dict(lr=0.05))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=100, by_epoch=True)]
+train_cfg = dict(max_epochs=100, val_interval=10)
+train_dataloader = dict(drop_last=False, dataset=dict(num_classes=_base_.num_classes))
+val_dataloader = dict(dataset=dict(
+    split=_base_.val_dataloader.dataset.split[1], num_classes=_base_.num_classes))
+test_dataloader = val_dataloader
+val_evaluator = [dict(type='ClassifierMetric')]
+test_evaluator = val_evaluator
+custom_hooks = [dict(type='EpochSeedHook'), dict(type='PlainCheckpointHook')]
