@@ -32,6 +32,7 @@ setup(
         'PyYAML',
     ],
     extras_require={
+        'umap': ['umap-learn'],                  # tools/embedding.py --method umap
         'lite': ['mmcv-lite>=2.0.1,<2.2'],      # who has full mmcv leaves this out
         'test': ['pytest', 'pytest-timeout', 'ruff', 'hypothesis'],
     },

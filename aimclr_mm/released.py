@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 SUFFIXES = {'joint': '', 'motion': '_motion', 'bone': '_bone'}      # of the released names, in their order
-STRIDED = (4, 7)                                                    # blocks with stride 2, from 0
 KERNEL = 9                                                          # frames of a temporal convolution
 SHOWN = 6                                                           # problems that a message names
 
@@ -160,7 +159,7 @@ def block_rows(index: int, width: int, out: int, subsets: int) -> list[Row]:
             *batch_norm(f'{released}.tcn.0', f'{ours}.gcn.bn', out),
             *parameters(f'{released}.tcn.2', f'{ours}.tcn.conv', (out, out, KERNEL, 1)),
             *batch_norm(f'{released}.tcn.3', f'{ours}.tcn.bn', out)]
-    if index and (width != out or index in STRIDED):
+    if index and width != out:          # the first block has no residual, the others one with weights or the identity
         rows += [*parameters(f'{released}.residual.0', f'{ours}.residual.conv', (out, width, 1, 1)),
                  *batch_norm(f'{released}.residual.1', f'{ours}.residual.bn', out)]
     return rows

@@ -16,7 +16,7 @@ from aimclr_mm.skeletons import Layout, get_layout
 
 FOLDER = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(FOLDER.rglob('[!_]*.py')) if FOLDER.is_dir() else []
-LEAVES = [path for path in LEAVES if '_base_' not in path.parts]
+LEAVES = [path for path in LEAVES if path.parent == FOLDER]           # the folders hold bases and overlays
 PAPER = FOLDER / 'aimclr_ntu60_xsub_joint.py'
 OFFICIAL = FOLDER / 'aimclr_ntu60_xsub_joint_official.py'
 
@@ -94,12 +94,14 @@ def test_parts_of_a_config_agree(path):
     assert isinstance(cfg.train_dataloader.dataset.split, str) and len(cfg.test_dataloader.dataset.split) == 2
     assert cfg.train_dataloader.drop_last and cfg.train_dataloader.batch_size <= cfg.model.queue_length
     assert cfg.train_dataloader.dataset.split == cfg.test_dataloader.dataset.split[0]
-    stage = next(hook.epoch for hook in cfg.custom_hooks if hook.type == 'StageSwitchHook')
-    for epoch in (stage, *(m for scheduler in cfg.param_scheduler for m in scheduler.get('milestones', []))):
+    stages = [hook.epoch for hook in cfg.custom_hooks if hook.type == 'StageSwitchHook']
+    assert len(stages) == (cfg.model.type == 'AimCLR')
+    for epoch in (*stages, *(m for scheduler in cfg.param_scheduler for m in scheduler.get('milestones', []))):
         assert epoch < cfg.train_cfg.max_epochs
     hooks = [hook.type for hook in cfg.custom_hooks]
     assert {'EpochSeedHook', 'MomentumUpdateHook', 'HealthHook', 'PlainCheckpointHook'} <= set(hooks)
     assert len(set(hooks)) == len(hooks)
+    assert cfg.num_classes > 1
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)

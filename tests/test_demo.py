@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import matplotlib.image
-import numpy as np
 import pytest
 
-from aimclr_mm.evaluation.plots import plot_embedding, plot_training, read_scalars
+from aimclr_mm.evaluation.plots import plot_training, read_scalars
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,20 +29,17 @@ def test_table_gives_mean_and_spread(demo):
     assert len({len(line) for line in lines}) == 1
 
 
-def test_pictures_are_drawn(tmp_path):
-    """Both pictures are images with something on them."""
+def test_picture_is_drawn(tmp_path):
+    """The picture is an image with something on it; a line that was cut short is passed over."""
     folder = tmp_path / '20260101_000000' / 'vis_data'
     folder.mkdir(parents=True)
     records = [dict(epoch=e, step=6 * e, loss=10.0 / e, chance=12.0, cosine=1.0 / e) for e in range(1, 5)]
     records.append({'step': 4, 'knn/top1': 50.0})
-    (folder / 'scalars.json').write_text(''.join(json.dumps(record) + '\n' for record in records))
+    (folder / 'scalars.json').write_text(''.join(json.dumps(record) + '\n' for record in records) + '{"step": 5, "kn')
     assert read_scalars(str(tmp_path)) == records
     plot_training(records, str(tmp_path / 'training.png'))
-    rng = np.random.default_rng(0)
-    plot_embedding(rng.normal(size=(24, 6)), np.arange(24) % 3, str(tmp_path / 'embedding.png'))
-    for name in ('training.png', 'embedding.png'):
-        image = matplotlib.image.imread(tmp_path / name)
-        assert min(image.shape[:2]) > 300 and image[..., :3].std() > 0.02
+    image = matplotlib.image.imread(tmp_path / 'training.png')
+    assert min(image.shape[:2]) > 300 and image[..., :3].std() > 0.02
 
 
 def test_folder_without_a_training_is_refused(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from aimclr_mm import cli
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.evaluation import embedding
+from aimclr_mm.evaluation.plots import save_figure
 from aimclr_mm.evaluation.files import FeatureSet
 
 NAMES = ['wave', 'clap', 'throw', 'kick', 'sit down', 'stand up']
@@ -159,7 +160,7 @@ def test_a_long_name_is_not_cut_off(tmp_path):
     places, labels = np.random.default_rng(0).normal(size=(8, 2)), np.arange(8) % 2
     widths = []
     for name in ('short', 'a much longer name ' * 4):
-        embedding.save_figure(embedding.draw_embedding(places, labels, {0: name, 1: 'b'}, ''), str(tmp_path / 'a.png'))
+        save_figure(embedding.draw_embedding(places, labels, {0: name, 1: 'b'}, ''), str(tmp_path / 'a.png'))
         image = matplotlib.image.imread(tmp_path / 'a.png')[..., :3]
         widths.append(image.shape[1])
         assert (image[:, -3:] == 1).all() and image.std() > 0.02

@@ -28,7 +28,7 @@ def separable(classes: int = 6, repeats: int = 5) -> tuple[torch.Tensor, torch.T
 
 def sample(role: str, label: int | None, feature: list[float]) -> dict:
     """A data sample as mmengine's evaluator hands it on."""
-    data = dict(feature=torch.tensor(feature), role=role)
+    data = dict(feature=torch.tensor(feature), role=role, frame_dir='a')
     return data if label is None else dict(data, gt_label=torch.tensor([label]))
 
 
@@ -127,16 +127,16 @@ def test_top_k_accuracy_equals_a_loop(k):
 
 def test_linear_separates_what_is_separable():
     x, y = separable()
-    history = train_linear(x, y, x, y, lr=1.0, epochs=30, milestones=(20,), batch_size=8, momentum=0.9,
-                           weight_decay=0.0, seed=0)
-    assert len(history) == 30 and history[-1] == (100.0, 100.0)
+    history, scores = train_linear(x, y, x, y, lr=1.0, epochs=30, milestones=(20,), batch_size=8, momentum=0.9,
+                                   weight_decay=0.0, seed=0)
+    assert len(history) == 30 and history[-1] == (100.0, 100.0) and torch.equal(scores.argmax(1), y)
 
 
 def test_same_seed_same_history_whatever_the_global_state(features):
-    first = train_linear(*features, **RECIPE)
+    first, _ = train_linear(*features, **RECIPE)
     torch.manual_seed(99)
-    assert train_linear(*features, **RECIPE) == first and len(first) == RECIPE['epochs']
-    assert train_linear(*features, **{**RECIPE, 'seed': 4}) != first
+    assert train_linear(*features, **RECIPE)[0] == first and len(first) == RECIPE['epochs']
+    assert train_linear(*features, **{**RECIPE, 'seed': 4})[0] != first
 
 
 def sgd_in_numpy(bank, bank_labels, queries, *, lr, epochs, milestones, batch_size, momentum, weight_decay, seed):
@@ -166,9 +166,10 @@ def test_linear_equals_sgd_in_numpy(features, monkeypatch, milestones):
     bank, bank_labels, queries, labels = features
     monkeypatch.setattr(linear, 'top_k_accuracy', lambda scores, labels, k: scores.clone())
     recipe = {**RECIPE, 'milestones': milestones}
-    history = train_linear(bank / 4, bank_labels, queries / 4, labels, **recipe)
+    history, last = train_linear(bank / 4, bank_labels, queries / 4, labels, **recipe)
     for (scores, _), expected in zip(history, sgd_in_numpy(bank / 4, bank_labels, queries / 4, **recipe), strict=True):
         np.testing.assert_allclose(scores.numpy(), expected, atol=1e-4)
+    assert torch.equal(last, history[-1][0])
 
 
 def test_linear_metric_reports_last_and_best_epoch(monkeypatch):
@@ -177,7 +178,7 @@ def test_linear_metric_reports_last_and_best_epoch(monkeypatch):
 
     def stub(*tensors, **recipe):
         seen.update(recipe, grad=torch.is_grad_enabled())
-        return history
+        return history, torch.zeros(1)
 
     monkeypatch.setattr(linear, 'train_linear', stub)
     with torch.no_grad():

@@ -41,7 +41,7 @@ def command(*arguments: str) -> None:
 
 def evaluate(checkpoint: str, out: str, seed: int) -> dict[str, float]:
     """Metrics of a checkpoint, or of 'random' or 'raw'."""
-    command('tools/test.py', CONFIG, checkpoint, '--out', out, '--seed', str(seed),
+    command('tools/test.py', CONFIG, checkpoint, '--out', out, '--seed', str(seed), '--dump', out.removesuffix('.json'),
             '--work-dir', os.path.join(os.path.dirname(out), 'test'), *QUIET)
     with open(out, encoding='utf-8') as file:
         return json.load(file)['metrics']
@@ -75,7 +75,9 @@ def main() -> None:
         for name, what in zip(results, ('raw', 'random', checkpoint)):
             out = os.path.join(folder, name.replace(' ', '_') + '.json')
             results[name].append(evaluate(what, out, seed))
-        command('tools/plot.py', folder, '--config', CONFIG, '--checkpoint', checkpoint, *QUIET)
+        command('tools/plot.py', folder)
+        command('tools/embedding.py', os.path.join(folder, 'pre-trained_encoder', 'features.npz'), '--out',
+                os.path.join(folder, 'embedding.png'))
     text = table(results)
     with atomic_write(os.path.join(args.work_dir, 'table.md')) as file:
         file.write(text + '\n')

@@ -73,9 +73,9 @@ def main() -> None:
     args = parse_args()
     import numpy as np
 
-    from aimclr_mm.evaluation import embedding
-    from aimclr_mm.models.views import STREAMS
-    embedding.picture_format(args.out)                      # a wrong ending is reported before the work begins
+    from aimclr_mm.evaluation import embedding, plots
+    from aimclr_mm.models import STREAMS
+    plots.picture_format(args.out)                      # a wrong ending is reported before the work begins
     weights = args.weights or (list(STREAMS.values()) if len(args.features) == len(STREAMS) else None)
     features, labels = load_queries(args.features, weights)
     classes = choose(args, labels)
@@ -89,7 +89,7 @@ def main() -> None:
                   settings=dict(files=args.features, weights=weights, seed=args.seed, method=args.method,
                                 **embedding.projection_settings(args.method, int(drawn.sum()), args.seed)))
     title = f'{dict(tsne="t-SNE", umap="UMAP")[args.method]}, {len(classes)} classes, NMI {result["nmi"]:.3f}'
-    embedding.save_figure(embedding.draw_embedding(places, labels[drawn], classes, title), args.out)
+    plots.save_figure(embedding.draw_embedding(places, labels[drawn], classes, title), args.out)
     with atomic_write(os.path.splitext(args.out)[0] + '.json') as file:
         file.write(json.dumps(result, indent=2) + '\n')
     listed = (f'{number} ({name})' if args.ann_file else str(number) for number, name in classes.items())

@@ -12,6 +12,7 @@ fused. CONFIG is that of the training, or the one that a training left in its wo
 """
 import argparse
 import json
+import os
 
 from aimclr_mm import cli
 from aimclr_mm.files import atomic_write
@@ -37,6 +38,8 @@ def main() -> None:
     """Builds the runner, loads the encoder, evaluates and prints the metrics."""
     args = parse_args()
     cfg = cli.load_config(args)
+    if args.work_dir is None:               # not in the folder of the training: mmengine writes its config there
+        cfg.work_dir = os.path.join(cfg.work_dir, 'test')
 
     from aimclr_mm.evaluation.run import evaluate
     metrics = evaluate(cfg, args.checkpoint, args.eval, args.seeds, args.dump)

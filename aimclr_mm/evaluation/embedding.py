@@ -1,7 +1,6 @@
 """Embeddings in the plane, and how well their clusters are the classes (Figure 2 and "Qualitative Results")."""
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,12 +11,9 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.preprocessing import normalize
 
 from aimclr_mm.datasets.annotations import load_annotations
-from aimclr_mm.files import atomic_write
 
-FORMATS = ('.png', '.svg', '.pdf')
-# the ten colours of Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270), which people with
-# a colour vision deficiency can tell apart
-PALETTE = ('#3f90da', '#ffa90e', '#bd1f01', '#94a4a2', '#832db6', '#a96b59', '#e76300', '#b9ac70', '#717581', '#92dadd')
+from .plots import PALETTE
+
 MARKERS = 'os^Dv*P<X>ph'                                    # the next one after every five classes
 LEGEND_ROWS = 20
 
@@ -142,18 +138,3 @@ def draw_embedding(places: np.ndarray, labels: np.ndarray, names: Mapping[int, s
     for handle in legend.legend_handles:
         handle.set_sizes([60])
     return figure
-
-
-def picture_format(path: str) -> str:
-    """Format that the ending of a picture's name stands for; raises ValueError for another ending than ``FORMATS``."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in FORMATS:
-        raise ValueError(f'{path!r}: a picture is a {", ".join(FORMATS[:-1])} or {FORMATS[-1]} file')
-    return ending[1:]
-
-
-def save_figure(figure: Figure, path: str) -> None:
-    """Writes a picture in the format of its ending, as a whole or not at all, with all that stands outside the axes."""
-    name = picture_format(path)
-    with atomic_write(path, 'wb') as file:
-        figure.savefig(file, format=name, dpi=150, bbox_inches='tight')

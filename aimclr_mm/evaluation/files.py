@@ -11,6 +11,7 @@ import numpy as np
 
 from aimclr_mm.files import atomic_write
 
+KINDS = dict(labels='iu', bank='b', names='U')              # NumPy's kinds of type
 ArrayFile = TypeVar('ArrayFile', bound='_ArrayFile')
 
 
@@ -55,8 +56,13 @@ class _ArrayFile:
         wanted = [field.name for field in fields(cls)]
         if sorted(arrays) != sorted(wanted):
             raise ValueError(f'{path!r} holds {", ".join(arrays) or "nothing"}; wanted are {", ".join(wanted)}')
-        if arrays[wanted[0]].ndim != 2 or not np.isfinite(arrays[wanted[0]]).all():
+        matrix, *rows = (arrays[name] for name in wanted)
+        if matrix.ndim != 2 or matrix.dtype.kind != 'f' or not np.isfinite(matrix).all():
             raise ValueError(f'{path!r}: {wanted[0]} must be a matrix of finite numbers')
+        for name, array in zip(wanted[1:], rows):
+            if array.shape != matrix.shape[:1] or array.dtype.kind not in KINDS[name]:
+                raise ValueError(f'{path!r}: {name} has shape {array.shape} and type {array.dtype}; {wanted[0]} has '
+                                 f'{len(matrix)} rows')
         return cls(**arrays)
 
 

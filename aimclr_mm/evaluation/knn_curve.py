@@ -19,10 +19,9 @@ from rich.table import Table
 
 from aimclr_mm.files import atomic_write
 
-from .embedding import PALETTE
 from .files import FeatureSet
 from .knn import KNNMetric
-from .plots import read_scalars
+from .plots import PALETTE, read_scalars
 from .run import extract_features
 
 RESULTS = 'knn_curve.json'

@@ -1,19 +1,24 @@
-"""Pictures of a training and of an embedding."""
+"""What pictures have in common, and the picture of a training."""
 from __future__ import annotations
 
 import glob
 import json
 import os
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+from aimclr_mm.files import atomic_write
+
+FORMATS = ('.png', '.svg', '.pdf')
+# the ten colours of Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270), which people with
+# a colour vision deficiency can tell apart
+PALETTE = ('#3f90da', '#ffa90e', '#bd1f01', '#94a4a2', '#832db6', '#a96b59', '#e76300', '#b9ac70', '#717581', '#92dadd')
 
 
 def read_scalars(work_dir: str) -> list[dict]:
     """What mmengine logged in a work directory, all runs of it in the order of time.
+
+    A line that was cut short, as a killed run leaves it, is passed over.
 
     Raises:
         FileNotFoundError: if nothing was logged there.
@@ -24,8 +29,16 @@ def read_scalars(work_dir: str) -> list[dict]:
     records = []
     for path in files:
         with open(path, encoding='utf-8') as file:
-            records += [json.loads(line) for line in file if line.strip()]
+            records += [record for line in file if (record := _record(line)) is not None]
     return records
+
+
+def _record(line: str) -> dict | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def plot_training(records: list[dict], path: str) -> None:
@@ -33,7 +46,7 @@ def plot_training(records: list[dict], path: str) -> None:
 
     Args:
         records: see :func:`read_scalars`.
-        path: picture to write.
+        path: picture to write, see :func:`save_figure`.
     """
     train = [r for r in records if 'loss' in r and 'chance' in r]
     validation = [r for r in records if 'knn/top1' in r]
@@ -41,7 +54,8 @@ def plot_training(records: list[dict], path: str) -> None:
     for record in train:                                    # the last record of an epoch stands for it
         last[record['epoch']] = record
     epochs = sorted(last)
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), constrained_layout=True)
+    figure = Figure(figsize=(13, 3.6), layout='constrained')
+    axes = figure.subplots(1, 3)
     axes[0].plot(epochs, [last[e]['loss'] for e in epochs], label='loss')
     axes[0].plot(epochs, [last[e]['chance'] for e in epochs], '--', color='grey', label='chance')
     axes[0].set(title='Loss', xlabel='epoch', ylim=(0, None))
@@ -52,29 +66,19 @@ def plot_training(records: list[dict], path: str) -> None:
     axes[2].set(title='KNN accuracy, %', xlabel='epoch')
     for axis in axes:
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
-def plot_embedding(features: np.ndarray, labels: np.ndarray, path: str, seed: int = 0) -> None:
-    """t-SNE of features (N, C), cosine distance, one colour a class.
+def picture_format(path: str) -> str:
+    """Format that the ending of a picture's name stands for; raises ValueError for another ending than ``FORMATS``."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in FORMATS:
+        raise ValueError(f'{path!r}: a picture is a {", ".join(FORMATS[:-1])} or {FORMATS[-1]} file')
+    return ending[1:]
 
-    Args:
-        features: (N, C).
-        labels: (N,) classes.
-        path: picture to write.
-        seed: of t-SNE.
-    """
-    from sklearn.manifold import TSNE
-    perplexity = min(30.0, (len(features) - 1) / 3)
-    places = TSNE(metric='cosine', init='random', perplexity=perplexity, random_state=seed).fit_transform(features)
-    figure, axis = plt.subplots(figsize=(7, 6), constrained_layout=True)
-    classes = np.unique(labels)
-    colors = plt.get_cmap('turbo')(np.linspace(0.03, 0.97, len(classes)))
-    for color, label in zip(colors, classes):
-        axis.scatter(*places[labels == label].T, s=14, color=color, label=str(label))
-    axis.set(title='t-SNE of the test split, one colour a class', xticks=[], yticks=[])
-    if len(classes) <= 60:
-        axis.legend(title='class', ncols=1 + len(classes) // 20, bbox_to_anchor=(1.01, 1), loc='upper left', fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Writes a picture in the format of its ending, as a whole or not at all, with all that stands outside the axes."""
+    name = picture_format(path)
+    with atomic_write(path, 'wb') as file:
+        figure.savefig(file, format=name, dpi=150, bbox_inches='tight')

@@ -73,8 +73,10 @@ def build_test_runner(cfg: Any, checkpoint: str, metric: dict, seed: int | None 
         model.init_weights()
     elif checkpoint != 'raw':
         prefix = stream_prefix(content, checkpoint, stream) if stream else ''
-        part = hasattr(model, 'encoder')
-        load_weights(model.encoder if part else model, content, checkpoint, f'{prefix}encoder.' if part else prefix)
+        part, name = (model.encoder, 'encoder.') if hasattr(model, 'encoder') else (model, '')
+        if name and content.get('meta', {}).get('backbone_only'):       # converted without head, which features lack
+            part, name = part.backbone, 'encoder.backbone.'
+        load_weights(part, content, checkpoint, prefix + name)
     return runner
 
 

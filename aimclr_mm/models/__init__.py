@@ -12,4 +12,5 @@ from .stgcn import AimCLRSTGCN
 from .views import STREAMS, LabelledViews, SkeletonViews
 
 __all__ = ['EADM', 'STREAMS', 'AimCLR', 'AimCLRSTGCN', 'CrossStream', 'Encoder', 'LabelledViews', 'MemoryQueue',
-           'ProjectionHead', 'RawCoordinates', 'SkeletonAAGCN', 'SkeletonCLR', 'SkeletonHead', 'SkeletonSTGCN', 'SkeletonViews']
+           'ProjectionHead', 'RawCoordinates', 'SkeletonAAGCN', 'SkeletonCLR', 'SkeletonHead', 'SkeletonSTGCN',
+           'SkeletonViews']

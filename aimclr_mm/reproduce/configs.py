@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def known_sites() -> list[str]:
     return sorted('_'.join(parts) for parts in names if len(parts) == 2)
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(site: str, overlays: tuple[str, ...]) -> Config:
     """A composed config, read once; not to be changed."""
     return read_config(config_file(site), overlays)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .published import Column, Row
+from .published import Column, Row, Table
 
 TRAININGS = ('pre-training', 'classifier')              # kinds of jobs that are resumed after an interruption
 
@@ -60,6 +60,21 @@ class Options:
     data: float = 1.0
     amp: bool = False
 
+    @property
+    def text(self) -> str:
+        """In words."""
+        parts = [f'seeds {" ".join(map(str, self.seeds))}']
+        parts += [f'{self.scale:g} of the epochs'] if self.scale != 1 else []
+        parts += [f'pre-trained on {self.data:g} of the training split'] if self.data != 1 else []
+        return ', '.join(parts + (['mixed precision'] if self.amp else []))
+
+    @property
+    def tags(self) -> list[str]:
+        """What is added to the name of a table's files."""
+        parts = [f'e{self.scale!r}'] if self.scale != 1 else []
+        parts += [f'd{self.data!r}'] if self.data != 1 else []
+        return parts + (['amp'] if self.amp else [])
+
 
 @dataclass(frozen=True)
 class Job:
@@ -68,7 +83,7 @@ class Job:
     Args:
         name: its folder in the work directory.
         kind: ``pre-training``, ``classifier``, ``evaluation``, ``fusion`` or ``picture``.
-        command: arguments of Python. One with a ``*`` stands for the only file that matches when the job starts.
+        command: arguments of Python. A path with a ``*`` stands for the only file that matches when the job starts.
         results: files in its folder that exist when it is done.
         after: jobs that must be done before.
         training: of trainings, and of evaluations the training that is evaluated.
@@ -99,8 +114,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """Jobs in an order in which they can run, the numbers of each cell by seed, the pictures."""
+    """What a table needs.
 
+    Args:
+        table: of the paper.
+        options: of all runs.
+        jobs: by name, in an order in which they can run.
+        cells: where the numbers of each cell are, one a seed.
+        epochs: that is evaluated, for each column of the table as it is run.
+        pictures: names of jobs.
+    """
+
+    table: Table
+    options: Options
     jobs: dict[str, Job]
     cells: dict[tuple[Row, Column], tuple[Source, ...]]
-    pictures: tuple[str, ...] = ()                      # names of jobs
+    epochs: dict[Column, int]
+    pictures: tuple[str, ...] = ()

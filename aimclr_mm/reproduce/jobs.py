@@ -155,7 +155,7 @@ class JobRunner:
     def _expand(self, argument: str) -> str:
         """An argument with the work directory, and the file that it stands for, put in."""
         path = argument.replace('{work}', self.records.work_dir)
-        if '*' not in argument:
+        if not argument.startswith('{work}') or '*' not in argument:
             return path
         found = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), os.path.basename(path)))
         if len(found) != 1:

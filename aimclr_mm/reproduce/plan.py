@@ -22,11 +22,8 @@ OVERLAYS = {
 }
 JOINT = ('crosclr', 'aimclr_cross')                     # one run trains all streams
 KEEP = ('configs/schedules/keep_checkpoints.py',)       # always: the runs of Table 3 are those of the other tables
-PROTOCOLS = {
-    'finetune': ('configs/protocols/finetune.py',),
-    'semi': ('configs/protocols/semi.py',),
-    'supervised': ('configs/protocols/supervised.py',),
-}
+FINETUNE = ('configs/protocols/finetune.py',)
+PROTOCOLS = {'finetune': FINETUNE, 'semi': (*FINETUNE, 'configs/protocols/semi.py'), 'supervised': FINETUNE}
 
 Resolve = Callable[[str, tuple[str, ...]], Training]    # (site, overlays) -> what is trained
 
@@ -170,4 +167,6 @@ def make_plan(table: Table, columns: Sequence[Column], options: Options, resolve
         if table.key == 'fig3':
             pictures += [planner.curve(table, site, seed) for site in dict.fromkeys(c.site for c in columns)]
     pictures += [job.name for job in planner.jobs.values() if job.kind == 'picture' and job.name not in pictures]
-    return Plan(planner.jobs, {cell: tuple(sources) for cell, sources in cells.items()}, tuple(pictures))
+    epochs = {column: resolve(column.site, KEEP).at(column.share) for column in columns}
+    return Plan(table, options, planner.jobs, {cell: tuple(sources) for cell, sources in cells.items()}, epochs,
+                tuple(pictures))

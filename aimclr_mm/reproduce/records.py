@@ -13,7 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from aimclr_mm.files import atomic_write
@@ -37,11 +37,12 @@ def work_dir_lock(work_dir: str) -> Iterator[int]:
     path = os.path.join(work_dir, '.lock')
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f'{work_dir!r} is in use by another reproduce.py, or by a run that one left behind when '
+                             'it was killed; wait for it, end it, or give another --work-dir') from error
         yield descriptor
-    except BlockingIOError as error:
-        raise ValueError(f'{work_dir!r} is in use by another reproduce.py, or by a run that one left behind when it was '
-                         'killed; wait for it, end it, or give another --work-dir') from error
     finally:
         os.close(descriptor)
 
@@ -132,7 +133,7 @@ class Records:
         """Notes that a job ended well."""
         inputs = {name: self.read(name).get('finished') for name in job.after}
         self._write(job, DONE, dict(identity(job), seconds=round(seconds, 1), inputs=inputs,
-                                    finished=datetime.now(timezone.utc).isoformat()))
+                                    finished=datetime.now().astimezone().isoformat()))
 
     def _write(self, job: Job, file: str, content: dict[str, Any]) -> None:
         with atomic_write(os.path.join(self.folder(job.name), file)) as stream:

@@ -5,14 +5,14 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
 from statistics import mean, pstdev
 
+from aimclr_mm.files import atomic_write
+
 from .graph import Plan, Source
-from .published import NAMES, Column, Row, Table
+from .published import NAMES, Column, Row
 from .records import Records
 
-Values = Mapping[tuple[Row, Column], Sequence[float | None]]        # one a seed; None: not there yet
 MISSING, NOTHING = '…', '-'
 
 
@@ -34,33 +34,49 @@ def read_number(records: Records, source: Source) -> float | None:
                          'made anew') from error
 
 
-def collect(plan: Plan, records: Records) -> Values:
-    """All numbers of a plan that are there."""
-    return {cell: [read_number(records, source) for source in sources] for cell, sources in plan.cells.items()}
-
-
 class Report:
-    """A table with the published and our values.
+    """A table with the published and our values, as far as these are there.
 
     Args:
-        table: of the paper.
-        columns: those that were run.
-        values: our numbers.
-        epochs: evaluated epoch of a column, for tables whose columns are epochs.
+        plan: of the table.
+        records: of the work directory.
     """
 
-    def __init__(self, table: Table, columns: Sequence[Column], values: Values,
-                 epochs: Mapping[Column, int] | None = None) -> None:
-        self.table, self.columns, self.values, self.epochs = table, columns, values, epochs or {}
-        self.decimals = 1 if table.unit == '%' else 4
+    def __init__(self, plan: Plan, records: Records) -> None:
+        self.plan, self.records = plan, records
+        self.table, self.columns = plan.table, tuple(plan.epochs)
+        self.values: dict[tuple[Row, Column], list[float | None]] = {}
+        self.decimals = 1 if plan.table.unit == '%' else 4
+
+    @property
+    def path(self) -> str:
+        """Of the files, without ending; what is not the whole table of the paper has another name."""
+        sites = dict.fromkeys(column.site for column in self.columns) if self.columns != self.table.columns else ()
+        return self.records.folder('_'.join([self.table.name, *sites, *self.plan.options.tags]))
+
+    def files(self) -> list[str]:
+        """The pictures that are there, and the table."""
+        pictures = [os.path.join(self.records.folder(name), self.plan.jobs[name].results[0])
+                    for name in self.plan.pictures]
+        return [*filter(os.path.isfile, pictures), f'{self.path}.md', f'{self.path}.csv']
+
+    def write(self) -> str:
+        """Reads the numbers, writes the files and returns the Markdown."""
+        self.values = {cell: [read_number(self.records, source) for source in sources]
+                       for cell, sources in self.plan.cells.items()}
+        text = f'{self.table.title}; ours: {self.plan.options.text}\n\n{self.markdown()}\n'
+        for ending, content in (('md', text), ('csv', self.csv())):
+            with atomic_write(f'{self.path}.{ending}') as file:
+                file.write(content)
+        return text
 
     def heading(self, column: Column) -> str:
         """Name of a column."""
         name = f'{NAMES.get(column.dataset, column.dataset)} {column.split}'
         if len({c.share for c in self.columns}) == 1:
             return name
-        printed, here = round(300 * column.share), self.epochs.get(column)
-        return f'{name} {printed}ep' + (f' (ours: {here})' if here not in (None, printed) else '')
+        printed, here = round(300 * column.share), self.plan.epochs[column]
+        return f'{name} {printed}ep' + (f' (ours: {here})' if here != printed else '')
 
     def summary(self, row: Row, column: Column) -> tuple[float | None, float | None, int]:
         """Mean and population standard deviation of our values, None where there are none, and their number."""

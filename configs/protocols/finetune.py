@@ -14,8 +14,8 @@ model = dict(
     cls_head=dict(type='SkeletonHead', num_classes=_base_.num_classes, in_channels=_base_.model.head.in_channels,
                   average_clips='score'))
 optim_wrapper = dict(optimizer=dict(lr=0.05))
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=100, by_epoch=True)]
-train_cfg = dict(max_epochs=100, val_interval=10)
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=50, by_epoch=True)]
+train_cfg = dict(max_epochs=50, val_interval=5)
 train_dataloader = dict(drop_last=False, dataset=dict(num_classes=_base_.num_classes))
 val_dataloader = dict(dataset=dict(
     split=_base_.val_dataloader.dataset.split[1], num_classes=_base_.num_classes))

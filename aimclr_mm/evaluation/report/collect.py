@@ -71,8 +71,8 @@ def read_log(path: str) -> tuple[list[dict], str]:
             else:
                 damaged.append(number)
     more = f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''
-    lines = f'{"line" if len(damaged) == 1 else "lines"} {", ".join(map(str, damaged[:3]))}{more}'
-    return records, f'{path}: {lines} damaged and left out' if damaged else ''
+    lines = f'damaged and left out: line{"s" * (len(damaged) > 1)} {", ".join(map(str, damaged[:3]))}{more}'
+    return records, f'{path}, {lines}' if damaged else ''
 
 
 def by_epoch(records: Iterable[dict]) -> tuple[dict, dict]:

@@ -18,9 +18,14 @@ def split_name(key: str) -> tuple[str, str]:
     return (match['stream'] or '', match['name']) if match else ('', key)
 
 
+def rank(stream: str) -> tuple:
+    """Sorting key of streams: none, then those of the paper in its order, then others by name."""
+    return stream != '', STREAMS.index(stream) if stream in STREAMS else len(STREAMS), stream
+
+
 def in_order(streams: Iterable[str]) -> list[str]:
-    """Streams, each once, in the paper's order; others after them."""
-    return sorted(set(streams), key=lambda s: (s != '', STREAMS.index(s) if s in STREAMS else len(STREAMS), s))
+    """Streams, each once, in the order of :func:`rank`."""
+    return sorted(set(streams), key=rank)
 
 
 def charts(history: History) -> list[Chart]:
@@ -62,12 +67,21 @@ def loss_chart(train: Mapping) -> Chart:
 
 def part_charts(train: Mapping) -> list[Chart]:
     """The terms of the loss: in one chart, or one chart a term where there are several streams."""
-    parts = list(dict.fromkeys(name for _, name in train if name.startswith('loss_')))
-    if any(stream for stream, name in train if name in parts):
+    train = {key: without_repeats(values) for key, values in train.items() if key[1].startswith('loss_')}
+    parts = list(dict.fromkeys(name for _, name in train))
+    if any(stream for stream, _ in train):
         return [Chart(f'Part of the loss: {name}', include=(0.0,), series=stream_series(train, name))
                 for name in parts]
     series = [Series(name, train['', name], i) for i, name in enumerate(parts)]
     return [Chart('Parts of the loss', include=(0.0,), series=series)] if len(parts) > 1 else []
+
+
+def without_repeats(values: Mapping[int, float]) -> dict[int, float]:
+    """The values up to the last change: mmengine repeats the last value of a term that is no longer computed."""
+    epochs = sorted(values)
+    while len(epochs) > 1 and values[epochs[-1]] == values[epochs[-2]]:
+        epochs.pop()
+    return {epoch: values[epoch] for epoch in epochs}
 
 
 def accuracy_charts(validation: Mapping, train: Mapping) -> list[Chart]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from .measures import confused_pairs, confusion_matrix, per_class, stratified
 FOLDER = Path(__file__).parent
 POINTS = 2000               # of an embedding at most
 SEED = 0                    # of the choice of points and of t-SNE
+MAX_CLASSES = 1000          # of a confusion matrix
 
 
 def write_report(work_dir: str, out: str, ann_file: str | None = None) -> list[str]:
@@ -68,8 +68,10 @@ def build_page(work_dir: str, ann_file: str | None = None) -> tuple[str, list[st
     configs = collect.read_configs(work_dir)
     environment, log = collect.environment(work_dir, max(history.runs.values(), default=None))
     charts = [draw_chart(chart) for chart in curves.charts(history)]
-    classifications = [classification(path, s, names) for path, s in scores.items() if len(s.labels)]
-    embeddings = [embedding(path, s, names) for path, s in track(features.items(), 'Embeddings', disable=not features)]
+    classifications = [classification(path, scores[path], names)
+                       for path in in_order(scores) if len(scores[path].labels)]
+    embeddings = [embedding(path, features[path], names)
+                  for path in track(in_order(features), 'Embeddings', disable=not features)]
     notes = [*history.notes, *result_notes, *array_notes]
     html = render(name=os.path.basename(os.path.abspath(work_dir)), work_dir=work_dir, notes=notes,
                   runs=run_spans(history), tiles=tiles(history, results), charts=charts,
@@ -90,9 +92,15 @@ def render(**content) -> str:
     jinja.filters['short'] = short
     style, script = ((FOLDER / name).read_text(encoding='utf-8') for name in ('style.css', 'script.js'))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return jinja.get_template('page.html').render(style=Markup(style), script=Markup(script), digest=digest,
+    html = jinja.get_template('page.html').render(style=Markup(style), script=Markup(script), digest=digest,
                                                   version=__version__, written=f'{datetime.now():%Y-%m-%d %H:%M}',
                                                   **content)
+    return html.encode('utf-8', 'replace').decode()         # half of a surrogate pair in a name cannot be written
+
+
+def in_order(paths: Iterable[str]) -> list[str]:
+    """Paths by the streams in them, in the paper's order."""
+    return sorted(paths, key=lambda path: [curves.rank(os.path.splitext(part)[0]) for part in path.split(os.sep)])
 
 
 def class_text(label: int, names: list[str]) -> str:
@@ -133,10 +141,11 @@ def tiles(history: collect.History, results: list[collect.Result]) -> list[tuple
         if 'loss' in last:
             found.append(('loss', short(last['loss']), f'chance {short(last["chance"])}' if 'chance' in last else ''))
         if 'cosine' in last:
-            found.append(('mean cosine', short(last['cosine']), '1 means collapsed'))
+            found.append(('mean cosine', short(round(last['cosine'], 3)), '1 means collapsed'))
     for result in results:
-        found += [(f'{key} in %', f'{value:.2f}', result.path) for key, value in result.metrics.items()
-                  if re.fullmatch(r'((joint|bone|motion|fused)/)?((knn|linear|acc)/)?top1', key)]
+        accuracies = {key: value for key, value in result.metrics.items() if key.split('/')[-1] == 'top1'}
+        main = [key for key in accuracies if curves.split_name(key)[0] in ('', 'fused')] or accuracies
+        found += [(key, f'{accuracies[key]:.1f} %', result.path) for key in main]
     return found[:12]
 
 
@@ -152,6 +161,8 @@ def result_table(result: collect.Result) -> dict:
 
 def classification(path: str, scores: ScoreSet, names: list[str]) -> dict:
     """Confusion matrix, per-class accuracy and most confused pairs of a score file."""
+    if scores.scores.shape[1] > MAX_CLASSES:
+        raise ValueError(f'{path!r} has scores of {scores.scores.shape[1]} classes; at most {MAX_CLASSES} can be drawn')
     confusion = confusion_matrix(scores)
     texts = [class_text(label, names) for label in range(len(confusion))]
     pairs = [(texts[true], texts[predicted], count, share) for true, predicted, count, share in
