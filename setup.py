@@ -15,7 +15,8 @@ setup(
     long_description_content_type='text/markdown',
     license='MIT',
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
-    package_data={'aimclr_mm.datasets.readers': ['ntu_missing.txt']},
+    package_data={'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
+                  'aimclr_mm.evaluation.report': ['page.html', 'style.css', 'script.js']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',
@@ -30,6 +31,7 @@ setup(
         'rich',
         'filelock',
         'PyYAML',
+        'Jinja2',
     ],
     extras_require={
         'umap': ['umap-learn'],                  # tools/embedding.py --method umap

@@ -1,7 +1,12 @@
-"""The paper's tables as data: counts, values, and what the tables say of each other."""
+"""The paper's tables as data: counts, values, what they say of each other; and our numbers beside them."""
+import json
+
 import pytest
 
-from aimclr_mm.reproduce.published import TABLES, Column
+from aimclr_mm.reproduce.graph import Job, Options, Plan, Source
+from aimclr_mm.reproduce.published import TABLES, Column, Recipe, Row, Table
+from aimclr_mm.reproduce.records import Records
+from aimclr_mm.reproduce.tables import Report
 
 
 def values(key: str, name: str, group: str = '') -> tuple:
@@ -79,3 +84,36 @@ def test_tables_agree_with_each_other():
 
 def test_shares_of_table_3_are_the_printed_epochs():
     assert [round(300 * column.share) for column in TABLES['3'].columns] == [100, 150, 200, 300]
+
+
+def test_table(tmp_path):
+    """Known values: several seeds, one that is missing, none, a row of others, no published number."""
+    column = Column('toy', 'xsub')
+    rows = (Row('ours', (70.0,), Recipe('aimclr'), 'Group:'), Row('half', (50.0,), Recipe('aimclr')),
+            Row('none', (None,), Recipe('aimclr'), extra=True), Row('others', (60.25,)))
+    numbers = {'ours': (71.0, 73.0), 'half': (49.0, None), 'none': (None, None)}
+    made, cells, records = {}, {}, Records(str(tmp_path), {})
+    for row in rows[:3]:
+        for seed, number in enumerate(numbers[row.name]):
+            job = Job(f'{row.name}{seed}', 'evaluation', (), ('result.json',))
+            made[job.name] = job
+            cells.setdefault((row, column), []).append(Source(job.name, 'result.json', 'm'))
+            if number is not None:
+                records.begin(job)
+                (tmp_path / job.name / 'result.json').write_text(json.dumps({'metrics': {'m': number}}))
+                records.finish(job, 1.0)
+    plan = Plan(Table('9', 'Toy', (column,), rows), Options((0, 1), scale=0.5), made, cells, {column: 4})
+    text = Report(plan, Records(str(tmp_path), made)).write()
+    shown = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
+    assert text.startswith('Toy; ours: seeds 0 1, 0.5 of the epochs of pre-training\n')
+    assert shown[0] == ['', 'toy xsub paper', 'toy xsub ours', 'toy xsub difference'] and shown[2][0] == '*Group:*'
+    assert ['ours', '70.0', '72.0 ± 1.0', '+2.0'] in shown
+    assert ['half', '50.0', '49.0 (1 of 2 seeds)', '-1.0'] in shown
+    assert ['none (not in the paper)', '-', '…', ''] in shown and ['others', '60.2', '', ''] in shown
+    assert (tmp_path / 'table9_e0.5.md').read_text() == text
+    lines = (tmp_path / 'table9_e0.5.csv').read_text().splitlines()
+    assert lines[1] == 'table9,Group: ours,toy xsub,70.0,72.0,1.0,2.0,71.0 73.0' and len(lines) == 5
+    (tmp_path / 'ours0/result.json').write_text('{"metrics": {"n": 1}}')
+    report = Report(plan, Records(str(tmp_path), made))
+    assert '73.0 (1 of 2 seeds)' in report.write()
+    assert len(report.problems) == 1 and "ours0/result.json' does not hold the number 'm'" in report.problems[0]

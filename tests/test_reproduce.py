@@ -16,11 +16,12 @@ from aimclr_mm.reproduce.plan import JOINT, OVERLAYS, PROTOCOLS, make_plan
 from aimclr_mm.reproduce.published import TABLES, Column
 
 ROOT = Path(__file__).resolve().parents[1]
-KNOWN = configs.known_sites()
+KNOWN = ['ntu120_xset', 'ntu120_xsub', 'ntu60_xsub', 'ntu60_xview', 'pkummdv1_xsub', 'pkummdv1_xview',
+         'pkummdv2_xsub', 'synthetic_xsub', 'utdmhad_xsub']
 
 
 def resolve(site: str, overlays: tuple, scale: float = 1.0) -> Training:
-    """300 epochs of pre-training, 100 of classifiers."""
+    """300 epochs of pre-training, 100 of classifiers, all scaled."""
     full = 100 if 'protocols' in ''.join(overlays) else 300
     return Training(site, overlays, full, max(1, round(scale * full)), max(1, round(scale * 50)), 'digest')
 
@@ -130,9 +131,12 @@ def test_tools_know_the_options(tool, kinds, monkeypatch):
 @pytest.mark.parametrize('overlays', [*OVERLAYS.values(), *PROTOCOLS.values()])
 def test_configs_are_read(overlays, monkeypatch):
     monkeypatch.chdir(ROOT)
-    whole, short = (configs.resolve('synthetic_xsub', overlays, scale) for scale in (1.0, 0.1))
-    assert whole.epochs == whole.full and short.epochs == max(1, round(0.1 * whole.full))
-    assert whole.digest == short.digest
+    whole, short, least = (configs.resolve('synthetic_xsub', overlays, scale) for scale in (1.0, 0.1, 1e-9))
+    assert whole.epochs == whole.full == short.full and whole.digest == short.digest
+    if overlays in PROTOCOLS.values():                  # classifiers keep their epochs
+        assert short == least == whole
+    else:
+        assert (short.epochs, least.epochs) == (round(0.1 * whole.full), 1)
 
 
 def test_settings_have_digests_of_their_own(monkeypatch):
@@ -152,6 +156,11 @@ def test_digest_ignores_what_changes_no_result():
 def test_nearest_kept_epoch(epochs, interval, expected):
     training = Training('a_b', (), epochs, epochs, interval, '')
     assert [training.at(share) for share in (1 / 3, 1 / 2, 2 / 3, 1)] == expected
+
+
+def test_configs_are_found(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert set(KNOWN) <= set(configs.known_sites()) and 'ntu60_xsub_joint' not in configs.known_sites()
 
 
 def test_columns_are_chosen():

@@ -20,13 +20,13 @@ CONFIG = '''
 _base_ = 'aimclr_synthetic_xsub_joint.py'
 steps = [dict(p, length=8) if p['type'] == 'ResizeClip' else p for p in _base_.dataset.preprocess]
 data = dict(ann_file='data/tiny/tiny_3d.pkl', preprocess=steps, hint='Bake it first.')
-train_dataloader = dict(batch_size=16, dataset=data)
+train_dataloader = dict(batch_size=32, dataset=data)
 val_dataloader = dict(dataset=data)
 test_dataloader = val_dataloader
 model = dict(backbone=dict(base_channels=4, out_channels=8), head=dict(in_channels=8, hidden_channels=8),
              queue_length=32)
-train_cfg = dict(max_epochs=12, val_interval=6)
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=12, by_epoch=True)]
+train_cfg = dict(max_epochs=6, val_interval=3)
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=6, by_epoch=True)]
 val_evaluator = [dict(type='KNNMetric', k=[1])]
 test_evaluator = [dict(type='KNNMetric', k=[1]), dict(type='LinearProbeMetric', epochs=5, milestones=(4,))]
 '''
@@ -59,37 +59,34 @@ def run(project: Path, *arguments: str, code: int = 0) -> str:
 
 
 def test_stopped_and_started_again(project):
-    """Killed while it trains and again later, the command ends with the table of one that was left alone."""
+    """Stopped at any moment, the command ends with the table of one that was left alone."""
     table = ('2', '--dataset', 'tiny', '--seeds', '0', '--rows', '3s-AimCLR (Ours)', '--workers', '2', '--work-dir')
     output = run(project, *table, 'whole')
     name = 'table2_tiny_xsub.csv'
     whole = (project / 'whole' / name).read_text()
     assert '3s-AimCLR (Ours)' in output and len(whole.splitlines()) == 9 and output.count('finished') == 7
-    for number in (signal.SIGTERM, signal.SIGINT):
-        process = start(project, *table, 'stopped')
-        for line in process.stdout:
-            if line.startswith(('started', 'resumed')):
-                break
-        time.sleep(random.uniform(0.0, 8.0))
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 130 and 'goes on where it was' in output, output
+    process = start(project, *table, 'stopped')
+    assert process.stdout.readline().startswith('started')
+    time.sleep(random.uniform(0.0, 12.0))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'goes on where it was' in output, output
     run(project, *table, 'stopped')
     assert (project / 'stopped' / name).read_text() == whole
-    assert 'started' not in run(project, *table, 'stopped')
 
 
 def test_plan(project):
     """Jobs and times are printed, nothing is written."""
     output = run(project, '2', '--dataset', 'tiny', '--seeds', '0', '--rows', 'AimCLR (Ours) joint', '--plan',
                  '--work-dir', 'planned')
-    assert 'pre-training  tiny_xsub/aimclr_joint_seed0  (60 steps, ' in output and '2 jobs, about' in output
+    assert 'pre-training  tiny_xsub/aimclr_joint_seed0  (12 steps, ' in output and '2 jobs, about' in output
     assert not (project / 'planned').exists()
 
 
 @pytest.mark.parametrize('arguments, code, message', [
-    (['9'], 2, 'invalid choice'), (['2', '--seeds', '1', '1'], 2, 'must be different'), (['2', '--scale', '0'], 2, '--scale'),
-    (['2', '--data', '2'], 2, '--data'), (['2', '--workers', '0'], 2, '--workers'), (['2', '--gpus', '0'], 1, 'no GPU'),
+    (['9'], 2, 'invalid choice'), (['2', '--seeds', '1', '1'], 2, 'must be different'),
+    (['2', '--scale', '0'], 2, '--scale'), (['2', '--data', '2'], 2, '--data'),
+    (['2', '--workers', '0'], 2, '--workers'), (['2', '--gpus', '0'], 1, 'no GPU'),
     (['2', '--gpus', '0', '--workers', '1'], 2, 'not allowed'), (['2'], 1, 'prepare_data.py ntu60 SOURCE'),
     (['2', '--dataset', 'tiny', '--split', 'xview'], 1, "no 'configs/aimclr_tiny_xview_joint.py'"),
     (['2', '--rows', 'nothing'], 1, 'matches no row')])

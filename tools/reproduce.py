@@ -30,7 +30,8 @@ def parse_args() -> argparse.Namespace:
                         'for each (default: 0 1 2)')
     parser.add_argument('--rows', nargs='+', default=[], metavar='NAME', help='run only these rows; * and ? stand for '
                         'anything')
-    parser.add_argument('--scale', type=float, default=1.0, metavar='E', help='factor of all epochs, for a rehearsal')
+    parser.add_argument('--scale', type=float, default=1.0, metavar='E', help='factor of the epochs of '
+                        'pre-training, for a rehearsal')
     parser.add_argument('--data', type=float, default=1.0, metavar='F', help='class-balanced share of the training '
                         'split to pre-train on, for a rehearsal')
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
@@ -82,8 +83,8 @@ def show_plan(args: argparse.Namespace, jobs: list, devices: list) -> None:
     lines, seconds = describe(jobs, Estimator(args.amp))
     print('\n'.join(lines or ['Everything is finished.']))
     print(f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on '
-          f'{", ".join(device.name for device in devices)}, from a few steps on random data; linear classifiers, '
-          'pictures and the reading of data come on top')
+          f'{", ".join(device.name for device in devices)}, from a few steps on random data with the machine as busy '
+          'as now; linear classifiers, pictures and the reading of data come on top')
 
 
 def run(args: argparse.Namespace, report, records, wanted: list[str], devices: list) -> None:
@@ -96,10 +97,11 @@ def run(args: argparse.Namespace, report, records, wanted: list[str], devices: l
     if stop.requests:
         print('\nstopped; the same command goes on where it was', flush=True)
         sys.exit(130)
-    print(f'\n{text}\n' + '\n'.join(report.files()))
+    print('\n'.join([f'\n{text}', *report.files(), *report.problems]), flush=True)
     failed = sum(state in ('failed', 'skipped') for state in states.values())
-    if failed:
-        sys.exit(f'error: {failed} of {len(states)} jobs failed or were skipped; see above')
+    if failed or report.problems:
+        sys.exit(f'error: {failed} of {len(states)} jobs failed or were skipped, {len(report.problems)} results cannot '
+                 'be read; see above')
 
 
 def main() -> None:

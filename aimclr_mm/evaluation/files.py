@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
@@ -12,6 +13,8 @@ import numpy as np
 from aimclr_mm.files import atomic_write
 
 KINDS = dict(labels='iu', bank='b', names='U')              # NumPy's kinds of type
+DAMAGED = (ValueError, OSError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError, MemoryError,
+           zipfile.BadZipFile, zlib.error)                  # what a damaged archive makes zipfile and NumPy raise
 ArrayFile = TypeVar('ArrayFile', bound='_ArrayFile')
 
 
@@ -35,7 +38,7 @@ class _ArrayFile:
         try:
             with zipfile.ZipFile(path) as archive:
                 return {f'{field.name}.npy' for field in fields(cls)} == set(archive.namelist())
-        except (OSError, zipfile.BadZipFile):
+        except DAMAGED:
             return False
 
     @classmethod
@@ -51,7 +54,7 @@ class _ArrayFile:
         try:
             with np.load(path, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             raise ValueError(f'{path!r} cannot be read as a .npz file of arrays ({error})') from error
         wanted = [field.name for field in fields(cls)]
         if sorted(arrays) != sorted(wanted):

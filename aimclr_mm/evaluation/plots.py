@@ -15,6 +15,27 @@ FORMATS = ('.png', '.svg', '.pdf')
 PALETTE = ('#3f90da', '#ffa90e', '#bd1f01', '#94a4a2', '#832db6', '#a96b59', '#e76300', '#b9ac70', '#717581', '#92dadd')
 
 
+def read_log(path: str) -> tuple[list[dict], str]:
+    """Records of a ``scalars.json``, and a sentence about damaged lines, empty if there are none.
+
+    A run that is killed while it logs leaves half a line behind; such lines are left out.
+    """
+    records, damaged = [], []
+    with open(path, encoding='utf-8', errors='replace') as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict):
+                records.append(record)
+            else:
+                damaged.append(number)
+    more = f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''
+    lines = f'damaged and left out: line{"s" * (len(damaged) > 1)} {", ".join(map(str, damaged[:3]))}{more}'
+    return records, f'{path}, {lines}' if damaged else ''
+
+
 def read_scalars(work_dir: str) -> list[dict]:
     """What mmengine logged in a work directory, all runs of it in the order of time.
 
@@ -26,19 +47,7 @@ def read_scalars(work_dir: str) -> list[dict]:
     files = sorted(glob.glob(os.path.join(work_dir, '*', 'vis_data', 'scalars.json')))
     if not files:
         raise FileNotFoundError(f'{work_dir!r} holds no vis_data/scalars.json: it is no work directory of a training')
-    records = []
-    for path in files:
-        with open(path, encoding='utf-8') as file:
-            records += [record for line in file if (record := _record(line)) is not None]
-    return records
-
-
-def _record(line: str) -> dict | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+    return [record for path in files for record in read_log(path)[0]]
 
 
 def plot_training(records: list[dict], path: str) -> None:

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from aimclr_mm.datasets.annotations import require_file
 from aimclr_mm.engine import scale_schedule
+from aimclr_mm.evaluation.run import CLASSIFIER
 from aimclr_mm.overlays import read_config
 
 from .graph import Training, config_file
@@ -51,7 +52,7 @@ def resolve(site: str, overlays: tuple[str, ...], scale: float = 1.0) -> Trainin
     Args:
         site: data set and split, such as ``ntu60_xsub``.
         overlays: laid over its config.
-        scale: factor of the epochs; at least one epoch is left.
+        scale: factor of the epochs of a pre-training; at least one epoch is left. Classifiers keep theirs.
 
     Raises:
         FileNotFoundError: if config or overlay are missing.
@@ -59,7 +60,7 @@ def resolve(site: str, overlays: tuple[str, ...], scale: float = 1.0) -> Trainin
     """
     cfg = deepcopy(read(site, overlays))
     full, marks = cfg.train_cfg.max_epochs, digest(cfg.to_dict())
-    epochs = max(1, round(scale * full))
+    epochs = full if cfg.model.type == CLASSIFIER else max(1, round(scale * full))
     if epochs != full:
         scale_schedule(cfg, epochs)
     return Training(site, overlays, full, epochs, cfg.default_hooks.checkpoint.interval, marks)

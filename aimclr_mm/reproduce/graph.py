@@ -50,7 +50,7 @@ class Options:
 
     Args:
         seeds: one run of everything for each.
-        scale: factor of all epochs.
+        scale: factor of the epochs of pre-training.
         data: class-balanced share of the training split to pre-train on.
         amp: mixed precision.
     """
@@ -64,7 +64,7 @@ class Options:
     def text(self) -> str:
         """In words."""
         parts = [f'seeds {" ".join(map(str, self.seeds))}']
-        parts += [f'{self.scale:g} of the epochs'] if self.scale != 1 else []
+        parts += [f'{self.scale:g} of the epochs of pre-training'] if self.scale != 1 else []
         parts += [f'pre-trained on {self.data:g} of the training split'] if self.data != 1 else []
         return ', '.join(parts + (['mixed precision'] if self.amp else []))
 

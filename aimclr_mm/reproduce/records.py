@@ -106,9 +106,10 @@ class Records:
         for job in self.jobs.values():
             begun = self.read(job.name, STARTED)
             if job.kind in TRAININGS and begun and any(begun.get(key) != v for key, v in identity(job).items()):
-                what = 'command' if begun.get('command') != list(job.command) else 'config'
-                raise ValueError(f'{self.folder(job.name)!r} was trained with another {what} ({STARTED} in it tells '
-                                 'which); move or delete that folder, or give another --work-dir')
+                same = begun.get('command') == list(job.command)
+                raise ValueError(f'{self.folder(job.name)!r} was begun '
+                                 f'{"before its config changed" if same else "by another command"} (see {STARTED} and '
+                                 'the config in it); move or delete that folder, or give another --work-dir')
 
     def checkpoint(self, job: Job) -> str | None:
         """The newest whole checkpoint of a training, by which it can be resumed."""

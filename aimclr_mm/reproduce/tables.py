@@ -46,6 +46,7 @@ class Report:
         self.plan, self.records = plan, records
         self.table, self.columns = plan.table, tuple(plan.epochs)
         self.values: dict[tuple[Row, Column], list[float | None]] = {}
+        self.problems: list[str] = []           # results that could not be read
         self.decimals = 1 if plan.table.unit == '%' else 4
 
     @property
@@ -62,13 +63,20 @@ class Report:
 
     def write(self) -> str:
         """Reads the numbers, writes the files and returns the Markdown."""
-        self.values = {cell: [read_number(self.records, source) for source in sources]
-                       for cell, sources in self.plan.cells.items()}
+        self.problems = []
+        self.values = {cell: [self._number(source) for source in sources] for cell, sources in self.plan.cells.items()}
         text = f'{self.table.title}; ours: {self.plan.options.text}\n\n{self.markdown()}\n'
         for ending, content in (('md', text), ('csv', self.csv())):
             with atomic_write(f'{self.path}.{ending}') as file:
                 file.write(content)
         return text
+
+    def _number(self, source: Source) -> float | None:
+        try:
+            return read_number(self.records, source)
+        except ValueError as error:             # the other jobs and cells go on
+            self.problems.append(str(error))
+            return None
 
     def heading(self, column: Column) -> str:
         """Name of a column."""

@@ -10,16 +10,18 @@ import platform
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 import torch
 
 from ..files import FeatureSet, ScoreSet
+from ..plots import read_log
 
 LARGEST = 1e30          # a logged number beyond it is no measurement and could not be drawn
 LOG_HEAD = 400          # lines of a log in which mmengine tells the environment
+ABOUT = ('config', 'checkpoint', 'files', 'weights')        # what a file with metrics tells of their origin
 
 
 @dataclass
@@ -41,38 +43,16 @@ class History:
 
 @dataclass
 class Result:
-    """A JSON file with metrics: its path below the work directory, what was evaluated, and the values."""
+    """A JSON file with metrics: its path below the work directory, the values, and what they are of, as text."""
 
     path: str
-    config: str
-    checkpoint: str
     metrics: dict[str, float]
+    about: dict[str, str]
 
 
 def is_number(value: object) -> bool:
     """Whether a value of a JSON file is a number that can be drawn."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
-
-
-def read_log(path: str) -> tuple[list[dict], str]:
-    """Records of a ``scalars.json``, and a sentence about damaged lines, empty if there are none.
-
-    A run that is killed while it logs leaves half a line behind; such lines are left out.
-    """
-    records, damaged = [], []
-    with open(path, encoding='utf-8', errors='replace') as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line) if line.strip() else {}
-            except (ValueError, RecursionError):
-                record = None
-            if isinstance(record, dict):
-                records.append(record)
-            else:
-                damaged.append(number)
-    more = f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''
-    lines = f'damaged and left out: line{"s" * (len(damaged) > 1)} {", ".join(map(str, damaged[:3]))}{more}'
-    return records, f'{path}, {lines}' if damaged else ''
 
 
 def by_epoch(records: Iterable[dict]) -> tuple[dict, dict]:
@@ -131,9 +111,10 @@ def read_results(work_dir: str) -> tuple[list[Result], list[str]]:
             continue
         metrics = content.get('metrics') if isinstance(content, dict) else None
         if isinstance(metrics, Mapping):
-            results.append(Result(os.path.relpath(path, work_dir), str(content.get('config', 'not given')),
-                                  str(content.get('checkpoint', 'not given')),
-                                  {name: float(value) for name, value in metrics.items() if is_number(value)}))
+            values = {name: float(value) for name, value in metrics.items() if is_number(value)}
+            about = {name: ', '.join(map(str, value)) if isinstance(value, list) else str(value)
+                     for name in ABOUT if (value := content.get(name)) is not None}
+            results.append(Result(os.path.relpath(path, work_dir), values, about))
     return results, notes
 
 
@@ -141,39 +122,30 @@ def read_arrays(work_dir: str) -> tuple[dict[str, FeatureSet], dict[str, ScoreSe
     """Features and scores by path below the work directory, and notes about .npz files that are neither.
 
     Raises:
-        ValueError: if a file is damaged or its arrays do not fit each other; the message names it.
+        ValueError: if a file is damaged or its arrays cannot be used; the message names it.
     """
     features, scores, notes = {}, {}, []
     for path in find_files(work_dir, '.npz'):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = {name.removesuffix('.npy') for name in archive.namelist()}
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f'{path!r} is damaged or no .npz file ({error}); delete it or write it anew with '
-                             'tools/test.py --dump FOLDER') from error
         relative = os.path.relpath(path, work_dir)
-        if names == {f.name for f in fields(FeatureSet)}:
-            features[relative] = check_labels(FeatureSet.load(path), path)
-        elif names == {f.name for f in fields(ScoreSet)}:
-            scores[relative] = check_labels(ScoreSet.load(path), path)
-        else:
+        if FeatureSet.is_file(path):
+            features[relative] = FeatureSet.load(path)
+            check_labels(features[relative].labels, None, path)
+        elif ScoreSet.is_file(path):
+            scores[relative] = ScoreSet.load(path)
+            check_labels(scores[relative].labels, scores[relative].scores.shape[1], path)
+        elif zipfile.is_zipfile(path):
             notes.append(f'{path} holds neither features nor scores and is left out')
+        else:
+            raise ValueError(f'{path!r} is damaged or no .npz file; delete it or write it anew with tools/test.py '
+                             '--dump FOLDER')
     return features, scores, notes
 
 
-def check_labels(arrays: FeatureSet | ScoreSet, path: str) -> FeatureSet | ScoreSet:
-    """The same arrays; raises ValueError, naming the file, unless labels are classes and names are text."""
-    labels, names = arrays.labels, arrays.names
-    if labels.ndim != 1 or labels.dtype.kind not in 'iu' or len(labels) and labels.min() < 0:
-        raise ValueError(f'{path!r}: labels must be one class (0 or more) a sequence')
-    if names.ndim != 1 or names.dtype.kind != 'U':
-        raise ValueError(f'{path!r}: names must be one text a sequence')
-    if isinstance(arrays, ScoreSet) and len(labels) and labels.max() >= arrays.scores.shape[1]:
-        raise ValueError(f'{path!r}: a label is {labels.max()}, but there are scores of {arrays.scores.shape[1]} '
-                         'classes only')
-    if isinstance(arrays, FeatureSet) and (arrays.bank.dtype != np.bool_ or arrays.bank.ndim != 1):
-        raise ValueError(f'{path!r}: bank must be true or false for each sequence')
-    return arrays
+def check_labels(labels: np.ndarray, classes: int | None, path: str) -> None:
+    """Raises ValueError, naming the file, for a label below 0 or beyond the classes that there are scores of."""
+    if len(labels) and (labels.min() < 0 or classes is not None and labels.max() >= classes):
+        limit = '' if classes is None else f', and below {classes}, the number of classes with scores'
+        raise ValueError(f'{path!r}: labels go from {labels.min()} to {labels.max()}; they must be at least 0{limit}')
 
 
 def read_configs(work_dir: str) -> dict[str, str]:

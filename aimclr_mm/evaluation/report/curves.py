@@ -9,7 +9,7 @@ from .figures import Chart, Series
 
 STREAMS = ('joint', 'bone', 'motion', 'fused')
 # a name such as joint.loss_info, knn/top1 or joint/knn/top1
-NAME = re.compile(r'(?:(?P<stream>[^./]+)[./])??(?P<name>(?:knn|linear|acc)/.+|[^./]+)')
+NAME = re.compile(r'(?:(?P<stream>[^./]+)[./])??(?P<name>(?:knn|linear\w*|acc)/.+|[^./]+)')
 
 
 def split_name(key: str) -> tuple[str, str]:
@@ -92,16 +92,11 @@ def accuracy_charts(validation: Mapping, train: Mapping) -> list[Chart]:
 
 
 def accuracy_series(validation: Mapping, train: Mapping, evaluator: str) -> list[Series]:
-    """Curves of one evaluator: one a stream, or one a number of neighbours.
-
-    mmaction2's ``AccMetric`` (``acc/top1``) and heads (``top1_acc``, on training batches) log shares of 1.
-    """
+    """Curves of one evaluator: one a stream, or one a number of neighbours; of a classifier also that of training."""
     series = stream_series(validation, f'{evaluator}/top1')
-    if evaluator == 'acc':
-        series += [Series('training batches', values, 1) for values in [train.get(('', 'top1_acc'))] if values]
-        for one in series:
-            if max(one.values.values(), default=0.0) <= 1:
-                one.values = {epoch: 100 * value for epoch, value in one.values.items()}
+    if evaluator == 'acc' and ('', 'top1_acc') in train:        # mmaction2's heads log it as a share
+        shares = train['', 'top1_acc']
+        series.append(Series('training batches', {epoch: 100 * share for epoch, share in shares.items()}, 1))
     numbered = sorted((int(match[1]), key) for key in validation
                       if key[0] == '' and (match := re.fullmatch(rf'{evaluator}/top1_k(\d+)', key[1])))
     if len(series) <= 1 and numbered:       # knn/top1 is that of the first k

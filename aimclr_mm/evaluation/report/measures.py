@@ -33,8 +33,8 @@ class ClassResult:
 def confusion_matrix(scores: ScoreSet) -> np.ndarray:
     """(K, K) numbers of sequences: row true class, column class of highest score (the first one of equal scores)."""
     classes = scores.scores.shape[1]
-    predicted = scores.scores.argmax(axis=1)
-    return np.bincount(scores.labels * classes + predicted, minlength=classes ** 2).reshape(classes, classes)
+    cells = scores.labels.astype(np.int64) * classes + scores.scores.argmax(axis=1)
+    return np.bincount(cells, minlength=classes ** 2).reshape(classes, classes)
 
 
 def per_class(confusion: np.ndarray) -> list[ClassResult]:

@@ -77,7 +77,7 @@ def build_page(work_dir: str, ann_file: str | None = None) -> tuple[str, list[st
                   runs=run_spans(history), tiles=tiles(history, results), charts=charts,
                   results=[result_table(result) for result in results], classifications=classifications,
                   embeddings=embeddings, configs=configs, environment=environment, log=log,
-                  commands=commands(work_dir, configs), points=POINTS,
+                  commands=commands(work_dir, configs),
                   data=dict(charts=[chart_data(chart) for chart in charts],
                             matrices=[one['data'] for one in classifications],
                             embeddings=[one['data'] for one in embeddings if 'data' in one]))
@@ -150,13 +150,18 @@ def tiles(history: collect.History, results: list[collect.Result]) -> list[tuple
 
 
 def result_table(result: collect.Result) -> dict:
-    """Metrics of one file: a row a metric, a column a stream."""
+    """Metrics of one file: a row a metric, a column a stream; the spread over seeds stands beside the mean."""
     table: dict[str, dict[str, str]] = {}
     for key, value in result.metrics.items():
+        mean, spread = key.removesuffix('_std'), result.metrics.get(f'{key}_std')
+        if mean != key and mean in result.metrics:
+            continue
         stream, name = curves.split_name(key)
-        table.setdefault(name, {})[stream] = f'{value:.0f}' if name.endswith('epoch') else f'{value:.2f}'
+        whole = name.endswith('epoch') and spread is None
+        text = f'{value:.0f}' if whole else f'{value:.2f}' if spread is None else f'{value:.2f} ± {spread:.2f}'
+        table.setdefault(name, {})[stream] = text
     streams = curves.in_order(stream for row in table.values() for stream in row)
-    return dict(path=result.path, config=result.config, checkpoint=result.checkpoint, streams=streams, rows=table)
+    return dict(path=result.path, about=result.about, streams=streams, rows=table)
 
 
 def classification(path: str, scores: ScoreSet, names: list[str]) -> dict:
