@@ -1,4 +1,4 @@
-"""Streams of one batch, and equality with the public code of CrosSCLR, number by number.
+"""Views and representations of several streams, and equality with the public code of CrosSCLR, number by number.
 
 ``data/crosclr.json`` was recorded on the CPU by running net/crossclr_3views.py of LinguoLi/CrosSCLR, as it stands in
 Levigty/AimCLR (MIT), with a head of its own for each stream (there, those of motion and bone contain that of joint)
@@ -14,7 +14,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
-from test_cross_stream import THREE, VIEWS
+from mmaction.structures import ActionDataSample
+from test_cross_stream import THREE, TWO, VIEWS, build
 from test_released import parameter, released_name, tensor, wave
 
 from aimclr_mm.models import SkeletonViews
@@ -24,7 +25,7 @@ from aimclr_mm.skeletons import NTU25
 N, T, TAU, K = 4, 12, 0.1, 24
 RECORDED = json.loads((Path(__file__).parent / 'data' / 'crosclr.json').read_text())
 
-# streams
+# views and representations
 
 
 def test_streams_are_formed_of_the_same_augmented_joints():
@@ -52,6 +53,35 @@ def test_several_streams_are_those_of_single_ones(stream, training):
     alone = single(data, training)['inputs']
     pairs = [(made[name], alone[name]) for name in alone] if training else [(made, alone)]
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize('streams, weights', [(THREE, (0.6, 0.6, 0.4)), (TWO, (0.6, 0.4)),
+                                              (('motion', 'joint'), (0.4, 0.6))])
+def test_cosines_are_the_weighted_mean_of_those_of_the_streams(streams, weights):
+    model = build(streams=streams).eval()
+    inputs = {stream: (i + 1.0) * torch.randn(N, 2, T, 25, 3) for i, stream in enumerate(streams)}
+    with torch.no_grad():
+        fused = model(inputs, mode='tensor').double()
+        parts = [model.streams[stream](inputs[stream]).double() for stream in streams]
+        samples = model(inputs, [ActionDataSample() for _ in range(N)], mode='predict')
+    assert fused.shape == (N, 8 * len(streams))
+    for i in range(N):
+        torch.testing.assert_close(samples[i].feature.double(), fused[i])
+        for j in range(N):
+            each = [float(h[i] @ h[j] / h[i].norm() / h[j].norm()) for h in parts]
+            expected = sum(w * c for w, c in zip(weights, each)) / sum(weights)
+            assert float(fused[i] @ fused[j] / fused[i].norm() / fused[j].norm()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_data_preprocessor_feeds_the_model():
+    model = build('AimCLR', data_preprocessor=dict(VIEWS, stream=list(THREE)))
+    model.mining = True
+    batch = dict(inputs=[torch.randn(1, 2, T, 25, 3) for _ in range(N)],
+                 data_samples=[ActionDataSample() for _ in range(N)])
+    result = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    assert all(torch.isfinite(value) for value in result.values())
+    samples = model.eval().test_step(batch)
+    assert len(samples) == N and samples[0].feature.shape == (24,)
 
 
 # the public code

@@ -1,4 +1,4 @@
-"""Several streams at once: losses against float64 loops, gradients, key encoders, queues, representations."""
+"""Several streams at once: losses against float64 loops, gradients, key encoders, queues."""
 import math
 from functools import cache
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from mmaction.registry import MODELS
-from mmaction.structures import ActionDataSample
 from test_model import softmax, states_equal
 
 from aimclr_mm.models.losses import cross_stream_loss, nearest_neighbors
@@ -258,38 +257,6 @@ def test_queue_of_each_stream_takes_its_own_keys(mining):
         single.queue.pointer.fill_(K - 1)
     model(inputs, mode='loss')
     assert {single.queue.pointer.item() for single in model.streams.values()} == {N - 1}       # around the end
-
-
-# representations
-
-
-@pytest.mark.parametrize('streams, weights', [(THREE, (0.6, 0.6, 0.4)), (TWO, (0.6, 0.4)),
-                                              (('motion', 'joint'), (0.4, 0.6))])
-def test_cosines_are_the_weighted_mean_of_those_of_the_streams(streams, weights):
-    model = build(streams=streams).eval()
-    inputs = {stream: (i + 1.0) * torch.randn(N, 2, T, 25, 3) for i, stream in enumerate(streams)}
-    with torch.no_grad():
-        fused = model(inputs, mode='tensor').double()
-        parts = [model.streams[stream](inputs[stream]).double() for stream in streams]
-        samples = model(inputs, [ActionDataSample() for _ in range(N)], mode='predict')
-    assert fused.shape == (N, 8 * len(streams))
-    for i in range(N):
-        torch.testing.assert_close(samples[i].feature.double(), fused[i])
-        for j in range(N):
-            each = [float(h[i] @ h[j] / h[i].norm() / h[j].norm()) for h in parts]
-            expected = sum(w * c for w, c in zip(weights, each)) / sum(weights)
-            assert float(fused[i] @ fused[j] / fused[i].norm() / fused[j].norm()) == pytest.approx(expected, abs=1e-6)
-
-
-def test_data_preprocessor_feeds_the_model():
-    model = build('AimCLR', data_preprocessor=dict(VIEWS, stream=list(THREE)))
-    model.mining = True
-    batch = dict(inputs=[torch.randn(1, 2, T, 25, 3) for _ in range(N)],
-                 data_samples=[ActionDataSample() for _ in range(N)])
-    result = model(**model.data_preprocessor(batch, training=True), mode='loss')
-    assert all(torch.isfinite(value) for value in result.values())
-    samples = model.eval().test_step(batch)
-    assert len(samples) == N and samples[0].feature.shape == (24,)
 
 
 # wrong arguments

@@ -1,4 +1,5 @@
 """Plans of the tables: which jobs, in which order, with which commands, and how long they take."""
+import argparse
 import importlib.util
 import itertools
 import math
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.reproduce import configs, estimate
@@ -112,13 +114,19 @@ def test_numbers_of_several_streams():
     assert cells['3s-AimCLR (Ours)'] == Source(fused, 'result.json', 'fused/top1')
 
 
+def load_tool(name: str):
+    """A tool as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize('tool, kinds', [('train', TRAININGS), ('test', ('evaluation',)), ('fuse', ('fusion',)),
                                          ('embedding', ('picture',)), ('knn_curve', ('picture',))])
 def test_tools_know_the_options(tool, kinds, monkeypatch):
     """Every command of every table is one that its tool accepts, and its overlays exist."""
-    spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool(tool)
     seen = {job.command[0]: job.kind for key in TABLES for job in planned(key).jobs.values()}
     assert seen[f'tools/{tool}.py'] in kinds
     for job in (job for key in ('1', '7', '8', 'fig2', 'fig3') for job in planned(key, scale=0.1).jobs.values()
@@ -126,6 +134,32 @@ def test_tools_know_the_options(tool, kinds, monkeypatch):
         monkeypatch.setattr(sys, 'argv', list(job.command))
         args = module.parse_args()
         assert all((ROOT / path).is_file() for path in getattr(args, 'overlays', ()))
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['9'], 'invalid choice'), (['2', '--seeds', '1', '1'], 'must be different'), (['2', '--seeds', '-1'], '--seeds'),
+    (['2', '--scale', '0'], '--scale'), (['2', '--scale', 'nan'], '--scale'), (['2', '--data', '2'], '--data'),
+    (['2', '--workers', '0'], '--workers'), (['2', '--gpus', '0', '--workers', '1'], 'not allowed')])
+def test_wrong_arguments(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['reproduce.py', *arguments])
+    with pytest.raises(SystemExit, match='2'):
+        load_tool('reproduce').parse_args()
+    assert message in capsys.readouterr().err
+
+
+def test_gpus_that_are_not_there(monkeypatch):
+    tool = load_tool('reproduce')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    for wrong in ([2], [-1], [1, 1]):
+        with pytest.raises(ValueError, match='different numbers below 2'):
+            tool.choose_devices(argparse.Namespace(gpus=wrong, workers=None))
+    chosen = tool.choose_devices(argparse.Namespace(gpus=None, workers=None))
+    assert [device.name for device in chosen] == ['GPU 0']
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    with pytest.raises(ValueError, match='no GPU here'):
+        tool.choose_devices(argparse.Namespace(gpus=[0], workers=None))
+    chosen = tool.choose_devices(argparse.Namespace(gpus=None, workers=None))
+    assert [device.name for device in chosen] == ['CPU 0']
 
 
 @pytest.mark.parametrize('overlays', [*OVERLAYS.values(), *PROTOCOLS.values()])

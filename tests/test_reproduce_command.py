@@ -83,14 +83,10 @@ def test_plan(project):
     assert not (project / 'planned').exists()
 
 
-@pytest.mark.parametrize('arguments, code, message', [
-    (['9'], 2, 'invalid choice'), (['2', '--seeds', '1', '1'], 2, 'must be different'),
-    (['2', '--scale', '0'], 2, '--scale'), (['2', '--data', '2'], 2, '--data'),
-    (['2', '--workers', '0'], 2, '--workers'), (['2', '--gpus', '0'], 1, 'no GPU'),
-    (['2', '--gpus', '0', '--workers', '1'], 2, 'not allowed'), (['2'], 1, 'prepare_data.py ntu60 SOURCE'),
-    (['2', '--dataset', 'tiny', '--split', 'xview'], 1, "no 'configs/aimclr_tiny_xview_joint.py'"),
-    (['2', '--rows', 'nothing'], 1, 'matches no row')])
-def test_refused(project, arguments, code, message):
+@pytest.mark.parametrize('arguments, message', [
+    (['2'], 'prepare_data.py ntu60 SOURCE'), (['2', '--rows', 'nothing'], 'matches no row'),
+    (['2', '--dataset', 'tiny', '--split', 'xview'], "no 'configs/aimclr_tiny_xview_joint.py'")])
+def test_refused(project, arguments, message):
     """Before anything runs."""
-    output = run(project, *arguments, '--work-dir', 'refused', code=code)
+    output = run(project, *arguments, '--work-dir', 'refused', code=1)
     assert message in output and 'Traceback' not in output and not (project / 'refused').exists()
