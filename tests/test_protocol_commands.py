@@ -222,8 +222,6 @@ BAD = {     # command, its arguments ({f} is the folder), what the message says
                                    '--pretrained is for classifiers.*AimCLR'),
     'no_stream': (TRAIN, f'{{f}}/tiny.py --with {FINETUNE} --epochs 1 --pretrained {{f}}/whole/epoch_4.pth',
                   'joint, bone, motion.*name one of them'),
-    'few_classes': (TRAIN, f'{{f}}/tiny.py --with {FINETUNE} --cfg-options train_dataloader.dataset.num_classes=5',
-                    'has the label.*5 classes'),
     'raw_classifier': (TEST, '{f}/finetuned.py raw', 'classifier'),
     'other_streams': (TEST, '{f}/crosclr.py {f}/single.pth --eval knn', 'single.pth.*stream'),
     'weights_missing': (FUSE, '{f}/dump/joint/features.npz {f}/dump/bone/features.npz', '--weights')}
