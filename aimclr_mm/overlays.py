@@ -36,10 +36,8 @@ def read_config(path: str, overlays: Sequence[str] = ()) -> Config:
         for overlay in overlays:
             name = f'{_stem(base)}_{_stem(overlay)}'
             composed = os.path.join(folder, f'{name}.py')
-            with open(overlay, encoding='utf-8') as file:
-                text = file.read()
             with open(composed, 'w', encoding='utf-8') as file:
-                file.write(_rebase(text, base, overlay))
+                file.write(_rebase(overlay, base))
             cfg, base = _parse(composed, overlay), composed
     return cfg
 
@@ -53,20 +51,25 @@ def _parse(path: str, shown: str) -> Config:
         return Config.fromfile(path)
     except SyntaxError as error:
         raise ValueError(f'config {shown!r} is not valid Python: {error}') from error
-    except (AttributeError, KeyError, TypeError, NameError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:      # noqa: BLE001  a config is a program and may raise anything
         raise ValueError(f'config {shown!r} cannot be read ({type(error).__name__}: {error}); an overlay may refer to '
                          'a setting that the config below it lacks') from error
 
 
-def _rebase(text: str, base: str, shown: str) -> str:
-    """The text with ``base`` as its ``_base_``; every other line keeps its number."""
+def _rebase(path: str, base: str) -> str:
+    """The text of an overlay with ``base`` as its ``_base_``; every other line keeps its number."""
     try:
+        with open(path, encoding='utf-8') as file:
+            text = file.read()
         statements = ast.parse(text).body
-    except SyntaxError as error:
-        raise ValueError(f'config {shown!r} is not valid Python: {error}') from error
-    lines = text.splitlines()
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f'config {path!r} is not valid Python: {error}') from error
+    lines = text.encode().split(b'\n')                      # ast counts columns in bytes
     for statement in statements:
         if isinstance(statement, ast.Assign) and any(getattr(t, 'id', None) == '_base_' for t in statement.targets):
-            first, last = statement.lineno - 1, statement.end_lineno
-            lines[first:last] = [''] * (last - first)
-    return '\n'.join([*lines, f'_base_ = {base!r}', ''])
+            first, last = statement.lineno - 1, statement.end_lineno - 1
+            rest = lines[last][statement.end_col_offset:]
+            lines[first:last + 1] = [lines[first][:statement.col_offset] + b'pass' + rest, *[b''] * (last - first)]
+    return b'\n'.join(lines).decode() + f'\n_base_ = {base!r}\n'

@@ -217,7 +217,8 @@ EXTREME = Config.fromfile(PAPER).model.data_preprocessor.extreme
 OFF = dict(model__eadm=None, model__topk=0)
 ABLATIONS = {       # Table 1: overrides, names of the losses in the first and in the second stage, extreme embeddings
     'normal': (dict(OFF, model__data_preprocessor__extreme=None), {'loss_info'}, {'loss_info'}, 0),
-    'extreme_as_query': (dict(OFF, model__data_preprocessor__extreme=None, model__data_preprocessor__query=EXTREME),
+    'extreme_as_query': (dict(OFF, model__data_preprocessor__extreme=None, model__data_preprocessor__query=EXTREME,
+                              model__data_preprocessor__key=EXTREME),
                          {'loss_info'}, {'loss_info'}, 0),
     'normal_and_extreme': (OFF, {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 1),
     'eadm': (dict(model__topk=0), {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 2),

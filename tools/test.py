@@ -42,7 +42,7 @@ def main() -> None:
         cfg.work_dir = os.path.join(cfg.work_dir, 'test')
 
     from aimclr_mm.evaluation.run import evaluate
-    metrics = evaluate(cfg, args.checkpoint, args.eval, args.seeds, args.dump)
+    metrics = evaluate(cfg, args.checkpoint, args.eval, list(dict.fromkeys(args.seeds)), args.dump)
     if metrics is None:         # not the first rank of a distributed run
         return
     for name, value in metrics.items():

@@ -18,7 +18,7 @@ def balanced_draw(labels: Sequence[int], fraction: float, seed: int = 0) -> np.n
         seed: of the draw; the same seed draws the same sequences everywhere.
 
     Returns:
-        Sorted indices of the drawn sequences: round(fraction * N) of them, or one a class where that is more.
+        Sorted indices of the drawn sequences: round(fraction * N) of them, more where small classes keep their one.
 
     Raises:
         ValueError: if the fraction does not lie in (0, 1].

@@ -133,7 +133,7 @@ class HealthHook(Hook):
 
 @HOOKS.register_module()
 class LoadEncoderHook(Hook):
-    """Starts a classifier (or another pre-training) from a pre-trained encoder, and checks that all of it arrives.
+    """Starts a classifier from a pre-trained encoder, and checks that all of it arrives.
 
     A resumed run keeps the weights of its own checkpoint.
 

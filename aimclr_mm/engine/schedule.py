@@ -1,9 +1,11 @@
 """A schedule stretched or shrunk as a whole."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-EPOCHS = ('milestones', 'T_max', 'begin', 'end')       # settings of mmengine's schedulers that count epochs
+# settings of mmengine's schedulers that count epochs, and the least that each may be
+EPOCHS = dict(milestones=0, T_max=1, step_size=1, periods=1, begin=0, end=0)
 
 
 def scale_schedule(cfg: Any, epochs: int) -> None:
@@ -29,13 +31,16 @@ def scale_schedule(cfg: Any, epochs: int) -> None:
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
         checkpoint.interval = scaled(checkpoint.interval, 1)
-    for hook in cfg.get('custom_hooks', []):
+    for hook in cfg.get('custom_hooks') or []:
         if hook['type'] == 'StageSwitchHook':
             hook['epoch'] = scaled(hook['epoch'])
-    for scheduler in cfg.get('param_scheduler', []):
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
         if scheduler.get('by_epoch', True):
-            for key in EPOCHS:
+            for key, least in EPOCHS.items():
                 if isinstance(scheduler.get(key), (list, tuple)):
-                    scheduler[key] = [scaled(value) for value in scheduler[key]]
+                    scheduler[key] = [scaled(value, least) for value in scheduler[key]]
                 elif scheduler.get(key) is not None:
-                    scheduler[key] = scaled(scheduler[key], int(key == 'T_max'))
+                    scheduler[key] = scaled(scheduler[key], least)
+            if scheduler.get('end') is not None:
+                scheduler['end'] = max(scheduler['end'], scheduler.get('begin', 0) + 1)

@@ -94,6 +94,8 @@ class FeatureSet(_ArrayFile):
             weights: of the streams; all equal if not given.
         """
         check_same([s.names for s in sets], [s.labels for s in sets])
+        if any(not np.array_equal(sets[0].bank, s.bank) for s in sets):
+            raise ValueError('the files differ in which sequences are the bank; all must come from the same evaluation')
         weights = [1.0] * len(sets) if weights is None else list(weights)
         if len(weights) != len(sets) or min(weights) < 0:
             raise ValueError(f'weights {weights}: {len(sets)} streams need as many weights, none of them negative')

@@ -158,6 +158,9 @@ def evaluate_streams(cfg: Any, checkpoint: str, evaluators: dict[str, dict], see
 
 def evaluate_classifier(cfg: Any, checkpoint: str, seed: int | None, dump: str | None) -> dict[str, float] | None:
     """Accuracy of a network that was trained with labels."""
+    if checkpoint == 'raw':
+        raise ValueError("'raw' stands for coordinates without a network, but the config is of a classifier; give it a "
+                         'checkpoint')
     runner = build_test_runner(cfg, checkpoint, dict(type='ClassifierMetric'), seed)
     metrics = runner.test()
     if not is_main_process():

@@ -40,6 +40,10 @@ class CrossStream(BaseModel):
         super().__init__(build_preprocessor(data_preprocessor), init_cfg)
         if len(streams) < 2 or len(set(streams)) < len(streams) or not set(streams) <= set(STREAMS):
             raise ValueError(f'streams={list(streams)}; give two or three different ones of {", ".join(STREAMS)}')
+        formed = getattr(self.data_preprocessor, 'stream', streams)
+        if isinstance(formed, str) or not set(streams) <= set(formed):
+            raise ValueError(f'the data preprocessor forms the stream {formed!r}, the model needs {list(streams)}; '
+                             'give both the same')
         if mining_reduction not in ('sum', 'mean'):
             raise ValueError(f"mining_reduction={mining_reduction!r}; known are 'sum' and 'mean'")
         self.streams = nn.ModuleDict({stream: MODELS.build(model) for stream in streams})
@@ -76,6 +80,8 @@ class CrossStream(BaseModel):
             Representations (N, S * C) have the S streams side by side, each as a unit vector times the root of its
             weight in fusion, so that their cosine similarity is the weighted mean of those of the streams.
         """
+        if mode not in ('loss', 'tensor', 'predict'):
+            raise ValueError(f'unknown mode {mode!r}; known are loss, tensor and predict')
         if mode == 'loss':
             return self.loss(inputs)
         features = [math.sqrt(STREAMS[stream]) * F.normalize(single(inputs[stream]).float(), dim=1)

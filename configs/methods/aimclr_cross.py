@@ -10,3 +10,6 @@ model = dict(
     context=True,
     data_preprocessor=dict(_base_.model.data_preprocessor, stream=streams),
     model=single)
+if not any(hook['type'] == 'StageSwitchHook' for hook in _base_.custom_hooks):
+    stage = dict(type='StageSwitchHook', epoch=_base_.train_cfg.max_epochs // 2)
+    custom_hooks = [*_base_.custom_hooks, stage]

@@ -13,3 +13,6 @@ model = dict(
     model=dict(
         type='SkeletonCLR',
         **{name: value for name, value in _base_.model.items() if name in kept}))
+if not any(hook['type'] == 'StageSwitchHook' for hook in _base_.custom_hooks):
+    stage = dict(type='StageSwitchHook', epoch=_base_.train_cfg.max_epochs // 2)
+    custom_hooks = [*_base_.custom_hooks, stage]
