@@ -59,9 +59,10 @@ class AimCLR(SkeletonCLR):
         teacher, *students = contrast.queries
         chance = self.alpha * term.chance + (self.beta * math.log(len(self.queue) + 1) if students else 0.0)
         result = super().losses(contrast, Term(term.name, self.alpha * term.value, chance))
-        if students:
-            result['loss_d3m'] = self.beta * sum(d3m(teacher, student) for student in students) / len(students)
-        return result
+        if not students:
+            return result
+        divergence = sum(d3m(teacher, student) for student in students) / len(students)
+        return {'loss_d3m': self.beta * divergence, **result}
 
     def embed_extreme(self, view: Tensor) -> list[Tensor]:
         """Embeddings (N, D) of the extreme view, and of its features after EADM; one pass of the backbone."""
