@@ -9,7 +9,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from aimclr_mm.skeletons import get_layout
-from aimclr_mm.transforms.base import SkeletonTransform
+from aimclr_mm.transforms.base import SkeletonTransform, transform_batch
 from aimclr_mm.transforms.functional import select_stream
 
 STREAMS = {'joint': 0.6, 'bone': 0.6, 'motion': 0.4}      # and their weights in fusion ("Experimental Settings")
@@ -61,13 +61,7 @@ class SkeletonViews(BaseDataPreprocessor):
     @torch.no_grad()
     def make_views(self, x: Tensor) -> dict[str, Tensor]:
         """Augmented views of joint coordinates (N, M, T, V, C)."""
-        views = {}
-        for name, transforms in self.views.items():
-            view = x
-            for transform in transforms:
-                view = transform.batch(view)
-            views[name] = view
-        return views
+        return {name: transform_batch(transforms, x) for name, transforms in self.views.items()}
 
     def form_streams(self, x: Tensor | dict[str, Tensor]) -> Tensor | dict:
         """The stream of joint coordinates or of each view of them; of several streams a dict by name."""

@@ -12,7 +12,8 @@ from mmaction.registry import TRANSFORMS
 from torch import Tensor
 
 from . import functional as F
-from .base import RandomTransform
+from .base import ComposedTransform, RandomTransform
+from .pending import PendingSkeletons
 
 
 def _uniform(low: float, high: float, *shape: int, like: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def _uniform(low: float, high: float, *shape: int, like: Tensor) -> Tensor:
 
 
 @TRANSFORMS.register_module()
-class TemporalCrop(RandomTransform):
+class TemporalCrop(ComposedTransform):
     """Crop: T // padding_ratio mirrored frames on each side, then a window of T frames.
 
     Args:
@@ -39,13 +40,14 @@ class TemporalCrop(RandomTransform):
         padding = x.shape[2] // self.padding_ratio
         return dict(start=torch.randint(0, 2 * padding + 1, (len(x),), device=x.device))
 
-    def apply(self, x: Tensor, start: Tensor) -> Tensor:
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None, start: Tensor) -> None:
         """Takes the window that starts at ``start``."""
-        return F.temporal_crop(x, start, x.shape[2] // self.padding_ratio)
+        frames = view.x.shape[2]
+        view.take_frames(F.crop_index(start, frames, frames // self.padding_ratio), chosen)
 
 
 @TRANSFORMS.register_module()
-class Shear(RandomTransform):
+class Shear(ComposedTransform):
     """Shear: multiplies coordinates by a matrix with ones on the diagonal and random factors elsewhere.
 
     Args:
@@ -64,13 +66,13 @@ class Shear(RandomTransform):
         dims = self.layout.dims
         return dict(factors=_uniform(-self.amplitude, self.amplitude, len(x), dims, dims, like=x))
 
-    def apply(self, x: Tensor, factors: Tensor) -> Tensor:
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None, factors: Tensor) -> None:
         """Shears with the given factors."""
-        return F.linear_map(x, F.shear_matrix(factors))
+        view.map(F.shear_matrix(factors), chosen)
 
 
 @TRANSFORMS.register_module()
-class SpatialFlip(RandomTransform):
+class SpatialFlip(ComposedTransform):
     """Spatial flip: exchanges left and right joints; coordinates, also x, stay as they are.
 
     Args:
@@ -80,13 +82,13 @@ class SpatialFlip(RandomTransform):
     def __init__(self, p: float = 0.5, layout='ntu25') -> None:
         super().__init__(p, layout)
 
-    def apply(self, x: Tensor) -> Tensor:
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None) -> None:
         """Exchanges the joints."""
-        return F.select_joints(x, self.layout.mirror)
+        view.select_joints(self.layout.mirror, chosen)
 
 
 @TRANSFORMS.register_module()
-class Rotate(RandomTransform):
+class Rotate(ComposedTransform):
     """Rotate: one main axis, drawn evenly, by a large angle and the others by a small one. In 2-D: in the plane.
 
     Args:
@@ -108,9 +110,9 @@ class Rotate(RandomTransform):
         largest.scatter_(1, main, self.main_degrees)
         return dict(degrees=largest * _uniform(0, 1, len(x), axes, like=x))
 
-    def apply(self, x: Tensor, degrees: Tensor) -> Tensor:
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None, degrees: Tensor) -> None:
         """Rotates by the given angles."""
-        return F.linear_map(x, F.rotation_matrix(degrees))
+        view.map(F.rotation_matrix(degrees), chosen)
 
 
 @TRANSFORMS.register_module()
@@ -169,7 +171,7 @@ class GaussianBlur(RandomTransform):
 
 
 @TRANSFORMS.register_module()
-class AxisMask(RandomTransform):
+class AxisMask(ComposedTransform):
     """Axis mask: sets one coordinate, drawn evenly, to zero.
 
     Args:
@@ -183,13 +185,13 @@ class AxisMask(RandomTransform):
         """``axis``: (N,) the coordinate."""
         return dict(axis=torch.randint(0, self.layout.dims, (len(x),), device=x.device))
 
-    def apply(self, x: Tensor, axis: Tensor) -> Tensor:
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None, axis: Tensor) -> None:
         """Masks the given coordinate."""
-        return F.mask_axis(x, axis)
+        view.map(F.mask_matrix(axis, self.layout.dims), chosen)
 
 
 @TRANSFORMS.register_module()
-class TemporalFlip(RandomTransform):
+class TemporalFlip(ComposedTransform):
     """Temporal flip: plays the clip backwards.
 
     Args:
@@ -199,6 +201,7 @@ class TemporalFlip(RandomTransform):
     def __init__(self, p: float = 0.5, layout='ntu25') -> None:
         super().__init__(p, layout)
 
-    def apply(self, x: Tensor) -> Tensor:
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None) -> None:
         """Reverses the frames."""
-        return x.flip(2)
+        samples, _, frames = view.x.shape[:3]
+        view.take_frames(torch.arange(frames - 1, -1, -1, device=view.x.device).expand(samples, -1), chosen)

@@ -1,7 +1,7 @@
 """What every skeleton transform shares: batches of tensors inside, mmaction2's result dict outside."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -9,6 +9,8 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor
 
 from aimclr_mm.skeletons import Layout, get_layout
+
+from .pending import PendingSkeletons
 
 
 class SkeletonTransform(BaseTransform):
@@ -29,6 +31,10 @@ class SkeletonTransform(BaseTransform):
     def batch(self, x: Tensor) -> Tensor:
         """Transforms skeletons (N, M, T, V, C)."""
         raise NotImplementedError
+
+    def extend(self, view: PendingSkeletons) -> None:
+        """Adds this transform to a view that others have begun."""
+        view.edit(self.batch, None)
 
     def transform(self, results: dict) -> dict:
         """Transforms ``results['keypoint']``, (M, T, V, C) or, with clips in front, (N, M, T, V, C)."""
@@ -87,10 +93,43 @@ class RandomTransform(SkeletonTransform):
         """Transforms x with the given parameters."""
         raise NotImplementedError
 
+    def choose(self, x: Tensor) -> Tensor | None:
+        """Which of the N samples of x are transformed; None: all."""
+        return None if self.p == 1 else torch.rand(len(x), device=x.device) < self.p
+
     def batch(self, x: Tensor) -> Tensor:
         """Transforms each sample with probability p."""
-        transformed = self.apply(x, **self.draw(x))
-        if self.p == 1:
-            return transformed
-        chosen = torch.rand(len(x), device=x.device) < self.p
-        return torch.where(chosen[:, None, None, None, None], transformed, x)
+        return transform_batch([self], x)
+
+    def extend(self, view: PendingSkeletons) -> None:
+        """Transforms each sample with probability p."""
+        view.edit(lambda x: self.apply(x, **self.draw(x)), self.choose(view.x))
+
+
+class ComposedTransform(RandomTransform):
+    """A random transform that only moves frames, exchanges joints or maps coordinates linearly.
+
+    A subclass implements :meth:`draw` and :meth:`compose`.
+    """
+
+    def compose(self, view: PendingSkeletons, chosen: Tensor | None, **params: Tensor) -> None:
+        """Adds this transform to what is pending for the chosen samples."""
+        raise NotImplementedError
+
+    def apply(self, x: Tensor, **params: Tensor) -> Tensor:
+        """Transforms x with the given parameters."""
+        view = PendingSkeletons(x)
+        self.compose(view, None, **params)
+        return view.value()
+
+    def extend(self, view: PendingSkeletons) -> None:
+        """Adds this transform to what is pending, for each sample with probability p."""
+        self.compose(view, self.choose(view.x), **self.draw(view.x))
+
+
+def transform_batch(transforms: Iterable[SkeletonTransform], x: Tensor) -> Tensor:
+    """Skeletons (N, M, T, V, C) after several transforms, one after the other."""
+    view = PendingSkeletons(x)
+    for transform in transforms:
+        transform.extend(view)
+    return view.value()

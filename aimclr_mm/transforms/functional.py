@@ -22,12 +22,6 @@ def _with_rest(coordinates: Tensor, x: Tensor) -> Tensor:
     return coordinates if dims == x.shape[-1] else torch.cat([coordinates, x[..., dims:]], dim=-1)
 
 
-@lru_cache(maxsize=64)
-def _index(joints: tuple[int, ...], device: torch.device) -> Tensor:
-    """The joints as a tensor, kept on the device: a copy from the host in every step would stall a GPU."""
-    return torch.tensor(joints, device=device)
-
-
 def linear_map(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiplies every joint by its sample's matrix: y = A x.
 
@@ -35,8 +29,14 @@ def linear_map(x: Tensor, matrix: Tensor) -> Tensor:
         x: (N, M, T, V, C) skeletons.
         matrix: (N, d, d) with d <= C; coordinates are the first d channels.
     """
-    dims = matrix.shape[-1]
-    return _with_rest(torch.einsum('nij,nmtvj->nmtvi', matrix, x[..., :dims]), x)
+    n, channels, dims = len(x), x.shape[-1], matrix.shape[-1]
+    if dims < channels:
+        rest = torch.arange(channels, device=x.device) >= dims
+        matrix = F.pad(matrix, (0, channels - dims, 0, channels - dims)) + torch.diag(rest.to(x.dtype))
+    rows = x[:1].numel() // channels
+    block = next(size for size in (5, 4, 3, 2, 1) if rows % size == 0)      # joints a product; 3 x 3 alone is slow
+    matrix = torch.kron(torch.eye(block, device=x.device, dtype=x.dtype), matrix)
+    return torch.bmm(x.reshape(n, rows // block, block * channels), matrix.transpose(1, 2)).view(x.shape)
 
 
 def shear_matrix(factors: Tensor) -> Tensor:
@@ -72,26 +72,42 @@ def rotation_matrix(degrees: Tensor) -> Tensor:
     return about_z @ about_y @ about_x
 
 
-def temporal_crop(x: Tensor, start: Tensor, padding: int) -> Tensor:
-    """Mirrors ``padding`` frames at both ends and takes T frames from ``start``.
+def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
+    """Frames of a window in a clip with ``padding`` mirrored frames at both ends.
 
     The mirror repeats the first and the last frame, as in the released code.
 
     Args:
-        x: (N, M, T, V, C) skeletons.
         start: (N,) first frame of the window, 0 <= start <= 2 * padding.
+        frames: T, frames of clip and window.
         padding: mirrored frames on each side, padding <= T.
+
+    Returns:
+        (N, T) indices of frames of the clip.
     """
-    frames = x.shape[2]
-    index = torch.arange(frames, device=x.device) + start[:, None] - padding        # (N, T), may leave [0, T)
+    index = torch.arange(frames, device=start.device) + start[:, None] - padding    # (N, T), may leave [0, T)
     index = torch.where(index < 0, -1 - index, index)
-    index = torch.where(index >= frames, 2 * frames - 1 - index, index)
-    return x.gather(2, index[:, None, :, None, None].expand(x.shape))
+    return torch.where(index >= frames, 2 * frames - 1 - index, index)
+
+
+@lru_cache(maxsize=64)
+def _runs(joints: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Ranges [first, end) of joints that follow each other."""
+    runs: list[tuple[int, int]] = []
+    for joint in joints:
+        if runs and runs[-1][1] == joint:
+            runs[-1] = (runs[-1][0], joint + 1)
+        else:
+            runs.append((joint, joint + 1))
+    return runs
 
 
 def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
-    """Reorders the joints: joint v of the result is joint ``joints[v]`` of x. Coordinates stay as they are."""
-    return x.index_select(3, _index(tuple(joints), x.device))
+    """Reorders the joints: joint v of the result is joint ``joints[v]`` of x. Coordinates stay as they are.
+
+    Copies ranges of joints, which a CPU does several times as fast as single ones.
+    """
+    return torch.cat([x[..., first:end, :] for first, end in _runs(tuple(joints))], dim=-2)
 
 
 def gaussian_kernel(sigma: Tensor, taps: int, normalized: bool) -> Tensor:
@@ -120,20 +136,17 @@ def temporal_blur(x: Tensor, kernel: Tensor, dims: int) -> Tensor:
         dims: number of coordinates.
     """
     n, m, t, v, _ = x.shape
-    rows = x[..., :dims].permute(0, 1, 3, 4, 2).reshape(1, n, m * v * dims, t)
-    blurred = F.conv2d(rows, kernel.to(x.dtype)[:, None, None, :], padding=(0, kernel.shape[1] // 2), groups=n)
-    return _with_rest(blurred.view(n, m, v, dims, t).permute(0, 1, 4, 2, 3), x)
+    margin = t - 1 - kernel.shape[1] // 2                                            # zero beyond the taps
+    tap = F.pad(kernel.to(x.dtype), (margin, margin))                                # (N, 2 T - 1), by frame distance
+    matrix = tap.unfold(1, t, 1).flip(1)                                             # (N, T, T)
+    blurred = matrix[:, None] @ x[..., :dims].reshape(n, m, t, v * dims)
+    return _with_rest(blurred.view(n, m, t, v, dims), x)
 
 
-def mask_axis(x: Tensor, axis: Tensor) -> Tensor:
-    """Sets one coordinate of each sample to zero.
-
-    Args:
-        x: (N, M, T, V, C) skeletons.
-        axis: (N,) the coordinate.
-    """
-    keep = torch.arange(x.shape[-1], device=x.device) != axis[:, None]
-    return x * keep[:, None, None, None, :]
+def mask_matrix(axis: Tensor, dims: int) -> Tensor:
+    """Matrices (N, d, d) that set the coordinate ``axis`` (N,) of ``dims`` to zero."""
+    keep = torch.arange(dims, device=axis.device) != axis[:, None]
+    return torch.diag_embed(keep.float())
 
 
 def center(x: Tensor, joint: int, dims: int, frame: str = 'each') -> Tensor:
