@@ -8,9 +8,10 @@ localizer, so ``mmaction.models`` does    build that has it is left alone
 not import (mmaction2 issue 2714)
 mmcv missing, or 2.2 and newer, which     :func:`check_mmcv` says which package to install
 mmaction2 refuses with a bare assertion
-mmengine reads checkpoints with torch's   :func:`load_checkpoint_file` becomes mmengine's loader for local files:
-default of ``weights_only``, unsafe       always ``weights_only=True``, one clear line for a bad file
-before torch 2.6
+mmengine reads checkpoints with torch's   :func:`load_checkpoint_file` becomes mmengine's loader for local files,
+default of ``weights_only``, unsafe       :func:`load_checkpoint_url` that for addresses: always
+before torch 2.6, and downloaded ones     ``weights_only=True``, one clear line for a bad file
+with none
 mmengine's checkpoints hold objects that  :class:`aimclr_mm.engine.PlainCheckpointHook`
 ``weights_only`` refuses, so none can be
 resumed
@@ -29,8 +30,11 @@ import sys
 import types
 import warnings
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
+
+from .checkpoint_files import check_checkpoint
 
 MMCV_RANGE = '>=2.0.0,<2.2.0'
 
@@ -79,6 +83,7 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
     if not os.path.isfile(filename):
         raise FileNotFoundError(f'checkpoint {filename!r} does not exist')
     try:
+        check_checkpoint(filename)
         checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[0]
@@ -90,6 +95,22 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
     if not isinstance(checkpoint, dict):
         raise ValueError(f'checkpoint {filename!r} holds a {type(checkpoint).__name__}, not a dict of tensors')
     return checkpoint
+
+
+def load_checkpoint_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> dict:
+    """Downloads a checkpoint, once, and reads it by :func:`load_checkpoint_file`.
+
+    Args:
+        url: http or https.
+        model_dir: folder of downloads; torch's if not given.
+        map_location, progress: as for ``torch.hub.load_state_dict_from_url``.
+    """
+    name = os.path.basename(urlparse(url).path)
+    path = os.path.join(model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints'), name)
+    if not os.path.isfile(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        torch.hub.download_url_to_file(url, path, progress=progress)
+    return load_checkpoint_file(path, map_location)
 
 
 def prepare_distributed(cfg: Any) -> None:
@@ -117,5 +138,6 @@ def apply() -> None:
         stub_missing_drn()
         importlib.import_module('mmaction.models')
         importlib.import_module('mmaction.datasets')
-    from mmengine.runner.checkpoint import CheckpointLoader
-    CheckpointLoader.register_scheme(prefixes='', loader=load_checkpoint_file, force=True)
+    from mmengine.runner import checkpoint
+    checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=load_checkpoint_file, force=True)
+    checkpoint.load_url = load_checkpoint_url

@@ -6,105 +6,12 @@ with ``frame_dir`` (name), ``keypoint`` (M, T, V, C), ``total_frames`` and, wher
 """
 from __future__ import annotations
 
-import math
 import os
 import pickle
-import re
-from collections import OrderedDict
 from typing import Any
 
-import numpy as np
-
 from aimclr_mm.files import atomic_write
-
-
-class _DType:
-    """A NumPy dtype as a pickle describes it. NumPy's own would let a damaged file corrupt memory."""
-
-    def __init__(self, name: str, *_: Any) -> None:
-        if not re.fullmatch(r'[?biufcSU]\d*', name):
-            raise pickle.UnpicklingError(f'it holds an array of {name!r}; only numbers and text are read')
-        self.value = np.dtype(name)
-
-    def __setstate__(self, state: tuple) -> None:
-        if state[1] in ('<', '>'):
-            self.value = self.value.newbyteorder(state[1])
-
-
-class _Array:
-    """An array in the making; :func:`_finish` puts the NumPy array in its place."""
-
-    value: np.ndarray
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, fortran, content = state
-        self.value = _array(content, dtype, shape, 'F' if fortran else 'C')
-
-
-def _array(content: bytes | str, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
-    if isinstance(content, str):                    # how Python 2 wrote bytes
-        content = content.encode('latin1')
-    size = math.prod(shape)
-    if len(content) != size * dtype.value.itemsize:
-        raise pickle.UnpicklingError(f'an array of shape {shape} has {len(content)} bytes')
-    return np.ndarray(shape, dtype.value, bytes(content), order=order).copy(order='K')
-
-
-def _scalar(dtype: _DType, content: bytes | str) -> np.generic:
-    return _array(content, dtype, (), 'C')[()]
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'it holds bytes in the encoding {encoding!r}')
-    return text.encode('latin1')
-
-
-def _finish(value: Any) -> Any:
-    """The value with every :class:`_Array` replaced, in containers too."""
-    if isinstance(value, _Array):
-        return value.value
-    if isinstance(value, dict):
-        return {key: _finish(item) for key, item in value.items()}
-    return type(value)(map(_finish, value)) if type(value) in (list, tuple) else value
-
-
-_SAFE = {
-    ('collections', 'OrderedDict'): OrderedDict, ('_codecs', 'encode'): _encode,
-    ('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): _DType,
-    **{(module, kind.__name__): kind
-       for module in ('builtins', '__builtin__')
-       for kind in (dict, list, tuple, set, frozenset, int, float, bool, str, bytes, bytearray, complex, slice)},
-    **{(f'numpy.{core}.{module}', name): kind
-       for core in ('core', '_core')
-       for module, name, kind in (('multiarray', '_reconstruct', lambda *_: _Array()),
-                                  ('multiarray', 'scalar', _scalar), ('numeric', '_frombuffer', _array))},
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits NumPy arrays and plain containers only; no code of another library runs."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _SAFE:
-            raise pickle.UnpicklingError(f'it refers to {module}.{name}; only NumPy arrays and plain containers are '
-                                         'read')
-        return _SAFE[module, name]
-
-
-def read_pickle(path: str) -> Any:
-    """Unpickles arrays and plain containers; anything else in the file is refused before it can run.
-
-    Raises:
-        ValueError: if the file is damaged, no pickle, or refers to other objects.
-    """
-    try:
-        with open(path, 'rb') as file:
-            return _finish(_ArrayUnpickler(file).load())
-    except OSError:
-        raise
-    except Exception as error:      # noqa: BLE001  damaged files raise errors of many kinds
-        raise ValueError(f'{path!r} is no readable annotation file ({error})') from error
+from aimclr_mm.pickles import read_pickle
 
 
 def write_pickle(content: Any, path: str) -> None:
