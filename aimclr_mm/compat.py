@@ -97,7 +97,8 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
     return checkpoint
 
 
-def load_checkpoint_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> dict:
+def load_checkpoint_url(url: str, model_dir: str | None = None, map_location: Any = None,
+                        progress: bool = True) -> dict:
     """Downloads a checkpoint, once, and reads it by :func:`load_checkpoint_file`.
 
     Args:
