@@ -57,23 +57,34 @@ def load_annotations(path: str, hint: str = '') -> dict:
     return data
 
 
+def structure_defect(annotation: Any, num_joints: int | None = None) -> str:
+    """What an annotation lacks, or how its keypoints have another shape than they should; empty if all is well.
+
+    Args:
+        annotation: the annotation.
+        num_joints: V that the layout of the config has; None accepts any.
+    """
+    if not isinstance(annotation, dict):
+        return f'an annotation is a {type(annotation).__name__}, not a dict'
+    name = annotation.get('frame_dir', annotation.get('filename'))
+    if name is None:
+        return "an annotation has no 'frame_dir' (its name)"
+    shape = getattr(annotation.get('keypoint'), 'shape', None)
+    if shape is None or len(shape) != 4 or 0 in shape or shape[-1] not in (2, 3):
+        return (f"'keypoint' of {str(name)!r} has shape {shape}; it must be an array (people, frames, joints, 2 or 3) "
+                'without an empty axis')
+    if num_joints is not None and shape[2] != num_joints:
+        return (f'{str(name)!r} has {shape[2]} joints, but the layout of the config has {num_joints}; set layout to '
+                'that of the data')
+    return ''
+
+
 def check_annotation(annotation: Any, path: str, num_joints: int | None = None) -> None:
     """Raises ValueError if one annotation lacks a field or its keypoints have another shape than they should.
 
     Args:
-        annotation: the annotation.
+        annotation, num_joints: see :func:`structure_defect`.
         path: file it comes from, for the message.
-        num_joints: V that the layout of the config has; None accepts any.
     """
-    if not isinstance(annotation, dict):
-        raise ValueError(f'{path!r}: an annotation is a {type(annotation).__name__}, not a dict')
-    name = annotation.get('frame_dir', annotation.get('filename'))
-    if name is None:
-        raise ValueError(f"{path!r}: an annotation has no 'frame_dir' (its name)")
-    shape = getattr(annotation.get('keypoint'), 'shape', None)
-    if shape is None or len(shape) != 4 or 0 in shape or shape[-1] not in (2, 3):
-        raise ValueError(f"{path!r}: 'keypoint' of {name!r} has shape {shape}; it must be an array "
-                         '(people, frames, joints, 2 or 3) without an empty axis')
-    if num_joints is not None and shape[2] != num_joints:
-        raise ValueError(f'{path!r}: {name!r} has {shape[2]} joints, but the layout of the config has {num_joints}; '
-                         'set layout to that of the data')
+    if defect := structure_defect(annotation, num_joints):
+        raise ValueError(f'{path!r}: {defect}')

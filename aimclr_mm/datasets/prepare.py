@@ -27,6 +27,7 @@ from aimclr_mm.files import atomic_write
 from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
+from .checks import array_defects, oddities, overlaps
 from .readers.base import Reader
 from .readers.sources import RecordingError
 from .summary import Summary
@@ -61,7 +62,10 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
         check_annotation(annotation, str(recording))
         if not np.isfinite(annotation['keypoint']).all():
             raise RecordingError('holds coordinates that are not finite')
+        if defect := next(array_defects(annotation), ''):
+            raise RecordingError(defect)
         annotation['splits'] = list(reader.splits(annotation))
+        annotation['odd'] = oddities(annotation)
     return annotations
 
 
@@ -106,7 +110,7 @@ def _merge(parts: Sequence[str], splits: dict[str, list[str]], summary: Summary,
             seen.add(name)
             for split in annotation.pop('splits'):
                 splits.setdefault(split, []).append(name)
-            summary.add(annotation)
+            summary.add(annotation, annotation.pop('odd'))
             yield annotation
 
 
@@ -189,7 +193,7 @@ def _prepare(reader: Reader, recordings: Sequence[Any], out: str, folder: str, w
         pickler.fast = True                 # no memo: what has been written (and later read) can be forgotten
         pickler.dump(dict(metainfo=reader.metainfo(), annotations=_Stream(_merge(list(parts), splits, summary, strict)),
                           split=splits))
-    summary.splits = {name: len(names) for name, names in splits.items()}
+    summary.splits, summary.overlaps = {name: len(names) for name, names in splits.items()}, overlaps(splits)
     if not summary.sequences:
         shutil.rmtree(folder)
         raise ValueError(f'none of {len(recordings)} recordings can be used; the first: {summary.problems[0]}')

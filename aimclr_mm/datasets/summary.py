@@ -2,15 +2,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+
+from .checks import name_of, some
 
 EXAMPLES = 5        # of each kind that are printed
 
 
 class Summary:
     """Counts sequences as they pass by.
+
+    Attributes:
+        odd: what is odd about sequences -> their names.
+        overlaps: sentences about splits that share sequences.
 
     Args:
         published: split -> number of sequences as published.
@@ -29,10 +35,19 @@ class Summary:
         self.splits: dict[str, int] = {}
         self.left_out: dict[str, list[str]] = {}
         self.problems: list[str] = []
+        self.odd: dict[str, list[str]] = {}
+        self.overlaps: list[str] = []
         self.heading = heading
 
-    def add(self, annotation: Mapping) -> None:
-        """Counts one sequence."""
+    def add(self, annotation: Mapping, odd: Iterable[str] = ()) -> None:
+        """Counts one sequence.
+
+        Args:
+            annotation: the sequence.
+            odd: what is odd about it (see :func:`~aimclr_mm.datasets.checks.oddities`).
+        """
+        for kind in odd:
+            self.odd.setdefault(kind, []).append(name_of(annotation))
         people, frames, joints, channels = annotation['keypoint'].shape
         self.labels[annotation.get('label')] += 1
         self.people[people] += 1
@@ -70,6 +85,8 @@ class Summary:
 
     def _omissions(self) -> list[tuple[str, str]]:
         lines = [(f'left out ({len(names)})', reason) for reason, names in self.left_out.items()]
+        lines += [(f'odd ({len(names)})', f'{kind}: {some(names)}') for kind, names in self.odd.items()]
+        lines += [('odd', text) for text in self.overlaps]
         lines += [(f'{self.heading} ({len(self.problems)})', problem) for problem in self.problems[:EXAMPLES]]
         rest = len(self.problems) - EXAMPLES
         return lines + ([('', f'and {rest} more')] if rest > 0 else [])

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.datasets.checks import is_whole
 
 from .base import Reader
 from .ntu import NAME
-from .pose_pickle import is_whole, published_counts
+from .pose_pickle import published_counts
 from .sources import RecordingError, SourceFile
 
 JOINTS, PEOPLE, DIMS = 25, 2, 3

@@ -16,10 +16,10 @@ from rich.progress import track
 
 import aimclr_mm.transforms  # noqa: F401  registers the transforms
 from aimclr_mm.datasets.annotations import check_annotation, load_annotations, write_pickle
+from aimclr_mm.datasets.checks import is_whole
 from aimclr_mm.files import atomic_folder
 
 from .official import BENCHMARK, DIMS, ENDING, JOINTS, PEOPLE
-from .pose_pickle import is_whole
 
 LAYOUT = 'ntu25'
 PREPROCESSING = (dict(type='CenterSkeleton', layout=LAYOUT), dict(type='ResizeClip', length=50, layout=LAYOUT),

@@ -15,15 +15,11 @@ from typing import Any
 import numpy as np
 
 from aimclr_mm.datasets.annotations import check_annotation, load_annotations
+from aimclr_mm.datasets.checks import array_defects, is_whole, label_defects, name_of, oddities, overlaps
 from aimclr_mm.datasets.summary import Summary
 from aimclr_mm.skeletons import Layout, get_layout
 
 from .ntu import NTU60, NTU120
-
-
-def is_whole(value: Any, low: int = 0) -> bool:
-    """Whether a value is a whole number, not less than ``low`` and no bool."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low
 
 
 def published_counts(num_classes: int, splits: Iterable[str]) -> dict[str, int]:
@@ -40,39 +36,18 @@ def published_counts(num_classes: int, splits: Iterable[str]) -> dict[str, int]:
     return {}
 
 
-def _name(annotation: Any) -> Any:
-    return annotation.get('frame_dir', annotation.get('filename')) if isinstance(annotation, dict) else None
-
-
 def _refuse_other_forms(path: str, annotations: list) -> None:
     """Raises ValueError for Kinetics-400's files, whose skeletons lie elsewhere or frame by frame."""
     for annotation in annotations:
         if not isinstance(annotation, dict):
             continue
         if 'raw_file' in annotation or 'keypoint' not in annotation and {'box_score', 'valid'} & set(annotation):
-            raise ValueError(f"{path!r} is a table of contents: the keypoints of {_name(annotation)!r} lie in another "
-                             "file (mmaction2's and PYSKL's Kinetics-400). Such files are not supported; make one "
-                             "that holds 'keypoint' (people, frames, joints, coordinates) itself")
+            raise ValueError(f"{path!r} is a table of contents: the keypoints of {name_of(annotation)!r} lie in "
+                             "another file (mmaction2's and PYSKL's Kinetics-400). Such files are not supported; make "
+                             "one that holds 'keypoint' (people, frames, joints, coordinates) itself")
         if 'frame_inds' in annotation and getattr(annotation.get('keypoint'), 'ndim', 0) == 3:
-            raise ValueError(f"{path!r} is compressed: {_name(annotation)!r} lists skeletons by 'frame_inds'. Apply "
+            raise ValueError(f"{path!r} is compressed: {name_of(annotation)!r} lists skeletons by 'frame_inds'. Apply "
                              "mmaction2's DecompressPose to its annotations and save them again")
-
-
-def _array_defects(annotation: Mapping, layout: Layout | None) -> Iterator[str]:
-    """What is wrong with the arrays of an annotation whose keypoints have four axes."""
-    keypoint = annotation['keypoint']
-    for key, shape in dict(keypoint=keypoint.shape, keypoint_score=keypoint.shape[:3]).items():
-        array = annotation.get(key)
-        if array is None:
-            continue
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in 'fiu':
-            yield f'{key} holds no numbers'
-        elif array.shape != shape:
-            yield f'{key} has shape {array.shape}; it must be {shape}'
-        elif not np.isfinite(array).all():
-            yield f'{key} holds {np.count_nonzero(~np.isfinite(array))} values that are not finite'
-    if layout is not None and keypoint.shape[3] < layout.dims:
-        yield f'has {keypoint.shape[3]} coordinates; layout {layout.name!r} has {layout.dims}'
 
 
 def _field_defects(annotation: Mapping) -> Iterator[str]:
@@ -80,8 +55,7 @@ def _field_defects(annotation: Mapping) -> Iterator[str]:
     _, frames, _, dims = annotation['keypoint'].shape
     if not is_whole(annotation.get('total_frames')) or annotation['total_frames'] != frames:
         yield f'total_frames is {annotation.get("total_frames")}, but keypoint has {frames} frames'
-    if annotation.get('label') is not None and not is_whole(annotation['label']):
-        yield f'label is {annotation["label"]!r}; it must be a whole number from 0'
+    yield from label_defects(annotation)
     if not isinstance(annotation.get('subject', 0), (int, np.integer, str)):
         yield f'subject is {annotation["subject"]!r}; it must be a number or a name'
     if dims == 2:
@@ -97,14 +71,14 @@ def _check_annotations(annotations: list, path: str, layout: Layout | None, summ
                      if isinstance(a, dict) and getattr(a.get('keypoint'), 'ndim', 0) == 4)
     names = []
     for place, annotation in enumerate(annotations):
-        name = _name(annotation)
+        name = name_of(annotation)
         title = name if isinstance(name, str) else f'annotation {place}'
         try:
             check_annotation(annotation, os.path.basename(path), joints)
         except ValueError as error:
             defects = [str(error)]
         else:
-            defects = [*_array_defects(annotation, layout), *_field_defects(annotation)]
+            defects = [*array_defects(annotation, layout), *_field_defects(annotation)]
             usual, width = widths.most_common(1)[0][0], annotation['keypoint'].shape[2]
             if layout is None and width != usual:
                 defects.append(f'has {width} joints; most have {usual}')
@@ -112,7 +86,7 @@ def _check_annotations(annotations: list, path: str, layout: Layout | None, summ
             defects.append(f'its name is {name!r}; it must be text')
         summary.problems += [f'{title}: {defect}' for defect in defects]
         if not defects:
-            summary.add(annotation)
+            summary.add(annotation, oddities(annotation))
         names.append(title)
     summary.problems += [f'{name}: {count} annotations have this name'
                          for name, count in Counter(names).items() if count > 1]
@@ -130,6 +104,7 @@ def _check_splits(splits: Mapping[str, Any], names: list[str], summary: Summary)
         summary.problems += [f'{name}: is {count} times in split {split}' for name, count in counts.items()
                              if count > 1]
         used |= set(counts)
+    summary.problems += overlaps(splits)
     if splits:
         summary.problems += [f'{name}: is in no split' for name in dict.fromkeys(names) if name not in used]
 
