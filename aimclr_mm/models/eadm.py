@@ -11,7 +11,7 @@ def energy_attention(x: Tensor, lam: float = 1e-4, unbiased: bool = False) -> Te
 
     Args:
         x: (B, C, T, V) feature map; mean and variance are taken over T and V.
-        lam: lambda of Eq. 3.
+        lam: lambda of Eq. 3. With 0 a constant channel has the lowest attention, as with any other.
         unbiased: divide the variance by T * V - 1, as the released code does, not by T * V, as Eq. 3 does.
 
     Returns:
@@ -21,20 +21,24 @@ def energy_attention(x: Tensor, lam: float = 1e-4, unbiased: bool = False) -> Te
     squared = (x - x.mean(dim=(2, 3), keepdim=True)).square()
     count = x.shape[2] * x.shape[3] - int(unbiased)
     variance = squared.sum(dim=(2, 3), keepdim=True) / max(count, 1)
-    return torch.sigmoid(squared / (4 * (variance + lam)) + 0.5)
+    return torch.sigmoid(squared / (4 * (variance + lam)).clamp(min=torch.finfo(x.dtype).tiny) + 0.5)
 
 
 def drop_and_rescale(x: Tensor, keep: Tensor) -> Tensor:
     """Sets x to zero where ``keep`` is false and scales the rest by count(keep) / count_ones(keep).
 
-    Where nothing is kept the result is zero, not a division by zero.
+    Where nothing is kept the result is zero, not a division by zero; in float16, whose range a scale can leave, it is
+    at most the largest number.
 
     Args:
         x: feature map.
         keep: boolean mask that broadcasts to x.
     """
     scale = keep.numel() / keep.sum().clamp(min=1)
-    return x * (keep * scale).to(x.dtype)
+    if x.dtype != torch.float16:
+        return x * (keep * scale).to(x.dtype)
+    largest = torch.finfo(x.dtype).max
+    return (x * (keep * scale.clamp(max=largest)).to(x.dtype)).clamp(-largest, largest)
 
 
 @MODELS.register_module()
@@ -43,7 +47,7 @@ class EADM(nn.Module):
 
     Args:
         keep_margin: what has an attention of at least this much is dropped.
-        lam: lambda of Eq. 3.
+        lam: lambda of Eq. 3, not negative.
         temporal: ``element``: one temporal mask a channel, joint and frame (released code); ``frame``: one mask
             over frames, with the attention averaged over channels and joints. The paper does not say which.
         unbiased: see :func:`energy_attention`.
@@ -54,6 +58,10 @@ class EADM(nn.Module):
         super().__init__()
         if temporal not in ('element', 'frame'):
             raise ValueError(f"EADM: temporal={temporal!r}; known are 'element' and 'frame'")
+        if not lam >= 0:
+            raise ValueError(f'EADM: lam={lam}; it must not be negative')
+        if keep_margin != keep_margin:
+            raise ValueError('EADM: keep_margin is NaN; it must be a number')
         self.keep_margin, self.lam, self.temporal, self.unbiased = keep_margin, lam, temporal, unbiased
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from .losses import unit_vectors
 
 
 def pool(feature_map: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class Encoder(BaseModule):
 
     def project(self, feature_map: Tensor) -> Tensor:
         """Unit embeddings z (N, D) of a feature map (N, M, C, T, V); normalised in float32."""
-        return F.normalize(self.head(pool(feature_map)).float(), dim=1)
+        return unit_vectors(self.head(pool(feature_map)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Unit embeddings z (N, D) of skeletons (N, M, T, V, C)."""

@@ -1,17 +1,46 @@
 """The losses of the paper as pure functions.
 
 Letters: N samples, K queue length, D embedding. Logits are (N, 1 + K): the similarity with the sample's own key in
-column 0, those with the queue after it, all divided by the temperature. Everything is computed in float32.
+column 0, those with the queue after it, all divided by the temperature. What comes in half precision is computed in
+float32, also under autocast.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_SHORTEST = 1e-8            # length of a vector that has a direction: the gradient grows with its inverse
 
+
+def _widen(value: Any) -> Any:
+    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value
+
+
+def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Lets a function of tensors compute in float32 what comes in half precision, also under autocast."""
+    @wraps(function)
+    def compute(first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        with torch.autocast(first.device.type, enabled=False):
+            return function(_widen(first), *map(_widen, args),
+                            **{name: _widen(value) for name, value in kwargs.items()})
+
+    return compute
+
+
+@in_float32
+def unit_vectors(x: Tensor) -> Tensor:
+    """Unit vectors (N, D) of the same directions; a vector without a direction stays zero and gets no gradient."""
+    without = x.detach().norm(dim=1, keepdim=True) <= _SHORTEST             # false for NaN, which must not be hidden
+    return F.normalize(torch.where(without, 0.0, x), dim=1)
+
+
+@in_float32
 def contrastive_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """Similarities of queries with their own keys and with the queue (the exponents of Eq. 1).
 
@@ -28,11 +57,13 @@ def contrastive_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: f
     return torch.cat([positive, query @ queue.T], dim=1) / temperature
 
 
+@in_float32
 def info_nce(logits: Tensor) -> Tensor:
     """InfoNCE loss (Eq. 1), mean over samples. Its value for equal logits is ln(K + 1)."""
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 
+@in_float32
 def d3m(teacher: Tensor, student: Tensor) -> Tensor:
     """Distributional divergence (Eq. 7 and 8): cross entropy of the student's distribution with the teacher's.
 
@@ -60,6 +91,7 @@ def nearest_neighbors(logits: Sequence[Tensor], k: int = 1) -> Tensor:
     return positives
 
 
+@in_float32
 def mining_loss(logits: Tensor, positives: Tensor, reduction: str = 'sum') -> Tensor:
     """InfoNCE with several positives (Eq. 9), mean over samples.
 
@@ -74,6 +106,7 @@ def mining_loss(logits: Tensor, positives: Tensor, reduction: str = 'sum') -> Te
     return -log_likelihood.mean()
 
 
+@in_float32
 def cross_stream_loss(logits: Tensor, other: Tensor, positives: Tensor, temperature: float, context: bool = True,
                       reduction: str = 'mean') -> Tensor:
     """Contrast of one stream with the positives that another stream has mined (Li et al., CVPR 2021, CrosSCLR).
@@ -95,6 +128,7 @@ def cross_stream_loss(logits: Tensor, other: Tensor, positives: Tensor, temperat
     return mining_loss(logits, positives, reduction)
 
 
+@in_float32
 def mean_cosine(embeddings: Tensor) -> Tensor:
     """Mean cosine between different samples' unit embeddings (N, D): 1 when all are parallel, a collapse."""
     n = len(embeddings)
