@@ -3,9 +3,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
+
+MAX_RATIO = 100         # of what an archive holds to the bytes of it; arrays of text and labels reach 50
+ALWAYS = 64 * 2**20     # bytes that an archive may hold, however small it is
+
+
+def check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Raises BadZipFile if a zip archive could take much more memory than its size tells, or is packed unusually.
+
+    Only what is stored or deflated is unpacked piece by piece; the other methods give as much as they like at once.
+
+    Args:
+        archive: the archive.
+        size: of its file in bytes.
+    """
+    members = archive.infolist()
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise zipfile.BadZipFile('it is compressed by a method other than deflate')
+    if sum(member.file_size for member in members) > max(ALWAYS, MAX_RATIO * size):
+        raise zipfile.BadZipFile(f'it would be more than {MAX_RATIO} times as large when it is unpacked')
 
 
 @contextmanager

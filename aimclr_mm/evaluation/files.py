@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from aimclr_mm.files import atomic_write
+from aimclr_mm.files import atomic_write, check_archive
 
 KINDS = dict(labels='iu', bank='b', names='U')              # NumPy's kinds of type
 DAMAGED = (ValueError, OSError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError, MemoryError,
@@ -52,6 +52,8 @@ class _ArrayFile:
         if not os.path.isfile(path):
             raise FileNotFoundError(f'{path!r} does not exist; tools/test.py --dump FOLDER writes such files')
         try:
+            with zipfile.ZipFile(path) as archive:
+                check_archive(archive, os.path.getsize(path))
             with np.load(path, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content.files}
         except DAMAGED as error:

@@ -112,7 +112,7 @@ def read_results(folder: str) -> dict[str, dict]:
         return {name: dict(size=int(entry['size']), mtime_ns=int(entry['mtime_ns']),
                            top1={int(k): float(top1) for k, top1 in entry['top1'].items()})
                 for name, entry in results.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f'{path!r} is damaged ({error!r}); delete it, and it is made anew') from error
 
 

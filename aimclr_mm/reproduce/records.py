@@ -73,7 +73,7 @@ class Records:
         try:
             with open(os.path.join(self.folder(name), file), encoding='utf-8') as stream:
                 content = json.load(stream)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 

@@ -29,7 +29,7 @@ def read_number(records: Records, source: Source) -> float | None:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
         return float(content.get('metrics', content)[source.metric])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f'{path!r} does not hold the number {source.metric!r} ({error!r}); delete the file, and it is '
                          'made anew') from error
 

@@ -99,8 +99,10 @@ def _cell(row: dict[str, Any], column: str) -> str:
     value = row.get(column)
     if value is None:
         return ''
-    if column == 'split' and isinstance(value, list):
+    if column == 'split' and isinstance(value, list) and all(isinstance(name, (str, int)) for name in value):
         value = ';'.join(map(str, value))
+    if isinstance(value, (list, dict)):
+        raise ValueError(f'column {column}: holds a list or an object, neither text nor a whole number')
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f'column {column}: {str(value)[:40]!r} is neither text nor a whole number')
     text = str(value).strip()

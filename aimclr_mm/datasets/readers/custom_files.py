@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from aimclr_mm.files import check_archive
 from aimclr_mm.skeletons import Layout
 
 from .sources import MAX_BYTES, RecordingError, SourceFile
@@ -80,6 +81,7 @@ def _read_npy(content: bytes, _layout: Layout) -> tuple[np.ndarray, None]:
 def _read_npz(content: bytes, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_archive(archive, len(content))
             members = {member.filename.removesuffix('.npy'): member for member in archive.infolist()}
             score = members.pop('keypoint_score', None)
             if 'keypoint' not in members and len(members) != 1:

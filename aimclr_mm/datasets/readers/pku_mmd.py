@@ -33,7 +33,7 @@ MAX_SMALL_FILE = 64 * 2**10                 # bytes; label and split files have 
 MAX_CELLS = 16                              # in a line of labels, to find the one that has more than four
 CAMERAS = 'LMR'
 _SPLIT_FILE = re.compile(r'cross[-_ ]?(subject|view)', re.IGNORECASE)
-_SPLIT_WORD = re.compile(r'\b(train|val|test)|(\w+-[LMR])\b', re.IGNORECASE)
+_SPLIT_WORD = re.compile(r'\b(train|val|test)|(\w{1,40}-[LMR])\b', re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -62,15 +62,22 @@ class SourceFile:
                 with open(self.path, 'rb') as file:
                     content = file.read(self.size + 1)
             else:
-                with _archive(self.path, os.getpid()).open(self.name) as file:
-                    content = file.read(self.size + 1)
-        except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error,
+                content = self._unpack()
+        except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error,
                 lzma.LZMAError) as error:
             raise RecordingError(f'cannot be read ({error})') from error
         if len(content) != self.size:
             raise RecordingError(f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
                                  'its entry')
         return content
+
+    def _unpack(self) -> bytes:
+        """The content of a file in an archive, at most one byte more than it should have."""
+        archive = _archive(self.path, os.getpid())
+        if archive.getinfo(self.name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise RecordingError('is compressed by a method other than deflate; unpack the archive and give the folder')
+        with archive.open(self.name) as file:
+            return file.read(self.size + 1)
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,7 @@ import io
 import re
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from aimclr_mm.skeletons import KINECT20
 
@@ -22,7 +22,8 @@ _LIMBS = (('shoulder', 'elbow', 'wrist', 'hand'), ('hip', 'knee', 'ankle', 'foot
 _FILE_JOINTS = ('head', 'shoulder_center', 'spine', 'hip_center',
                 *(f'{side}_{joint}' for limb in _LIMBS for side in ('left', 'right') for joint in limb))
 _NAME = re.compile(r'^a(\d+)_s(\d+)_t(\d+)_skeleton$')
-_MAX_FILE = 16 * 2**20
+_NUMBERS = {'double', 'single', *(f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64))}
+_MAX_FILE = 2**19           # bytes; the longest recording has 60 kB, and compressed ones may grow a thousandfold
 
 
 def read_skeleton(content: bytes) -> np.ndarray:
@@ -32,6 +33,9 @@ def read_skeleton(content: bytes) -> np.ndarray:
         RecordingError: if the file is damaged or holds something else.
     """
     try:
+        kinds = [kind for name, _, kind in whosmat(io.BytesIO(content)) if name == 'd_skel']
+        if not set(kinds) <= _NUMBERS:                  # cells may be nested deeper than the stack is
+            raise ValueError(f'd_skel is a {kinds[0]}')
         skeleton = loadmat(io.BytesIO(content), variable_names=['d_skel'])['d_skel']
     except Exception as error:      # noqa: BLE001  scipy raises many kinds for damaged files
         raise RecordingError(f'is no readable .mat file with d_skel ({error})') from error
