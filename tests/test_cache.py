@@ -11,10 +11,12 @@ import torch
 import yaml
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
 from aimclr_mm.datasets import SkeletonDataset, skeleton_dataset, write_pickle
 from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.models import SkeletonViews
 from aimclr_mm.skeletons import NTU25
 from aimclr_mm.transforms import CenterSkeleton
 
@@ -245,3 +247,43 @@ def test_empty_file(tmp_path):
     write_pickle(dict(annotations=[], split={}), str(tmp_path / 'none.pkl'))
     with pytest.raises(ValueError, match='holds no sequences'):
         build(str(tmp_path / 'none.pkl'))
+
+
+def test_a_batch_as_one_array(tmp_path):
+    """The rows of a batch are the samples, in the order that was asked for, and pre-training sees no difference."""
+    path = make(tmp_path)
+    options = dict(split='train', layout='ntu25', preprocess=PREPROCESS)
+    batched = SkeletonDataset(path, [dict(type='mmaction.PackActionInputs')], batched=True, **options)
+    single = SkeletonDataset(path, [dict(type='mmaction.PackActionInputs')], **options)
+    order = [3, 0, 3, 1]
+    (batch,), rows = batched.__getitems__(order), single.__getitems__(order)
+    assert batch['inputs'].shape == (4, 1, 2, 8, 25, 3)
+    for ours, row in zip(batch['inputs'], rows, strict=True):
+        assert torch.equal(ours, row['inputs'])
+    views = SkeletonViews(layout='ntu25')
+    assert torch.equal(*(views(pseudo_collate(samples))['inputs'] for samples in ([batch], rows)))
+
+
+def test_a_share_of_the_second_split_as_one_array(tmp_path):
+    dataset = SkeletonDataset(make(tmp_path), [], 'val', 'ntu25', PREPROCESS, batched=True)
+    alone = SkeletonDataset(dataset.ann_file, [], 'val', 'ntu25', PREPROCESS)
+    expected = torch.from_numpy(alone[1]['keypoint'])
+    assert len(dataset) == 2 and torch.equal(dataset.__getitems__([1])[0]['inputs'][0], expected)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(cache=False), 'set cache=True and preprocess'),
+    (dict(preprocess=[]), 'set cache=True and preprocess'),
+    (dict(indices=2), 'use fraction'),
+    (dict(pipeline=[dict(type='CenterSkeleton')]), 'leaves out the pipeline, but it has CenterSkeleton'),
+])
+def test_what_a_batch_as_one_array_would_leave_out(tmp_path, options, message):
+    options = dict(dict(pipeline=[], preprocess=PREPROCESS), **options)
+    with pytest.raises(ValueError, match=message):
+        SkeletonDataset(make(tmp_path), split='train', layout='ntu25', batched=True, **options)
+
+
+def test_ragged_sequences_are_no_array(tmp_path):
+    dataset = SkeletonDataset(make(tmp_path), [], 'train', 'ntu25', RAGGED, batched=True)
+    with pytest.raises(ValueError, match='differ in shape.*batched=False'):
+        dataset.__getitems__([0, 1])

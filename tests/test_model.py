@@ -9,7 +9,8 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from torch import nn
 
-from aimclr_mm.models import AimCLRSTGCN
+from aimclr_mm.models import AimCLR, AimCLRSTGCN
+from aimclr_mm.models.stgcn import dropout
 from aimclr_mm.skeletons import LAYOUTS, NTU25
 
 K, N, T, TAU = 32, 6, 16, 0.1
@@ -336,6 +337,73 @@ def test_autocast_gives_finite_losses_in_float32(stage):
 
 # encoder
 
+@pytest.mark.slow
+def test_fused_training_stays_with_the_plain_one():
+    """50 steps part the two ways to compute no further than a change of the first weights by rounding does."""
+    def train(fused, noise=0.0):
+        torch.manual_seed(0)
+        backbone = dict(type='AimCLRSTGCN', layout='coco17', in_channels=2, base_channels=8, out_channels=32,
+                        tcn_dropout=0.0, fused=fused)
+        head = dict(type='ProjectionHead', in_channels=32, hidden_channels=32, out_channels=16)
+        model = AimCLR(backbone, head, queue_length=64, eadm=dict(type='EADM'))
+        model.init_weights()
+        with torch.no_grad():
+            for p in model.encoder.parameters():
+                p.mul_(1 + noise)
+        optimizer, data = torch.optim.SGD(model.encoder.parameters(), 0.02, momentum=0.9), torch.randn(8, 2, 8, 17, 2)
+        losses = []
+        for _ in range(50):
+            views = {name: data + 0.1 * torch.randn_like(data) for name in ('query', 'key', 'extreme')}
+            model.update_key_encoder()
+            loss = sum(value for name, value in model(views, mode='loss').items() if 'loss' in name)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return torch.tensor(losses)
+
+    plain, fused, noisy = train(False), train(True), train(False, noise=2.0**-23)
+    assert plain.max() - plain.min() > 1                                # the loss moves
+    torch.testing.assert_close(fused[:5], plain[:5], rtol=1e-5, atol=0)
+    assert (fused - plain).abs().max() < 5 * (noisy - plain).abs().max()
+
+
+def test_absent_people_are_computed_once_in_evaluation():
+    backbone = AimCLRSTGCN('coco17', in_channels=2, base_channels=4, out_channels=8).eval()
+    x, computed = torch.randn(5, 2, 8, 17, 2), []
+    encode = backbone.encode
+    backbone.encode = lambda people: computed.append(len(people)) or encode(people)
+    for absent in ([], [3], [1, 3, 4], [0, 1, 2, 3, 4]):
+        y = x.clone()
+        y[absent, 1] = 0
+        expected = torch.stack([encode(sample) for sample in y])
+        with torch.no_grad():
+            torch.testing.assert_close(backbone(y), expected, rtol=1e-5, atol=1e-6)
+        assert computed.pop() == 10 - max(len(absent) - 1, 0)
+    with torch.no_grad():
+        assert torch.equal(backbone(torch.zeros(3, 2, 8, 17, 2))[2, 1], backbone(torch.zeros(1, 1, 8, 17, 2))[0, 0])
+
+
+@pytest.mark.parametrize('p', [0.5, 0.1, 0.999])
+def test_dropout(p):
+    """As often zero as torch's, the same on average, and the same elements in the gradient."""
+    x = torch.ones(16, 32, 25, 17).to(memory_format=torch.channels_last).requires_grad_()
+    y = dropout(x, p)
+    y.sum().backward()
+    zero, n = y.detach() == 0, x.numel()
+    assert abs(zero.sum().item() - n * p) < 5 * math.sqrt(n * p * (1 - p)) and torch.equal(x.grad, y.detach())
+    assert y.detach()[~zero].unique().tolist() == pytest.approx([1 / (1 - p)], rel=1e-2)
+    shares = zero.float().mean(dim=(1, 2, 3)), zero.float().mean(dim=(0, 2, 3)), zero.float().mean(dim=(0, 1, 2))
+    for share in shares:            # no sample, channel or joint is preferred
+        assert ((share - p).abs() < 6 * math.sqrt(p * (1 - p) * len(share) / n)).all()
+    assert not torch.equal(dropout(x, p), y)
+
+
+def test_dropout_of_nothing_and_of_all():
+    x = torch.randn(2, 3, 4, 5)
+    assert dropout(x, 0.0) is x and not dropout(x, 1.0).any()
+
+
 
 @pytest.mark.parametrize('training', [False, True])
 def test_blocks_one_to_nine_are_those_of_mmaction2(training):
@@ -374,16 +442,17 @@ def test_hand_tips_hang_on_the_thumbs():
 @pytest.mark.parametrize('layout', sorted(LAYOUTS))
 def test_fused_computation_changes_rounding_only(layout, training):
     joints, dims = LAYOUTS[layout].num_joints, LAYOUTS[layout].dims
-    options = dict(layout=layout, in_channels=dims, base_channels=4, out_channels=8, tcn_dropout=0.0)
+    options = dict(layout=layout, in_channels=dims, base_channels=8, out_channels=24, tcn_dropout=0.0)   # narrow, wide
     fused, plain = (AimCLRSTGCN(**options, fused=flag).double().train(training) for flag in (True, False))
     with torch.no_grad():
         for p in fused.parameters():
             p.add_(0.05 * torch.randn_like(p))
     plain.load_state_dict(fused.state_dict())
     x, grads = torch.randn(3, 2, 13, joints, dims, dtype=torch.float64), []
+    x[0, 1] = x[2, 1] = 0                                               # absent people
     for backbone in (fused, plain):
         out = backbone(x)
-        assert out.shape == (3, 2, 8, 4, joints)
+        assert out.shape == (3, 2, 24, 4, joints)
         out.square().mean().backward()
         grads.append([out.detach(), *(p.grad for p in backbone.parameters())])
     for a, b in zip(*grads, strict=True):

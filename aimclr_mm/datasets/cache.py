@@ -32,7 +32,7 @@ from aimclr_mm.transforms import RandomTransform, SkeletonTransform, functional
 from .annotations import read_pickle, write_pickle
 
 ARRAYS = ('keypoint', 'keypoint_score')
-FORMAT = 1              # of a cache's folder
+FORMAT = 2              # of a cache's folder
 
 
 def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
@@ -100,13 +100,25 @@ class SequenceCache:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        index = read_pickle(os.path.join(folder, 'index.pkl'))
-        self.metainfo: dict = index['metainfo']
-        self.split: dict[str, list[str]] = index['split']
-        self.annotations: list[dict] = index['annotations']
-        self._shapes: dict[str, np.ndarray] = index['shapes']                          # name -> (N, axes)
-        self._ends = {name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()}
+        try:
+            index = read_pickle(os.path.join(folder, 'index.pkl'))
+            self.metainfo: dict = index['metainfo']
+            self.split: dict[str, list[str]] = index['split']
+            self.annotations: list[dict] = index['annotations']
+            self.notes: list[str] = index['notes']                                     # what is odd about the data
+            self._shapes: dict[str, np.ndarray] = index['shapes']                      # name -> (N, axes)
+            self._ends = {name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()}
+            self._check()
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, FileNotFoundError) as error:
+            raise ValueError(f'the cache {folder!r} is damaged ({error!r}); delete it, and it is made anew') from error
         self._maps: dict[str, np.memmap] = {}
+
+    def _check(self) -> None:
+        """Raises ValueError if the files of arrays have other sizes than the index says."""
+        for name, ends in self._ends.items():
+            size = os.path.getsize(os.path.join(self.folder, f'{name}.f32'))
+            if name not in ARRAYS or len(ends) != len(self.annotations) or size != 4 * ends[-1]:
+                raise ValueError(f'{name}.f32 has {size} bytes, which are not {len(self.annotations)} sequences')
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_maps': {}}           # a memory map would be sent to a worker as a whole
@@ -115,12 +127,29 @@ class SequenceCache:
         """Copies of the arrays of a sequence, ``keypoint`` and perhaps ``keypoint_score``, float32."""
         found = {}
         for name, ends in self._ends.items():
-            if name not in self._maps:
-                self._maps[name] = np.memmap(os.path.join(self.folder, f'{name}.f32'), np.float32, 'r')
             shape = self._shapes[name][index]
             start = ends[index] - shape.prod()
-            found[name] = np.array(self._maps[name][start:ends[index]]).reshape(shape)
+            found[name] = np.array(self._map(name)[start:ends[index]]).reshape(shape)
         return found
+
+    def keypoints(self, indices: np.ndarray) -> np.ndarray:
+        """Keypoints of several sequences at once, (N, ...) float32.
+
+        Raises:
+            ValueError: if the sequences of the cache differ in shape.
+        """
+        shapes = self._shapes['keypoint']
+        if (shapes != shapes[0]).any():
+            raise ValueError(f'the sequences differ in shape, such as {tuple(shapes[0])} and '
+                             f'{tuple(shapes[(shapes != shapes[0]).any(axis=1).argmax()])}, and cannot be fetched as '
+                             'one array; add ResizeClip and FormatGCNInput to preprocess, or set batched=False')
+        return np.take(self._map('keypoint').reshape(-1, *shapes[0]), indices, axis=0)
+
+    def _map(self, name: str) -> np.memmap:
+        """The array of a file, opened when it is first needed."""
+        if name not in self._maps:
+            self._maps[name] = np.memmap(os.path.join(self.folder, f'{name}.f32'), np.float32, 'r')
+        return self._maps[name]
 
 
 def _write_arrays(folder: str, annotations: Sequence[dict], transforms: Sequence[BaseTransform],
@@ -148,7 +177,8 @@ def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: 
     _check_repeatable(transforms, annotations[0])
     with atomic_folder(folder) as target:
         rest, shapes = _write_arrays(target, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
-        index = dict(metainfo=data['metainfo'], split=data['split'], annotations=rest, shapes=shapes)
+        index = dict(metainfo=data['metainfo'], split=data['split'], annotations=rest, shapes=shapes,
+                     notes=data.get('notes', []))
         write_pickle(index, os.path.join(target, 'index.pkl'))
         with open(os.path.join(target, 'about.json'), 'w', encoding='utf-8') as file:
             json.dump(about, file, indent=2)

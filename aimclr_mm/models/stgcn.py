@@ -2,19 +2,29 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from mmaction.models.backbones.stgcn import STGCN, STGCNBlock
-from mmaction.models.utils import unit_gcn
+from mmaction.models.utils import unit_gcn, unit_tcn
 from mmaction.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from aimclr_mm.skeletons import get_layout
 
+NARROW = 256        # C * C' up to which one matrix a frame is faster, measured on a CPU
+
+def affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C,) of a batch norm in evaluation."""
+    scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
+    return scale, bn.bias - bn.running_mean * scale
+
 
 def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
-    """mmaction2's ``unit_gcn`` (adaptive='importance', conv_pos='pre') as one matrix product a frame.
+    """mmaction2's ``unit_gcn`` (adaptive='importance', conv_pos='pre') with channels last, as matrix products.
 
-    The 1x1 convolution and the sum over neighbours are both linear in a frame's V * C numbers, so that their product
-    is one (V * C, V * C') matrix. With channels last the product needs no copy of the features.
+    Both ways compute the same; their cost differs. Narrow layers: 1x1 convolution and sum over neighbours are one
+    (V * C, V * C') matrix for a frame. Wide ones: first the sum over neighbours, while there are few channels, then
+    the convolution; in the last block that takes an eighth of the multiplications. In evaluation the batch norm is
+    part of the weights.
 
     Args:
         unit: the graph convolution.
@@ -23,13 +33,65 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
     batch, channels, frames, joints = x.shape
     adjacency = unit.A * unit.PA                                                           # (S, V, W)
     subsets, out = len(adjacency), unit.bn.num_features
-    weight = unit.conv.weight.view(subsets, out * channels)
-    matrix = (weight.T @ adjacency.flatten(1)).view(out, channels, joints, joints)         # (C', C, V, W)
-    matrix = matrix.permute(2, 1, 3, 0).reshape(joints * channels, joints * out)
+    weight = unit.conv.weight.view(subsets, out, channels)
     bias = adjacency.sum(dim=1).T @ unit.conv.bias.view(subsets, out)                      # (W, C')
-    rows = x.permute(0, 2, 3, 1).reshape(batch * frames, joints * channels)
-    y = torch.addmm(bias.flatten(), rows, matrix).view(batch, frames, joints, out)
-    return unit.act(unit.bn(y.permute(0, 3, 1, 2)))
+    if not unit.training:
+        scale, shift = affine(unit.bn)
+        weight, bias = weight * scale[:, None], bias * scale + shift
+    rows = x.permute(0, 2, 3, 1)                                                           # (B, T, V, C)
+    if channels * out <= NARROW:
+        matrix = torch.einsum('kvw,koc->vcwo', adjacency, weight).reshape(joints * channels, joints * out)
+        y = torch.addmm(bias.flatten(), rows.reshape(batch * frames, joints * channels), matrix)
+    else:
+        neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
+        summed = torch.bmm(neighbors.expand(batch * frames, -1, -1), rows.reshape(-1, joints, channels))
+        y = summed.view(-1, subsets * channels) @ weight.transpose(1, 2).reshape(-1, out)
+        y = y.view(-1, joints, out) + bias
+    y = y.view(batch, frames, joints, out).permute(0, 3, 1, 2)
+    return unit.act(unit.bn(y) if unit.training else y)
+
+
+def temporal_convolution(unit: unit_tcn, x: Tensor) -> Tensor:
+    """mmaction2's ``unit_tcn``: convolution over time, batch norm, dropout; (B, C, T, V) -> (B, C', T', V)."""
+    conv, bn = unit.conv, unit.bn
+    if unit.training:
+        return dropout(bn(conv(x)), unit.drop.p)
+    scale, shift = affine(bn)
+    return F.conv2d(x, conv.weight * scale[:, None, None, None], conv.bias * scale + shift, conv.stride, conv.padding)
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Dropout whose mask costs a CPU 16 random bits an element; p is rounded to 1/65536. Elsewhere torch's own.
+
+    Drawing the masks with torch's dropout takes a CPU about an eighth of a training step.
+
+    Args:
+        x: (B, C, T, V), channels last.
+        p: probability with which an element becomes zero.
+    """
+    kept = round((1 - p) * 65536)
+    if p == 0:
+        return x
+    if x.device.type != 'cpu' or not 0 < kept < 65536:
+        return F.dropout(x, p)
+    bits = torch.empty((x.numel() + 3) // 4, dtype=torch.long).random_(-2**63, None).view(torch.int16)
+    mask = (bits[:x.numel()] < kept - 32768).view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+    return x * mask.to(x.dtype).mul_(65536 / kept)
+
+
+def distinct(people: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of (B, T, V, C) people to compute: all that are there, and one for all that are absent (zero throughout).
+
+    In evaluation a network treats each by itself, so that absent people have one and the same result.
+
+    Returns:
+        rows of the people to compute, and for each of the B people the place of its result among them.
+    """
+    absent = people.flatten(1).eq(0).all(dim=1)
+    first = absent & (absent.cumsum(0) == 1)
+    kept = ~absent | first
+    place = kept.cumsum(0) - 1
+    return kept.nonzero()[:, 0], torch.where(absent, place[first].sum(), place)
 
 
 @MODELS.register_module()
@@ -71,10 +133,22 @@ class AimCLRSTGCN(STGCN):
                              'layout and in_channels of the backbone to those of the data')
         if not self.fused:
             return super().forward(x)
-        n, m, t = x.shape[:3]
-        x = self.data_bn(x.permute(0, 1, 3, 4, 2).reshape(n * m, joints * channels, t))
-        x = x.view(n * m, joints, channels, t).permute(0, 2, 3, 1)                         # (N * M, C, T, V)
+        people = x.flatten(0, 1)
+        if self.training:
+            return self.encode(people).unflatten(0, x.shape[:2])
+        rows, place = distinct(people)
+        return self.encode(people[rows])[place].unflatten(0, x.shape[:2])
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Feature map (B, out_channels, T', V) of single people (B, T, V, C)."""
+        people, frames, joints, channels = x.shape
+        x = self.data_bn(x.permute(0, 2, 3, 1).reshape(people, joints * channels, frames))
+        x = x.view(people, joints, channels, frames).permute(0, 2, 3, 1)                   # (B, C, T, V)
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.gcn:
-            x = block.relu(block.tcn(graph_convolution(block.gcn, x)) + block.residual(x))
-        return x.unflatten(0, (n, m))
+            residual = block.residual
+            residual = temporal_convolution(residual, x) if isinstance(residual, unit_tcn) else residual(x)
+            x = torch.relu_(temporal_convolution(block.tcn, graph_convolution(block.gcn, x)) + residual)
+        if x.requires_grad:         # the gradient of a mean is one number spread out; operators with it are slow
+            x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
+        return x

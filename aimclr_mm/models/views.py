@@ -48,9 +48,10 @@ class SkeletonViews(BaseDataPreprocessor):
         return [TRANSFORMS.build({'layout': self.layout, **cfg}) for cfg in transforms]
 
     def _stack(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
-        """Skeletons (N * clips, M, T, V, C) on the device from samples of shape (clips, M, T, V, C)."""
-        x = inputs if isinstance(inputs, Tensor) else torch.stack(tuple(inputs))
-        x = x.to(self.device, torch.float32, non_blocking=True).flatten(0, 1)
+        """Skeletons (N * clips, M, T, V, C) on the device from samples (clips, M, T, V, C) or a batch of them."""
+        if not isinstance(inputs, Tensor):
+            inputs = inputs[0] if inputs[0].ndim == 6 else torch.stack(tuple(inputs))
+        x = inputs.to(self.device, torch.float32, non_blocking=True).flatten(0, 1)
         joints, channels = x.shape[-2:]
         if joints != self.layout.num_joints or channels < self.layout.dims:
             raise ValueError(f'layout {self.layout.name!r} has {self.layout.num_joints} joints and '

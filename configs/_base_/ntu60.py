@@ -14,11 +14,10 @@ dataset = dict(
     hint='Make it with: python tools/prepare_data.py ntu60 SOURCE (see docs/datasets.md)')
 train_dataloader = dict(
     batch_size=128,
-    num_workers=4,
-    persistent_workers=True,
+    num_workers=0,                                          # batches come from the cache as one array
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='xsub_train'))
+    dataset=dict(**dataset, split='xsub_train', batched=True))
 val_dataloader = dict(
     batch_size=128,
     num_workers=4,

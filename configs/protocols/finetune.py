@@ -16,7 +16,7 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=50, by_epoch=True)]
 train_cfg = dict(max_epochs=50, val_interval=5)
-train_dataloader = dict(drop_last=False, dataset=dict(num_classes=_base_.num_classes))
+train_dataloader = dict(drop_last=False, dataset=dict(num_classes=_base_.num_classes, batched=False))
 val_dataloader = dict(dataset=dict(
     split=_base_.val_dataloader.dataset.split[1], num_classes=_base_.num_classes))
 test_dataloader = val_dataloader
