@@ -82,8 +82,8 @@ class SkeletonDataset(PoseDataset):
             raise ValueError(f'indices={indices!r} does not go with batched=True; use fraction, or batched=False')
         more = [type(step).__name__ for step in pipeline if not isinstance(step, PackActionInputs)]
         if more:
-            raise ValueError(f'batched=True leaves out the pipeline, but it has {", ".join(more)}; set batched=False of '
-                             'the data set')
+            raise ValueError(f'batched=True leaves out the pipeline, but it has {", ".join(more)}; set '
+                             'batched=False of the data set')
 
     def _build(self, step: Mapping | BaseTransform) -> BaseTransform:
         """A transform of ``preprocess``, with the layout of the data set where it needs one."""
