@@ -25,6 +25,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace):
     """The config of the command line with ``--with`` and ``--cfg-options`` on top, ready for a distributed run."""
     from aimclr_mm.compat import prepare_distributed
+    from aimclr_mm.memory import keep_freed_memory
     from aimclr_mm.overlays import read_config
     cfg = read_config(args.config, args.overlays)
     cfg.merge_from_dict(args.cfg_options)
@@ -33,6 +34,7 @@ def load_config(args: argparse.Namespace):
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     prepare_distributed(cfg)
+    keep_freed_memory()
     return cfg
 
 

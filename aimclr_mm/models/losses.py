@@ -53,8 +53,9 @@ def contrastive_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: f
     Returns:
         (N, 1 + K) logits.
     """
+    query = query / temperature
     positive = (query * key).sum(dim=1, keepdim=True)                                      # (N, 1)
-    return torch.cat([positive, query @ queue.T], dim=1) / temperature
+    return torch.cat([positive, query @ queue.T], dim=1)
 
 
 @in_float32
