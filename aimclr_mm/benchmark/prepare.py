@@ -16,7 +16,7 @@ from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers import NTU120, list_files
 from aimclr_mm.datasets.readers.ntu import missing
 
-from .timing import alternate, spread
+from .timing import STDERR, Case, alternate, figures
 
 
 def _recording(frames: int, bodies: int, rng: np.random.Generator) -> str:
@@ -35,7 +35,7 @@ def _recording(frames: int, bodies: int, rng: np.random.Generator) -> str:
 def _write(folder: str, count: int, seed: int = 0) -> list[str]:
     """Made-up recordings of 60 to 300 frames with 1 or 2 bodies; returns their paths."""
     rng, paths = np.random.default_rng(seed), []
-    for index in track(range(count), 'Making up recordings'):
+    for index in track(range(count), 'Making up recordings', console=STDERR):
         name = f'S001C001P{index // 60 % 40 + 1:03}R{index // 2400 + 1:03}A{index % 60 + 1:03}.skeleton'
         path = os.path.join(folder, name)
         with open(path, 'w', newline='') as file:
@@ -79,13 +79,10 @@ def readers(folder: str, count: int, rounds: int, peer: str | None) -> dict:
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-6):
                 raise RuntimeError(f'the readers do not agree about {file}')
     # one after the other, nothing kept: deque(maxlen=0) only consumes
-    calls = {name: partial(lambda one: deque(map(one, files), maxlen=0), one) for name, one in read.items()}
-    seconds = alternate(calls, rounds)
-    figures = {f'{name}_files_per_second': spread([len(files) / value for value in values])
-               for name, values in seconds.items()}
-    if peer is not None:
-        figures['ratio'] = spread([theirs / ours for ours, theirs in zip(seconds['ours'], seconds['mmaction2'])])
-    return dict(files=len(files), megabytes=sum(file.size for file in files) / 1e6, rounds=rounds, **figures)
+    cases = {name: Case(partial(lambda one: deque(map(one, files), maxlen=0), one), len(files), name != 'ours')
+             for name, one in read.items()}
+    return dict(files=len(files), megabytes=sum(file.size for file in files) / 1e6,
+                **figures(cases, alternate(cases, rounds)))
 
 
 def whole_data_set(folder: str, distinct: int, count: int) -> dict:
@@ -102,7 +99,7 @@ def whole_data_set(folder: str, distinct: int, count: int) -> dict:
     numbers = product(range(1, 33), range(1, 4), range(1, 107), range(1, 3), range(1, 121))
     names = (name for name in (f'S{s:03}C{c:03}P{p:03}R{r:03}A{a:03}' for s, c, p, r, a in numbers)
              if name not in missing())
-    for index, name in zip(track(range(count), 'Linking recordings'), names):
+    for index, name in zip(track(range(count), 'Linking recordings', console=STDERR), names):
         os.link(originals[index % distinct], os.path.join(source, f'{name}.skeleton'))
     start = time.perf_counter()
     out = os.path.join(folder, 'ntu120.pkl')
