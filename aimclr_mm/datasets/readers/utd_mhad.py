@@ -7,6 +7,7 @@ authors' cross-subject protocol.
 from __future__ import annotations
 
 import io
+import math
 import re
 
 import numpy as np
@@ -23,6 +24,7 @@ _FILE_JOINTS = ('head', 'shoulder_center', 'spine', 'hip_center',
                 *(f'{side}_{joint}' for limb in _LIMBS for side in ('left', 'right') for joint in limb))
 _NAME = re.compile(r'^a(\d+)_s(\d+)_t(\d+)_skeleton$')
 _NUMBERS = {'double', 'single', *(f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64))}
+_MAX_VALUES = 1_000_000
 _MAX_FILE = 2**19           # bytes; the longest recording has 60 kB, and compressed ones may grow a thousandfold
 
 
@@ -33,9 +35,10 @@ def read_skeleton(content: bytes) -> np.ndarray:
         RecordingError: if the file is damaged or holds something else.
     """
     try:
-        kinds = [kind for name, _, kind in whosmat(io.BytesIO(content)) if name == 'd_skel']
-        if not set(kinds) <= _NUMBERS:                  # cells may be nested deeper than the stack is
-            raise ValueError(f'd_skel is a {kinds[0]}')
+        for name, shape, kind in whosmat(io.BytesIO(content)):
+            if name == 'd_skel' and (kind not in _NUMBERS or math.prod(shape) > _MAX_VALUES):
+                # cells may be nested deeper than the stack is
+                raise ValueError(f'd_skel is a {kind} of shape {shape}; at most {_MAX_VALUES} numbers are read')
         skeleton = loadmat(io.BytesIO(content), variable_names=['d_skel'])['d_skel']
     except Exception as error:      # noqa: BLE001  scipy raises many kinds for damaged files
         raise RecordingError(f'is no readable .mat file with d_skel ({error})') from error

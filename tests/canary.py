@@ -1,0 +1,61 @@
+"""What reading a file must never do, watched by Python's audit events."""
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+RUNS = ('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'os.forkpty', 'subprocess.Popen', 'pty.spawn',
+        'socket.connect', 'socket.bind', 'urllib.Request', 'ctypes.dlopen', 'pickle.find_class', 'code.__new__',
+        'webbrowser.open', 'os.putenv')
+CHANGES = ('os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.link', 'os.symlink', 'os.truncate', 'os.chmod',
+           'shutil.rmtree', 'shutil.move', 'shutil.copyfile', 'shutil.unpack_archive')
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')} | {'<frozen'})
+_watching: list = []            # the folder that may be written, and what was seen; a hook can never be removed
+
+
+def _hook(event: str, args: tuple) -> None:
+    if _watching:
+        folder, seen = _watching
+        if event in RUNS or event == 'exec' and _is_foreign(args[0]) or (
+                event in CHANGES or event == 'open' and _writes(*args[1:])) and _is_outside(args[0], folder):
+            seen.append((event, str(args)[:200]))
+
+
+def _is_foreign(code: object) -> bool:
+    """Whether code that runs is not that of a library, which may be imported late."""
+    return not str(getattr(code, 'co_filename', '')).startswith(LIBRARIES)
+
+
+def _writes(mode: str | None, flags: object) -> bool:
+    return bool(set(mode or '') & set('wax+')) or isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+
+
+def _is_outside(path: object, folder: Path) -> bool:
+    known = isinstance(path, (str, bytes, os.PathLike))         # not a number of an open file
+    return known and not Path(os.fsdecode(path)).resolve().is_relative_to(folder)
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def watch(folder: Path) -> Iterator[list]:
+    """Notes events of code that runs and of files that are changed outside of a folder."""
+    seen: list = []
+    _watching[:] = [folder.resolve(), seen]
+    try:
+        yield seen
+    finally:
+        _watching.clear()
+
+
+class Payload:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> tuple:
+        return self.call
