@@ -80,13 +80,13 @@ def measure(settings: Settings) -> dict:
     """Samples a second over whole epochs; each version of ours takes turns with the released code."""
     if settings.samples < settings.batch:
         raise ValueError(f'--samples {settings.samples} is less than one batch of {settings.batch}')
+    official = None if settings.official is None else Official(settings.official, settings.device)
     layout = layout_of(project_config(settings))
     x = skeletons(settings, settings.samples, layout)
     ann_file = os.path.join(settings.folder, 'epoch.pkl')
     write_annotations(ann_file, layout, x, x[:0])
     samples, peer = settings.samples // settings.batch * settings.batch, None       # both drop what is left over
-    if settings.official is not None:
-        official = Official(settings.official, settings.device)
+    if official is not None:
         processor = official.processor('pretrain', settings, write_released(settings.folder, 'epoch', x))
 
         def released() -> None:

@@ -53,9 +53,8 @@ def frozen_epochs(settings: Settings, plain: STGCN, train: np.ndarray, test: np.
     return run
 
 
-def released_epochs(settings: Settings, train: np.ndarray, test: np.ndarray) -> Callable[[], None]:
+def released_epochs(settings: Settings, official: Official, train: np.ndarray, test: np.ndarray) -> Callable[[], None]:
     """A function that runs epochs of the released linear evaluation."""
-    official = Official(settings.official, settings.device)
     processor = official.processor('linear', settings, write_released(settings.folder, 'linear_train', train),
                                    write_released(settings.folder, 'linear_test', test))
 
@@ -70,6 +69,7 @@ def released_epochs(settings: Settings, train: np.ndarray, test: np.ndarray) -> 
 
 def measure(settings: Settings) -> dict:
     """Seconds of a linear evaluation of some training sequences and, for each, NTU-60's share of test sequences."""
+    official = None if settings.official is None else Official(settings.official, settings.device)
     layout = layout_of(project_config(settings))
     queries = max(TEST_INTERVAL, round(settings.samples * QUERIES))
     x = skeletons(settings, settings.samples + queries, layout)
@@ -84,7 +84,7 @@ def measure(settings: Settings) -> dict:
     fifth, scale = test[:len(test) // TEST_INTERVAL], EPOCHS / settings.epochs
     cases['frozen encoder of mmaction2'] = Case(frozen_epochs(settings, plain, train, fifth), settings.samples, True,
                                                 scale=scale)
-    if settings.official is not None:
-        cases['released'] = Case(released_epochs(settings, train, fifth), settings.samples, True, scale=scale)
+    if official is not None:
+        cases['released'] = Case(released_epochs(settings, official, train, fifth), settings.samples, True, scale=scale)
     return dict(epochs=EPOCHS, peer_extrapolated_from_epochs=settings.epochs, test_sequences=queries,
                 **figures(cases, alternate(cases, settings.rounds, settings.warmup, settings.device)))

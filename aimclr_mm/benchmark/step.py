@@ -87,12 +87,13 @@ def measure(settings: Settings) -> dict:
         return measure_ranks(settings)
     torch.manual_seed(0)
     views, cases, losses = draw_views(settings), {}, {}
+    released = None if settings.official is None else released_step(settings, views)
     for name, (dtype, variant, peer) in versions_of_ours(settings).items():
         cases[name] = Case(our_step(settings, dtype, variant, views), settings.batch, peer)
         losses[name] = cases[name].run()['loss'].item()
-    if settings.official is not None:
-        cases['released'] = Case(released_step(settings, views), settings.batch, True)
-        losses['released'] = cases['released'].run()
+    if released is not None:
+        cases['released'] = Case(released, settings.batch, True)
+        losses['released'] = released()
     for name, loss in losses.items():
         if not math.isfinite(loss):
             raise RuntimeError(f'{name}: the first loss is {loss}; there is nothing to measure')

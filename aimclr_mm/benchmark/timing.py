@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from logging import StreamHandler
 from statistics import median
@@ -24,11 +24,13 @@ STDERR = Console(stderr=True, width=None if sys.stderr.isatty() else 120)      #
 def quiet() -> Iterator[None]:
     """Nothing but figures goes to stdout: prints go to stderr, and the libraries log no more than warnings."""
     logger = MMLogger.get_instance('mmengine')
-    logger.setLevel('WARNING')
-    for handler in logger.handlers:
-        if isinstance(handler, StreamHandler):
-            handler.setStream(sys.stderr)
-    with redirect_stdout(sys.stderr):
+    with ExitStack() as stack:
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel('WARNING')
+        for handler in logger.handlers:
+            if type(handler) is StreamHandler:
+                stack.callback(handler.setStream, handler.setStream(sys.stderr) or sys.stderr)
+        stack.enter_context(redirect_stdout(sys.stderr))
         yield
 
 

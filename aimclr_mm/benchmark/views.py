@@ -15,6 +15,7 @@ def measure(settings: Settings) -> dict:
     layout = layout_of(project_config(settings))
     array = skeletons(settings, settings.batch, layout)
     cases = {}
+    official = None if settings.official is None else Official(settings.official, settings.device)
     for name, (_, variant, peer) in versions_of_ours(settings).items():
         preprocessor = MODELS.build(project_config(settings, variant=variant).model.data_preprocessor)
         preprocessor.to(settings.device)
@@ -22,8 +23,7 @@ def measure(settings: Settings) -> dict:
         _check([view.permute(AXES) for view in preprocessor(dict(inputs=x), True)['inputs'].values()],
                array, name)
         cases[name] = Case(lambda p=preprocessor, x=x: p(dict(inputs=x), True), settings.batch, peer, repeats=10)
-    if settings.official is not None:
-        official = Official(settings.official, settings.device)
+    if official is not None:
         feeder = official.modules['feeder.ntu_feeder'].Feeder_triple(
             *write_released(settings.folder, 'views', array), mmap=False, aug_method='123456')
         _check([torch.from_numpy(view.copy())[None] for view in feeder[0][0]], array[:1], 'released')
