@@ -60,6 +60,8 @@ def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     try:
         with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())         # or a crash of the machine could leave the name without the content
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

@@ -1,7 +1,13 @@
-"""Hooks of the training loop and its optimizer wrapper."""
+"""The training loop, its hooks and its optimizer wrapper."""
+from .checkpoint import SafeCheckpointHook, newest_checkpoint
+from .divergence import DivergenceHook
 from .hooks import EpochSeedHook, HealthHook, LoadEncoderHook, MomentumUpdateHook, PlainCheckpointHook, StageSwitchHook
+from .loop import ResumableTrainLoop
 from .optim import BFloat16OptimWrapper
+from .provenance import ProvenanceHook
 from .schedule import scale_schedule
+from .stop import StopHook
 
-__all__ = ['BFloat16OptimWrapper', 'EpochSeedHook', 'HealthHook', 'LoadEncoderHook', 'MomentumUpdateHook',
-           'PlainCheckpointHook', 'StageSwitchHook', 'scale_schedule']
+__all__ = ['BFloat16OptimWrapper', 'DivergenceHook', 'EpochSeedHook', 'HealthHook', 'LoadEncoderHook',
+           'MomentumUpdateHook', 'PlainCheckpointHook', 'ProvenanceHook', 'ResumableTrainLoop', 'SafeCheckpointHook',
+           'StageSwitchHook', 'StopHook', 'newest_checkpoint', 'scale_schedule']

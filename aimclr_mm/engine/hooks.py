@@ -8,17 +8,12 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.logging.history_buffer import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmaction.registry import HOOKS
-from torch import nn
 
 from aimclr_mm.checkpoints import load_weights, stream_prefix
 from aimclr_mm.compat import load_checkpoint_file
 
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside a distributed wrapper."""
-    return model.module if is_model_wrapper(model) else model
+from .ranks import unwrap
 
 
 @HOOKS.register_module()
@@ -56,9 +51,10 @@ class StageSwitchHook(Hook):
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Makes all random numbers of an epoch a function of seed, epoch and rank.
+    """Makes all random numbers a function of seed, epoch, rank and batch.
 
-    A run that is stopped after an epoch and resumed draws the same numbers as one that was never stopped.
+    A run that is stopped and resumed draws the same numbers as one that was never stopped: after the end of an epoch
+    with any training loop, after any iteration with :class:`~aimclr_mm.engine.ResumableTrainLoop`.
     """
 
     priority = 'VERY_HIGH'
@@ -70,11 +66,22 @@ class EpochSeedHook(Hook):
             sampler.seed = runner.seed
 
     def before_train_epoch(self, runner) -> None:
+        """Seeds Python, NumPy and torch; the loader's workers take their seeds from there."""
+        torch.manual_seed(self._seed(runner))
+
+    def before_fetch(self, runner, batch_idx: int) -> None:
         """Seeds Python, NumPy and torch."""
-        seed = int(np.random.SeedSequence([runner.seed, runner.epoch, get_rank()]).generate_state(1)[0])
+        seed = self._seed(runner, batch_idx)
+        torch.default_generator.manual_seed(seed)           # torch.manual_seed takes a quarter of a millisecond
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
+
+    def _seed(self, runner, *batch: int) -> int:
+        """The seed of a batch, or of an epoch; Python and NumPy have got it."""
+        seed = int(np.random.SeedSequence([runner.seed, runner.epoch, get_rank(), *batch]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
-        torch.manual_seed(seed)
+        return seed
 
 
 @HOOKS.register_module()
@@ -160,8 +167,9 @@ class LoadEncoderHook(Hook):
 class PlainCheckpointHook(Hook):
     """Turns checkpoints into plain tensors and containers, so that they load with ``weights_only=True``.
 
-    mmengine stores its log buffers as objects; without this hook no checkpoint can be resumed with torch >= 2.6. Of
-    each buffer the newest entries are kept, enough for every window over which the log is smoothed.
+    mmengine stores its log buffers as objects; without this hook no checkpoint can be resumed with torch >= 2.6. It
+    also keeps up to a million entries in each, copied at every iteration: here the newest are kept, enough for every
+    window over which the log is smoothed.
 
     Args:
         max_history: entries kept of each log buffer.
@@ -171,6 +179,11 @@ class PlainCheckpointHook(Hook):
 
     def __init__(self, max_history: int = 1000) -> None:
         self.max_history = max_history
+
+    def before_train_epoch(self, runner) -> None:
+        """Bounds the log buffers."""
+        for buffer in runner.message_hub.log_scalars.values():
+            buffer.max_length = self.max_history
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Replaces log buffers by pairs of lists and NumPy values by Python's."""
@@ -182,11 +195,12 @@ class PlainCheckpointHook(Hook):
                 checkpoint[key] = plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Makes log buffers again."""
+        """Makes log buffers again, and drops the text that mmengine would run as a config."""
         hub = checkpoint.get('message_hub')
         if hub:
             hub['log_scalars'] = {name: HistoryBuffer(*values) if isinstance(values, list) else values
                                   for name, values in hub['log_scalars'].items()}
+        checkpoint.get('meta', {}).pop('config', None)
 
 
 def plain(value):

@@ -30,7 +30,7 @@ optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4))
 # mmengine stops a schedule at max_epochs unless it has an end: a run resumed with more epochs would keep its rate
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[250], gamma=0.1, end=10000)]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=10)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=300, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 val_evaluator = [dict(type='KNNMetric', k=[1, 20])]

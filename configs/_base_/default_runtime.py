@@ -7,7 +7,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=2, save_last=True),
+    checkpoint=dict(type='SafeCheckpointHook', interval=10, max_keep_ckpts=2, save_last=True),
+    divergence=dict(type='DivergenceHook'),
+    provenance=dict(type='ProvenanceHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'))
 
