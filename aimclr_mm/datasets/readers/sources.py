@@ -102,8 +102,9 @@ def _in_archive(path: str) -> Iterator[SourceFile]:
         raise ValueError(f'{path!r} is no readable zip archive ({error}); download it again') from error
     stamp = os.stat(path).st_mtime_ns
     for member in sorted(members, key=lambda m: m.filename):
-        if not member.is_dir() and not member.filename.startswith('__MACOSX/'):
-            yield SourceFile(path, member.filename, member.file_size, stamp, archived=True)
+        name = member.filename                      # a damaged archive may have an empty one
+        if name and not name.endswith('/') and not name.startswith('__MACOSX/'):
+            yield SourceFile(path, name, member.file_size, stamp, archived=True)
 
 
 def list_files(sources: Sequence[str], pattern: str = '*') -> list[SourceFile]:
