@@ -41,6 +41,8 @@ def load_config(args: argparse.Namespace):
 def use_amp(cfg) -> None:
     """Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU."""
     import torch
+
+    from aimclr_mm.engine.optim import has_fast_bfloat16
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise ValueError(f'--amp does not go with the optimizer wrapper {kind!r} of the config')
@@ -49,6 +51,8 @@ def use_amp(cfg) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+    if not has_fast_bfloat16():
+        print('note: this CPU has no bfloat16 instructions, so that --amp is slower than float32', file=sys.stderr)
 
 
 def use_pretrained(cfg, checkpoint: str, stream: str | None) -> None:

@@ -64,12 +64,14 @@ def main() -> None:
     """Runs the commands and prints the table."""
     args = parse_args()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from aimclr_mm.engine.optim import has_fast_bfloat16
+    amp = ['--amp'] if has_fast_bfloat16() else []
     started = time.time()
     command('tools/prepare_data.py', 'synthetic', '--out', DATA)
     results = {'raw coordinates': [], 'random encoder': [], 'pre-trained encoder': []}
     for seed in args.seeds:
         folder = os.path.join(args.work_dir, f'seed{seed}')
-        command('tools/train.py', CONFIG, '--amp', '--seed', str(seed), '--work-dir', folder)
+        command('tools/train.py', CONFIG, *amp, '--seed', str(seed), '--work-dir', folder)
         with open(os.path.join(folder, 'last_checkpoint'), encoding='utf-8') as file:
             checkpoint = file.read().strip()
         for name, what in zip(results, ('raw', 'random', checkpoint)):

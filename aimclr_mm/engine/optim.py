@@ -10,6 +10,14 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 here: on a GPU, and on a CPU that does not lack instructions for it."""
+    if torch.cuda.is_available():
+        return True
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
+    return any(known.get(name, True) for name in ('avx512_bf16', 'amx_bf16'))
+
+
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
     """Forward passes in bfloat16 on any device; weights, losses and the queue stay in float32.
