@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# a process a core, but each file's tests in one: they share what they prepare
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow lint clean
@@ -12,10 +14,10 @@ demo: $(READY)
 	$(BIN)/python tools/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow $(PARALLEL)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .

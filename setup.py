@@ -36,6 +36,6 @@ setup(
     extras_require={
         'umap': ['umap-learn'],                  # tools/embedding.py --method umap
         'lite': ['mmcv-lite>=2.0.1,<2.2'],      # who has full mmcv leaves this out
-        'test': ['pytest', 'pytest-timeout', 'ruff', 'hypothesis'],
+        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'hypothesis'],
     },
 )
