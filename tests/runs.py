@@ -1,0 +1,185 @@
+"""Trainings for tests: a toy model within the process, and the real command in processes that start quickly."""
+import json
+import multiprocessing
+import os
+import random
+import runpy
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmaction.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from aimclr_mm.datasets import write_pickle
+from aimclr_mm.datasets.readers.synthetic import Synthetic
+
+ROOT = Path(__file__).resolve().parents[1]
+
+CONFIG = '''
+_base_ = ['{root}/configs/_base_/default_runtime.py', '{root}/configs/_base_/aimclr.py']
+preprocess = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=4), dict(type='FormatGCNInput', num_person=1)]
+train_dataloader = dict(
+    batch_size=8, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='SkeletonDataset', ann_file='{data}', layout='ntu25', split='xsub_train', preprocess=preprocess,
+                 pipeline=[dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]))
+val_cfg = val_dataloader = val_evaluator = None
+test_cfg = test_dataloader = test_evaluator = None
+model = dict(backbone=dict(base_channels=2, out_channels=4), head=dict(in_channels=4, hidden_channels=4),
+             queue_length=40, momentum=0.9)
+custom_hooks = [dict(h, epoch=2) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks]
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(by_epoch=False, interval=1))
+param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[3], gamma=0.1, end=100)]
+train_cfg = dict(max_epochs=6)
+'''
+
+
+def write_config(folder: Path, text: str = '') -> Path:
+    """Data of 42 training sequences, 5 batches, and a config, of which ``text`` overrides what it names."""
+    write_pickle(Synthetic((), 2, 3, 1).dataset(), str(folder / 'data.pkl'))
+    (folder / 'tiny.py').write_text(CONFIG.format(root=ROOT, data=folder / 'data.pkl') + text)
+    return folder / 'tiny.py'
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """One thread, no GPU, the repository's package."""
+    return {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '', 'PYTHON': sys.executable,
+            'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}', **variables}
+
+
+def command(arguments: list[str], log: str, variables: dict[str, str]) -> None:
+    """tools/train.py in this process; what it prints goes to a file."""
+    os.environ.update(variables)
+    os.setpgrp()            # a group of its own, to which a signal may be sent
+    with open(log, 'a') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))      # mmengine's takes long
+    sys.argv = ['train.py', *arguments]
+    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+
+
+def start(config: Path, work_dir: Path, *options: str, **variables: str) -> multiprocessing.Process:
+    """Starts a training in a process that is forked from one which has imported the libraries."""
+    os.environ.update(environment())
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['aimclr_mm', 'runs', 'torch._dynamo'])
+    arguments = [str(config), '--work-dir', str(work_dir), *options]
+    process = context.Process(target=command, args=(arguments, f'{work_dir}.log', variables))
+    process.start()
+    return process
+
+
+def finish(process: multiprocessing.Process, seconds: float = 120) -> int:
+    """Waits for the end; returns the exit code."""
+    process.join(seconds)
+    assert process.exitcode is not None, 'the training does not end'
+    return process.exitcode
+
+
+def wait_for(condition, process=None, seconds: float = 60):
+    """Waits until a condition is true, while a process runs; returns its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, 'it does not happen'
+        assert process is None or alive(process), 'the process has ended'
+        time.sleep(0.002)
+    return value
+
+
+def alive(process) -> bool:
+    """Whether a process of multiprocessing or subprocess runs."""
+    return process.is_alive() if hasattr(process, 'is_alive') else process.poll() is None
+
+
+def saved_iterations(work_dir: Path) -> list[int]:
+    """Iterations of the checkpoints in a folder."""
+    return sorted(int(path.stem.split('_')[1]) for path in work_dir.glob('iter_*.pth'))
+
+
+def leaves(value, name: str = '') -> dict:
+    """Numbers of nested containers by their path, tensors as lists."""
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {path: leaf for key, item in items for path, leaf in leaves(item, f'{name}/{key}').items()}
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value}
+
+
+def assert_same(path: Path, other: Path, parts=('state_dict', 'optimizer', 'param_schedulers')) -> dict:
+    """Two checkpoints hold the same, bit for bit; returns the first."""
+    first, second = (torch.load(p, weights_only=True) for p in (path, other))
+    assert first['meta']['iter'] == second['meta']['iter'] and first['meta']['epoch'] == second['meta']['epoch']
+    for part in parts:
+        one, two = leaves(first[part]), leaves(second[part])
+        assert one.keys() == two.keys() and len(one) > 0, part
+        for name, value in one.items():
+            assert value == two[name], (part, name)
+    return first
+
+
+def losses(work_dir: Path) -> dict[int, float]:
+    """The smoothed loss by iteration, over all runs in a folder."""
+    lines = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+             for line in path.read_text().splitlines()]
+    return {line['step']: line['loss'] for line in lines if 'loss' in line}
+
+
+# a toy model in this process
+
+
+class ToyData:
+    """Eleven numbers, with noise of every generator added when they are fetched."""
+
+    ann_file, metainfo = None, {}
+
+    def __len__(self) -> int:
+        return 11
+
+    def __getitem__(self, index: int) -> dict:
+        noise = random.random() + np.random.rand() + torch.rand(1).item()
+        return dict(inputs=torch.tensor([index + noise, noise]))
+
+
+class ToyModel(BaseModel):
+    """A linear layer behind batch norm and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), nn.Linear(2, 3))
+
+    def forward(self, inputs: list, mode: str = 'loss'):
+        """A loss, or the outputs in validation."""
+        output = self.layers(torch.stack(inputs))
+        return dict(loss=output.square().mean()) if mode == 'loss' else list(output)
+
+
+def register_toys() -> None:
+    """Makes them known."""
+    DATASETS.register_module(module=ToyData, force=True)
+    MODELS.register_module(module=ToyModel, force=True)
+
+
+def toy_runner(work_dir: Path, resume: bool = False, hooks: list = (), checkpoint: dict | None = None, **cfg) -> Runner:
+    """A runner of two epochs of five batches, with the hooks of the default runtime."""
+    register_toys()
+    loader = dict(batch_size=2, num_workers=0, drop_last=True, dataset=dict(type='ToyData'))
+    base = dict(
+        model=dict(type='ToyModel'), work_dir=str(work_dir), resume=resume, default_scope='mmaction',
+        train_dataloader=dict(**loader, sampler=dict(type='DefaultSampler', shuffle=True)),
+        train_cfg=dict(type='ResumableTrainLoop', max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+        param_scheduler=[dict(type='MultiStepLR', milestones=[1], end=9)],
+        default_hooks=dict(checkpoint=checkpoint or dict(type='SafeCheckpointHook', interval=1),
+                           divergence=dict(type='DivergenceHook'), provenance=dict(type='ProvenanceHook')),
+        custom_hooks=[dict(type='EpochSeedHook'), dict(type='PlainCheckpointHook')],
+        randomness=dict(seed=3), log_level='WARNING', experiment_name=f'{work_dir.name}_{time.monotonic_ns()}')
+    base.update(cfg)
+    runner = Runner.from_cfg(Config(base))
+    for hook in hooks:
+        runner.register_hook(hook)
+    return runner
