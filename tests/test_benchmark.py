@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from aimclr_mm.benchmark import official, profile
+from aimclr_mm.benchmark import linear, official, profile
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = str(ROOT / 'tools' / 'benchmark.py')
@@ -66,8 +66,8 @@ def test_step_in_two_precisions(tool):
                    '--variant', 'model.backbone.fused=False')
     for name in ('ours float32', 'ours bfloat16'):
         check(figures, name, {'ours with model.backbone.fused=False'})
-    assert set(figures['first_loss']) == set(figures['measured'])
-    assert all(0 < loss < 10 * np.log(17) for loss in figures['first_loss'].values())
+    assert set(figures['loss_after_warmup']) == set(figures['measured'])
+    assert all(0 < loss < 10 * np.log(17) for loss in figures['loss_after_warmup'].values())
 
 
 @pytest.mark.slow
@@ -101,9 +101,13 @@ def test_features(tool):
     assert figures['measured']['mmaction2']['samples'] == 4
 
 
-def test_linear_evaluation_scales_the_epochs_of_the_peer(tool):
+def test_linear_evaluation_scales_the_epochs_of_the_peer(tool, monkeypatch):
+    measured = {}
+    alternate = linear.alternate
+    monkeypatch.setattr(linear, 'alternate', lambda cases, *rest: measured.update(cases) or alternate(cases, *rest))
     figures = tool('linear', *SIZES, *SMALL, '--epochs', '2')
     check(figures, 'ours float32', {'frozen encoder of mmaction2'})
+    assert [(case.peer, case.scale) for case in measured.values()] == [(False, 1), (True, 50)]
     assert (figures['epochs'], figures['peer_extrapolated_from_epochs'], figures['test_sequences']) == (100, 2, 5)
 
 

@@ -23,7 +23,8 @@ import tempfile
 from aimclr_mm import cli
 
 PARTS = dict(           # what differs from the defaults of aimclr_mm.benchmark.settings.Settings
-    views=dict(rounds=7, threads=1), step={}, epoch=dict(rounds=2, samples=256), features={}, linear={},
+    views=dict(rounds=7, threads=1), step={}, epoch=dict(rounds=2, samples=128, batch=64), features={},
+    linear=dict(samples=256),
     start=dict(samples=5000, ranks=2), prepare=dict(rounds=5))
 SWEEPS = dict(batch=[32, 64, 128, 256], queue=[8192, 16384, 32768, 65536, 131072], ranks=[1, 2],
               samples=[256, 512, 1024], share=[0.0, 0.2, 0.5, 1.0], frames=[25, 50, 100], people=[1, 2], workers=[0, 2])

@@ -44,8 +44,8 @@ def draw_views(settings: Settings, seed: int = 0) -> dict[str, Tensor]:
 
 
 def our_step(settings: Settings, dtype: str, variant: Mapping[str, Any],
-             views: dict[str, Tensor]) -> Callable[[], dict]:
-    """A function that does one step of a new model and returns what it logs."""
+             views: dict[str, Tensor]) -> Callable[[], Tensor]:
+    """A function that does one step of a new model and returns the loss."""
     init_default_scope('mmaction')
     cfg = project_config(settings, dtype, variant)
     model = MODELS.build(cfg.model)
@@ -58,9 +58,9 @@ def our_step(settings: Settings, dtype: str, variant: Mapping[str, Any],
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     data = dict(inputs=views, data_samples=None)
 
-    def step() -> dict:
+    def step() -> Tensor:
         unwrap(model).update_key_encoder()
-        return model.train_step(data, optimizer)
+        return model.train_step(data, optimizer)['loss']
 
     return step
 
@@ -86,23 +86,23 @@ def measure(settings: Settings) -> dict:
     if settings.ranks > 1:
         return measure_ranks(settings)
     torch.manual_seed(0)
-    views, cases, losses = draw_views(settings), {}, {}
+    views, cases = draw_views(settings), {}
     released = None if settings.official is None else released_step(settings, views)
     for name, (dtype, variant, peer) in versions_of_ours(settings).items():
         cases[name] = Case(our_step(settings, dtype, variant, views), settings.batch, peer)
-        losses[name] = cases[name].run()['loss'].item()
     if released is not None:
         cases['released'] = Case(released, settings.batch, True)
-        losses['released'] = released()
+    times = alternate(cases, settings.rounds, settings.warmup, settings.device)
+    losses = {name: torch.as_tensor(found.result).item() for name, found in times.items()}
     for name, loss in losses.items():
         if not math.isfinite(loss):
-            raise RuntimeError(f'{name}: the first loss is {loss}; there is nothing to measure')
-    result = figures(cases, alternate(cases, settings.rounds, settings.warmup, settings.device))
+            raise RuntimeError(f'{name}: the loss after {settings.warmup} steps is {loss}; its times mean nothing')
+    result = figures(cases, times)
     if settings.profile:
         queue = project_config(settings).model.queue_length
         result['profile'] = {name: profile(case.run, settings.device, queue, name)
                              for name, case in cases.items() if not case.peer}
-    return dict(first_loss=losses, **result)
+    return dict(loss_after_warmup=losses, **result)
 
 
 def measure_ranks(settings: Settings) -> dict:

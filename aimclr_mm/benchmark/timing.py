@@ -54,10 +54,11 @@ class Case(NamedTuple):
 
 @dataclass
 class Times:
-    """Seconds of one run in each round, and the peak memory of a run in MiB (see :class:`PeakMemory`)."""
+    """Seconds of one run in each round; of the last run before them its peak memory in MiB and its result."""
 
     seconds: list[float] = field(default_factory=list)
     peak_memory: float | None = None
+    result: object = None
 
 
 def synchronize(device: str) -> None:
@@ -67,12 +68,12 @@ def synchronize(device: str) -> None:
 
 
 def warm_up(case: Case, device: str, times: Times, runs: int) -> None:
-    """Runs a case without timing it; the last run gives its peak memory."""
+    """Runs a case without timing it; the last run gives peak memory (see :class:`PeakMemory`) and result."""
     for _ in range(runs - 1):
         case.run()
     synchronize(device)
     with PeakMemory(device) as memory:
-        case.run()
+        times.result = case.run()
         synchronize(device)
     times.peak_memory = memory.mebibytes
 
