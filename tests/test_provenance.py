@@ -99,6 +99,8 @@ def test_commit_and_changes_of_the_source(tmp_path, monkeypatch):
 
     monkeypatch.setattr(provenance, '__file__', str(package / 'engine' / 'provenance.py'))
     git('init', '-q')
+    git('add', 'engine.py')
+    git('commit', '-q', '-m', 'some')
     assert source() is None                         # an installed package in somebody else's repository
     git('add', '.')
     git('commit', '-q', '-m', 'all')
