@@ -211,6 +211,14 @@ def test_resume_begins_anew_where_there_is_nothing_to_resume(tmp_path, whole):
     assert not list(tmp_path.glob('*.tmp'))
 
 
+def test_a_new_run_in_the_folder_of_another_is_warned(tmp_path, monkeypatch):
+    for used in (False, True):
+        runner, warnings = toy_runner(tmp_path), []
+        monkeypatch.setattr(runner.logger, 'warning', warnings.append)
+        runner.train()
+        assert any('holds checkpoints of an earlier run' in warning for warning in warnings) == used
+
+
 def test_what_cannot_be_resumed_is_refused(tmp_path, whole):
     torch.save(dict(torch.load(whole, weights_only=True), optimizer=None), tmp_path / 'a.pth')
     content = torch.load(whole, weights_only=True)

@@ -128,6 +128,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_run(self, runner) -> None:
         """Chooses the checkpoint to resume from."""
+        if not runner._resume and glob(os.path.join(escape(runner.work_dir), '*.pth')):
+            runner.logger.warning(f'{runner.work_dir} holds checkpoints of an earlier run, and a later --resume takes '
+                                  'that of the latest iteration: give each run its own --work-dir')
         if not runner._resume or runner._load_from is not None:
             return
         folders = [runner.work_dir]
