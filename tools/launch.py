@@ -2,31 +2,86 @@
 
     python tools/launch.py TOOL PROCESSES [arguments of the tool]
 
-Several machines: NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment of each.
+One machine: PORT is free to choose, and chosen if it is not set. Several machines: NNODES, NODE_RANK, MASTER_ADDR and
+PORT (29500 if not set) in the environment of each. A rank that fails or is killed ends all others; the last line names
+it, and the exit code is its own, or 128 and the number of its signal.
 """
 import os
+import signal
+import socket
 import sys
 
 from torch.distributed import run as torchrun
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+TOOLS = os.path.dirname(os.path.abspath(__file__))
+
+
+def whole(name: str, text: str | None, least: int, most: int) -> int:
+    """A whole number; ends the command with one line if it is none, or out of range."""
+    if text is None or not text.isdecimal() or not least <= int(text) <= most:
+        sys.exit(f'error: {name} is {text!r}; it must be a whole number of {least} to {most}')
+    return int(text)
+
+
+def meeting_point() -> list[str]:
+    """Options of torchrun: how many machines there are, and where their ranks find each other."""
+    environment = os.environ
+    nodes = whole('NNODES', environment.get('NNODES', '1'), 1, 10000)
+    node = whole('NODE_RANK', environment.get('NODE_RANK', '0' if nodes == 1 else None), 0, nodes - 1)
+    if nodes == 1 and 'PORT' not in environment:
+        return ['--standalone', '--local-addr=127.0.0.1']
+    port = whole('PORT', environment.get('PORT', '29500'), 1, 65535)
+    host = environment.get('MASTER_ADDR', '127.0.0.1' if nodes == 1 else '')
+    try:
+        socket.getaddrinfo(host or None, port)
+        if not host:
+            raise OSError('it is not set')
+    except OSError as error:
+        sys.exit(f'error: MASTER_ADDR is {host!r} ({error}); it must be the name or address of the first of the '
+                 f'{nodes} machines')
+    return [f'--nnodes={nodes}', f'--node-rank={node}', f'--master-addr={host}', f'--master-port={port}']
+
+
+def end(message: str, code: int) -> None:
+    """Ends the command with a line on stderr."""
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def explain(error: ChildFailedError) -> None:
+    """Ends the command with a line about the rank that failed first."""
+    rank, failure = error.get_first_failure()
+    if failure.exitcode >= 0:
+        end(f'error: rank {rank} failed with exit code {failure.exitcode}; its message stands above', failure.exitcode)
+    name = signal.Signals(-failure.exitcode).name
+    hint = '; the system does that when memory runs out' if name == 'SIGKILL' else ''
+    end(f'error: rank {rank} was ended by {name}{hint}', 128 - failure.exitcode)
 
 
 def main() -> None:
     """Runs the ranks and leaves with the exit code of the first that failed."""
+    if len(sys.argv) < 3:
+        end(f'usage: {os.path.basename(__file__)} TOOL PROCESSES [arguments of the tool]', 2)
     tool, processes, *arguments = sys.argv[1:]
-    if not processes.isdigit() or int(processes) < 1:
-        sys.exit(f'error: the number of processes is {processes!r}; it must be a whole number of at least 1')
-    threads = max((os.cpu_count() or 1) // int(processes), 1)
-    os.environ.setdefault('OMP_NUM_THREADS', str(threads))
-    options = dict(nnodes=('NNODES', '1'), node_rank=('NODE_RANK', '0'), master_addr=('MASTER_ADDR', '127.0.0.1'),
-                   master_port=('PORT', '29500'))
+    if not os.path.isfile(os.path.join(TOOLS, tool)):
+        sys.exit(f'error: there is no tool {tool!r} in {TOOLS}')
+    count = whole('the number of processes', processes, 1, 10000)
+    os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // count, 1)))
+    options = meeting_point()
     try:
-        torchrun.main([*(f'--{option}={os.environ.get(*source)}' for option, source in options.items()),
-                       f'--nproc_per_node={processes}', os.path.join(os.path.dirname(__file__), tool),
-                       *arguments, '--launcher', 'pytorch'])
+        torchrun.main([*options, f'--nproc-per-node={count}', os.path.join(TOOLS, tool), *arguments,
+                       '--launcher', 'pytorch'])
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        sys.exit(f'error: rank {rank} failed with exit code {failure.exitcode}; its message stands above')
+        explain(error)
+    except SignalException as error:
+        end(f'ended by {error.sigval.name}', 128 + error.sigval)
+    except (RuntimeError, OSError) as error:        # the ranks did not find each other
+        reason = str(error).splitlines()[0].rpartition(': ')[2] if str(error) else type(error).__name__
+        taken = 'EADDRINUSE' in str(error)
+        end(f'error: the ranks did not find each other at {" ".join(options)} ({reason})'
+            + ('; another job has this port, set PORT to a free one' if taken else ''), 1)
 
 
 if __name__ == '__main__':
