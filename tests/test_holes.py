@@ -166,6 +166,13 @@ def test_labels_out_of_range(load, cache):
 
 
 @CACHES
+def test_names_do_not_reach_the_terminal_as_they_are(load, cache):
+    odd = [sequence(f'\x1b]0;evil\x07\n{i}' + 'x' * 900, frames=1) for i in range(9)]
+    said, = load(odd, cache)[1]
+    assert said.isprintable() and '\\x1b]0;evil\\x07\\n0x' in said and len(said) < 400
+
+
+@CACHES
 def test_splits_with_holes(load, cache):
     annotations = [sequence(name) for name in 'abc']
     split = dict(train=['a', 'b', 'a', 'lost'], val=['b', 'c'], nobody=['lost'], empty=[])
@@ -231,6 +238,13 @@ def test_prepared_data_are_counted(tmp_path):
 def test_look_at_a_pickle_lists_defects(tmp_path, kind):
     write_pickle([sequence('a'), UNUSABLE[kind][0], sequence('b')], str(tmp_path / 'data.pkl'))
     assert len(verify(str(tmp_path / 'data.pkl')).problems) == 1
+
+
+def test_look_at_a_pickle_prints_no_control_characters(tmp_path):
+    hostile = '\x1b[2J\r'
+    annotations = [sequence(hostile), sequence('b' + hostile, label=-1)]
+    write_pickle(dict(annotations=annotations, split={hostile: ['c' + hostile]}), str(tmp_path / 'data.pkl'))
+    assert str(verify(str(tmp_path / 'data.pkl'))).replace('\n', '').isprintable()
 
 
 def test_look_at_a_pickle_counts_what_is_odd(tmp_path):

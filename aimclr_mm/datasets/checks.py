@@ -26,10 +26,15 @@ def name_of(annotation: Any) -> Any:
     return annotation.get('frame_dir', annotation.get('filename')) if isinstance(annotation, Mapping) else None
 
 
+def printable(text: str) -> str:
+    """Text from a file, without characters that a terminal would act on."""
+    return text if text.isprintable() else ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def some(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
     rest = len(names) - EXAMPLES
-    return ', '.join(names[:EXAMPLES]) + (f' and {rest} more' if rest > 0 else '')
+    return ', '.join(printable(name[:60]) for name in names[:EXAMPLES]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def array_defects(annotation: Mapping, layout: Layout | None = None) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .checks import name_of, some
+from .checks import name_of, printable, some
 
 EXAMPLES = 5        # of each kind that are printed
 
@@ -94,4 +94,4 @@ class Summary:
     def __str__(self) -> str:
         lines = (self._counts() if self.frames else [('sequences', '0')]) + self._splits() + self._omissions()
         width = max(len(name) for name, _ in lines)
-        return '\n'.join(f'  {name:<{width}}  {value}' for name, value in lines)
+        return '\n'.join(f'  {printable(name):<{width}}  {printable(value)}' for name, value in lines)
