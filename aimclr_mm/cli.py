@@ -7,14 +7,49 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from aimclr_mm.files import check_target
+
+# errors whose message is written for who calls a tool; that of any other kind is shown with its kind
+SPEAKING = (ValueError, OSError, RuntimeError, ImportError, KeyError)
+LONGEST = 2000          # letters of a message
+
+
+def output_file(path: str) -> str:
+    """Type of an option that names a file to write: it is looked at before the work begins."""
+    return _output(path, folder=False)
+
+
+def output_folder(path: str) -> str:
+    """The same of a folder to write to."""
+    return _output(path, folder=True)
+
+
+def _output(path: str, folder: bool) -> str:
+    try:
+        check_target(path, folder)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return path
+
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of mmaction2's tools that train.py and test.py share."""
     from mmengine.config import DictAction
-    parser.add_argument('--work-dir', help='folder of logs and results; work_dirs/<name of the config> if not given')
+
+    class Settings(DictAction):
+        """Refuses what is no KEY=VALUE in one line."""
+
+        def __call__(self, parser, namespace, values, option_string=None) -> None:
+            try:
+                super().__call__(parser, namespace, values, option_string)
+            except (ValueError, AssertionError) as error:
+                raise argparse.ArgumentError(self, f'{" ".join(values)!r} is not KEY=VALUE ({error})') from error
+
+    parser.add_argument('--work-dir', type=output_folder,
+                        help='folder of logs and results; work_dirs/<name of the config> if not given')
     parser.add_argument('--with', nargs='+', action='extend', default=[], dest='overlays', metavar='OVERLAY',
                         help='config files to lay over the config: a method, an ablation, a protocol, a schedule')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=Settings, default={}, metavar='KEY=VALUE',
                         help='settings of the config to override, such as model.temperature=0.1')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the ranks of a distributed run were started')
@@ -23,15 +58,29 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace):
-    """The config of the command line with ``--with`` and ``--cfg-options`` on top, ready for a distributed run."""
+    """The config of the command line with ``--with`` and ``--cfg-options`` on top, ready for a distributed run.
+
+    Raises:
+        FileNotFoundError: if a file of it is missing.
+        ValueError: if a file cannot be read, or a setting cannot be right (see :mod:`aimclr_mm.config_check`).
+    """
     from aimclr_mm.compat import prepare_distributed
+    from aimclr_mm.config_check import check_config, check_options
     from aimclr_mm.memory import keep_freed_memory
     from aimclr_mm.overlays import read_config
     cfg = read_config(args.config, args.overlays)
-    cfg.merge_from_dict(args.cfg_options)
+    check_options(cfg.to_dict(), args.cfg_options)
+    try:
+        cfg.merge_from_dict(args.cfg_options)
+    except (TypeError, KeyError, AttributeError) as error:
+        shown = ' '.join(f'{key}={value}' for key, value in args.cfg_options.items())
+        raise ValueError(f'--cfg-options {shown} does not go with the config: {_message(error)}') from error
+    check_config(cfg.to_dict(), args.config)
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(cfg.filename))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
+    check_target(cfg.work_dir, folder=True)
+    cfg.randomness = {**dict(seed=None, diff_rank_seed=False, deterministic=False), **(cfg.get('randomness') or {})}
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     prepare_distributed(cfg)
     keep_freed_memory()
@@ -72,15 +121,35 @@ def use_pretrained(cfg, checkpoint: str, stream: str | None) -> None:
                         dict(type='LoadEncoderHook', checkpoint=checkpoint, stream=stream)]
 
 
+def _message(error: BaseException) -> str:
+    """One line of what an error says."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f'{error.filename!r}: {error.strerror}'
+    else:
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    text = ' '.join(text.split())
+    if not isinstance(error, SPEAKING) or not text:
+        text = f'{type(error).__name__}: {text}'.rstrip(': ')
+    return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
+
+
 def run(main: Callable[[], None]) -> None:
-    """Runs a tool: an error becomes one line on stderr and exit code 1; ``--debug`` shows where it came from."""
+    """Runs a tool: an error becomes one line on stderr and exit code 1; ``--debug`` shows where it came from.
+
+    Of several ranks each says which it is. An interrupt ends with exit code 130, a reader that went away with 141.
+    """
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit('interrupted')
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # or Python complains once more at its end
+        sys.exit(141)
     except Exception as error:      # noqa: BLE001  the outermost frame of a command
         if '--debug' in sys.argv:
             traceback.print_exc()
-        message = ' '.join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
         sys.stderr.flush()
-        sys.exit(f'error: {message or type(error).__name__} (--debug shows where)')
+        rank = f'rank {os.environ.get("RANK")}: ' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
+        sys.exit(f'error: {rank}{_message(error)} (--debug shows where)')

@@ -29,6 +29,7 @@ import pickle
 import sys
 import types
 import warnings
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlparse
 
@@ -118,15 +119,23 @@ def prepare_distributed(cfg: Any) -> None:
     """Lets a distributed run work where there is no GPU: gloo, and DDP without device ids.
 
     Args:
-        cfg: the run's mmengine ``Config``; changed in place.
+        cfg: the run's mmengine ``Config``; changed in place. ``env_cfg.dist_cfg.timeout`` is how many seconds a rank
+            waits for the others before it gives up; 600 if not given.
+
+    Raises:
+        ValueError: if the launcher cannot be used here, or did not start this process.
     """
     if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
     if cfg.launcher != 'pytorch':
         raise ValueError(f'launcher {cfg.launcher!r} needs GPUs; on CPU use the launcher pytorch')
+    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 600)
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+        if 'RANK' not in os.environ:
+            raise ValueError('--launcher pytorch is for processes that torchrun has started: use bash '
+                             'tools/dist_train.sh CONFIG PROCESSES')
+        torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
+    cfg.env_cfg = dict(cfg.get('env_cfg', {}), dist_cfg=dict(backend='gloo', timeout=seconds))
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
 
 

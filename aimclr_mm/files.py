@@ -47,18 +47,48 @@ def atomic_folder(path: str) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_target(path: str, folder: bool = False) -> None:
+    """Raises OSError if a file, or a folder, cannot be written; the message says why.
+
+    Args:
+        path: of the file or folder, which need not exist.
+        folder: whether it is one.
+    """
+    there = os.path.abspath(path)
+    if os.path.isdir(there) and not folder:
+        raise IsADirectoryError(f'{path!r} is a folder; give the name of a file')
+    while not os.path.exists(there) or there == os.path.abspath(path) and not folder:
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise NotADirectoryError(f'{path!r} cannot be written: {there!r} is a file, not a folder; give another place')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f'{path!r} cannot be written: there is no permission to write in {there!r}; give another '
+                              'place')
+
+
 @contextmanager
 def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     """A file to write, which takes its place under ``path`` at the end; after an error nothing is left behind.
 
+    A device or a pipe, such as /dev/stdout, is written to as it is.
+
     Args:
         path: the file; its folder is made if it is missing.
         mode: ``w`` for text in UTF-8, ``wb`` for bytes.
+
+    Raises:
+        OSError: if it cannot be written, see :func:`check_target`.
     """
+    encoding = None if 'b' in mode else 'utf-8'
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, mode, encoding=encoding) as file:
+            yield file
+        return
+    check_target(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
     try:
-        with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+        with open(temporary, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())         # or a crash of the machine could leave the name without the content

@@ -29,7 +29,10 @@ def read_config(path: str, overlays: Sequence[str] = ()) -> Config:
     """
     for file in (path, *overlays):
         if not os.path.isfile(file):
-            raise FileNotFoundError(f'config {file!r} does not exist')
+            raise FileNotFoundError(f'config {file!r} ' + ('is a folder; give a file' if os.path.isdir(file) else
+                                                           'does not exist'))
+    if os.path.splitext(path)[1] not in ('.py', '.json', '.yaml', '.yml'):
+        raise ValueError(f'config {path!r} is no .py, .json or .yaml file')
     cfg = _parse(path, path)
     with tempfile.TemporaryDirectory() as folder:
         base = os.path.abspath(path)
@@ -51,11 +54,11 @@ def _parse(path: str, shown: str) -> Config:
         return Config.fromfile(path)
     except SyntaxError as error:
         raise ValueError(f'config {shown!r} is not valid Python: {error}') from error
-    except FileNotFoundError:
-        raise
-    except Exception as error:      # noqa: BLE001  a config is a program and may raise anything
-        raise ValueError(f'config {shown!r} cannot be read ({type(error).__name__}: {error}); an overlay may refer to '
-                         'a setting that the config below it lacks') from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'config {shown!r} needs {error.filename or error}, which does not exist') from error
+    except (Exception, SystemExit) as error:        # noqa: BLE001  a config is a program and may raise anything
+        hint = '; an overlay may refer to a setting that the config below it lacks' if path != shown else ''
+        raise ValueError(f'config {shown!r} cannot be read ({type(error).__name__}: {error}){hint}') from error
 
 
 def _rebase(path: str, base: str) -> str:

@@ -109,7 +109,7 @@ def test_interrupt_is_one_line_and_the_second_run_goes_on(tmp_path):
         time.sleep(.02)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 1 and said.strip() == 'interrupted' and not (tmp_path / 'a.pkl').exists()
+    assert process.returncode == 130 and said.strip() == 'interrupted' and not (tmp_path / 'a.pkl').exists()
     assert len(parts) >= 3 and all(part.exists() for part in parts)
     assert subprocess.run(command, env=env, capture_output=True, timeout=120).returncode == 0
     assert len(read_pickle(str(tmp_path / 'a.pkl'))['annotations']) == 40 * 3 * 2 * 14

@@ -26,17 +26,21 @@ METRICS = {'KNN top-1': 'knn/top1', 'linear top-1': 'linear/top1'}
 def parse_args() -> argparse.Namespace:
     """Where the results go and which seeds are run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of the results')
+    parser.add_argument('--work-dir', type=cli.output_folder, default='work_dirs/demo', help='folder of the results')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one run a seed')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
+        parser.error(f'--seeds {args.seeds}: they must be different and not negative')
+    return args
 
 
 def command(*arguments: str) -> None:
-    """Runs one of the project's tools and stops where it fails."""
+    """Runs one of the project's tools and ends with its exit code where it fails, after its message."""
     print('\n$ python', shlex.join(arguments), flush=True)
-    if subprocess.run([sys.executable, *arguments]).returncode:
-        raise RuntimeError(f'tools/{os.path.basename(arguments[0])} failed; see its message above')
+    code = subprocess.run([sys.executable, *arguments]).returncode
+    if code:
+        sys.exit(code if code > 0 else f'error: {arguments[0]} was ended by signal {-code}')
 
 
 def evaluate(checkpoint: str, out: str, seed: int) -> dict[str, float]:

@@ -30,7 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the choice of classes, of k-means and of the picture')
     parser.add_argument('--method', choices=['tsne', 'umap'], default='tsne', help='umap needs umap-learn')
     parser.add_argument('--ann-file', help='annotation file that tells the names of the classes')
-    parser.add_argument('--out', default='embedding.png', help='picture to write: .png, .svg or .pdf')
+    parser.add_argument('--out', type=cli.output_file, default='embedding.png', help='picture to write: .png, .svg or '
+                        '.pdf')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
     if args.class_names and not args.ann_file:

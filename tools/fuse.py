@@ -18,8 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('files', nargs='+', metavar='FILE', help='.npz files, one a stream')
     parser.add_argument('--weights', type=float, nargs='+',
                         help='one a file; 0.6 0.6 0.4 for joint, bone and motion if there are three files')
-    parser.add_argument('--k', type=int, nargs='+', default=[1], help='neighbours, for feature files')
-    parser.add_argument('--out', help='write the metrics to this JSON file')
+    parser.add_argument('--k', type=int, nargs='+', help='neighbours, for feature files (default: 1)')
+    parser.add_argument('--out', type=cli.output_file, help='write the metrics to this JSON file')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args()
 

@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--k', type=int, nargs='+', default=[1, 5, 20],
                         help='numbers of neighbours, the first one for the curve over training (default: 1 5 20)')
     parser.add_argument('--names', nargs='+', metavar='NAME', help='of the runs; default: those of their folders')
-    parser.add_argument('--out', default='knn.png', help='picture to write: .png, .svg or .pdf')
+    parser.add_argument('--out', type=cli.output_file, default='knn.png', help='picture to write: .png, .svg or .pdf')
     parser.add_argument('--no-evaluate', action='store_true', help='evaluate no checkpoints')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()

@@ -14,7 +14,8 @@ def parse_args() -> argparse.Namespace:
     """Work directory and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', metavar='WORK_DIR', help='work directory of a training')
-    parser.add_argument('--out', help='picture to write: .png, .svg or .pdf (default: training.png in WORK_DIR)')
+    parser.add_argument('--out', type=cli.output_file,
+                        help='picture to write: .png, .svg or .pdf (default: training.png in WORK_DIR)')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args()
 

@@ -43,6 +43,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if not args.source and (args.name == 'mmaction2' or READERS[args.name].needs_source):
         parser.error(f'{args.name} needs SOURCE, the folder or the archive with the original files')
+    if args.source and args.name in READERS and not READERS[args.name].needs_source:
+        parser.error(f'{args.name} is made up and takes no SOURCE, but {args.source[0]!r} is given')
     if args.workers is not None and args.workers < 1:
         parser.error(f'--workers is {args.workers}; it must be at least 1')
     return args
@@ -68,8 +70,10 @@ def only_source(args: argparse.Namespace) -> str:
 def verify_pickle(args: argparse.Namespace) -> None:
     """Looks at a file that is ready to use, and copies it where a config expects it if --out is given."""
     from aimclr_mm.datasets.readers.pose_pickle import verify
-    from aimclr_mm.files import atomic_write
+    from aimclr_mm.files import atomic_write, check_target
     path = only_source(args)
+    if args.out:
+        check_target(args.out)
     summary = verify(path, **reader_options(args, ('layout',)))
     print(f'{path}:\n{summary}')
     if summary.problems:

@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     """Work directory, where the page goes and where the names of classes are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', metavar='WORK_DIR', help='work directory of a training')
-    parser.add_argument('--out', help='page to write (default: WORK_DIR/report.html)')
+    parser.add_argument('--out', type=cli.output_file, help='page to write (default: WORK_DIR/report.html)')
     parser.add_argument('--ann-file', help='annotation file that tells the names of the classes')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args()

@@ -40,7 +40,8 @@ def parse_args() -> argparse.Namespace:
                          'the first; without a GPU one CPU process)')
     devices.add_argument('--workers', type=int, metavar='N', help='CPU processes, which share the cores')
     parser.add_argument('--plan', action='store_true', help='print what would run and how long it takes, run nothing')
-    parser.add_argument('--work-dir', default='work_dirs/reproduce', help='folder of all runs and tables')
+    parser.add_argument('--work-dir', type=cli.output_folder, default='work_dirs/reproduce',
+                        help='folder of all runs and tables')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
     if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):

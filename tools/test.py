@@ -26,8 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--eval', nargs='+', default=['knn', 'linear'], metavar='NAME',
                         help='evaluators: knn, linear (the paper\'s recipe), linear_large (batch 1024, rate 24); '
                              'default: knn linear')
-    parser.add_argument('--out', help='write the metrics to this JSON file')
-    parser.add_argument('--dump', metavar='FOLDER', help='write features and scores there, as .npz')
+    parser.add_argument('--out', type=cli.output_file, help='write the metrics to this JSON file')
+    parser.add_argument('--dump', type=cli.output_folder, metavar='FOLDER',
+                        help='write features and scores there, as .npz')
     parser.add_argument('--seeds', '--seed', type=int, nargs='+', default=[None], metavar='SEED',
                         help='of the linear classifier: mean and spread; the first one also of the random encoder')
     cli.add_run_options(parser)

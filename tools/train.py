@@ -29,7 +29,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--diff-rank-seed', action='store_true', help='other seeds for other ranks')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms of CUDNN')
     cli.add_run_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.pretrained_stream is not None and args.pretrained is None:
+        parser.error('--pretrained-stream needs --pretrained')
+    return args
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ from .hooks import EpochSeedHook, HealthHook, LoadEncoderHook, MomentumUpdateHoo
 from .loop import ResumableTrainLoop
 from .optim import BFloat16OptimWrapper
 from .provenance import ProvenanceHook
+from .ranks_hook import RanksHook
 from .schedule import scale_schedule
 from .stop import StopHook
 
 __all__ = ['BFloat16OptimWrapper', 'DivergenceHook', 'EpochSeedHook', 'HealthHook', 'LoadEncoderHook',
-           'MomentumUpdateHook', 'PlainCheckpointHook', 'ProvenanceHook', 'ResumableTrainLoop', 'SafeCheckpointHook',
-           'StageSwitchHook', 'StopHook', 'newest_checkpoint', 'scale_schedule']
+           'MomentumUpdateHook', 'PlainCheckpointHook', 'ProvenanceHook', 'RanksHook', 'ResumableTrainLoop',
+           'SafeCheckpointHook', 'StageSwitchHook', 'StopHook', 'newest_checkpoint', 'scale_schedule']

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.hooks import Hook
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmaction.registry import HOOKS
@@ -62,8 +62,10 @@ class EpochSeedHook(Hook):
     def before_train(self, runner) -> None:
         """Gives the sampler the seed of the run, which after a resume is that of the checkpoint."""
         sampler = runner.train_dataloader.sampler
+        seeds = [runner.seed]
+        broadcast_object_list(seeds)            # with --diff-rank-seed each rank has another
         if hasattr(sampler, 'seed'):
-            sampler.seed = runner.seed
+            sampler.seed = seeds[0]
 
     def before_train_epoch(self, runner) -> None:
         """Seeds Python, NumPy and torch; the loader's workers take their seeds from there."""

@@ -40,6 +40,12 @@ class FeatureMetric(BaseMetric):
     def __init__(self, device: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0].split(':')[0]
+            raise ValueError(f"{type(self).__name__}: device={device!r} cannot be used here ({reason}); take 'cpu', or "
+                             'None for a GPU where there is one') from error
         self.scores: Tensor | None = None       # (Q, classes) of the last call of score(), where the metric has any
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

@@ -60,7 +60,8 @@ class _ArrayFile:
             raise ValueError(f'{path!r} cannot be read as a .npz file of arrays ({error})') from error
         wanted = [field.name for field in fields(cls)]
         if sorted(arrays) != sorted(wanted):
-            raise ValueError(f'{path!r} holds {", ".join(arrays) or "nothing"}; wanted are {", ".join(wanted)}')
+            found = ', '.join([*list(arrays)[:4], '...'][:len(arrays)]) or 'nothing'
+            raise ValueError(f'{path!r} holds {found}; wanted are {", ".join(wanted)}')
         matrix, *rows = (arrays[name] for name in wanted)
         if matrix.ndim != 2 or matrix.dtype.kind != 'f' or not np.isfinite(matrix).all():
             raise ValueError(f'{path!r}: {wanted[0]} must be a matrix of finite numbers')
@@ -99,8 +100,9 @@ class FeatureSet(_ArrayFile):
         if any(not np.array_equal(sets[0].bank, s.bank) for s in sets):
             raise ValueError('the files differ in which sequences are the bank; all must come from the same evaluation')
         weights = [1.0] * len(sets) if weights is None else list(weights)
-        if len(weights) != len(sets) or min(weights) < 0:
-            raise ValueError(f'weights {weights}: {len(sets)} streams need as many weights, none of them negative')
+        if len(weights) != len(sets) or not np.isfinite(weights).all() or min(weights) < 0 or not any(weights):
+            raise ValueError(f'weights {weights}: {len(sets)} streams need as many weights, finite, none of '
+                             'them negative and not all zero')
         parts = [np.sqrt(w) * s.features / np.linalg.norm(s.features, axis=1, keepdims=True).clip(1e-12)
                  for w, s in zip(weights, sets)]
         return cls(np.concatenate(parts, axis=1).astype(np.float32), sets[0].labels, sets[0].bank, sets[0].names)

@@ -49,6 +49,9 @@ class ProjectionHead(BaseModule):
 
     def forward(self, h: Tensor) -> Tensor:
         """(N, in_channels) -> (N, out_channels)."""
+        if h.shape[1] != self.fc[0].in_features:
+            raise ValueError(f'the head takes {self.fc[0].in_features} channels, but the backbone gives {h.shape[1]}; '
+                             'set in_channels of the head to out_channels of the backbone')
         return self.fc(h)
 
 

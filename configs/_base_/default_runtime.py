@@ -10,13 +10,14 @@ default_hooks = dict(
     checkpoint=dict(type='SafeCheckpointHook', interval=10, max_keep_ckpts=2, save_last=True),
     divergence=dict(type='DivergenceHook'),
     provenance=dict(type='ProvenanceHook'),
+    ranks=dict(type='RanksHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl', timeout=600))
 
 randomness = dict(seed=0, diff_rank_seed=False, deterministic=False)
 log_processor = dict(type='LogProcessor', window_size=10, by_epoch=True)

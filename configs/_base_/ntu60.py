@@ -16,7 +16,7 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=0,                                          # batches come from the cache as one array
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='EvenSampler', shuffle=True),
     dataset=dict(**dataset, split='xsub_train', batched=True))
 val_dataloader = dict(
     batch_size=128,
