@@ -178,7 +178,7 @@ def get_layout(layout: str | Mapping | Layout) -> Layout:
             return Layout(**{'name': 'custom', **fields})
         except TypeError as error:
             raise ValueError(f'the layout {dict(layout)} cannot be made: {error}') from error
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f'unknown joint layout {layout!r}; known are {sorted(LAYOUTS)}, '
                          'or give a mapping with joints, parents and center, or the path of a .yaml file with them')
     return LAYOUTS[layout]

@@ -173,6 +173,20 @@ def test_names_do_not_reach_the_terminal_as_they_are(load, cache):
 
 
 @CACHES
+@pytest.mark.parametrize('layout, message', [
+    (5, 'unknown layout 5'), (['x'], 'unknown layout'), ('nope', 'unknown layout'), ({1: 2}, 'cannot be made'),
+    ('layout.yaml', "unknown layout 'layout.yaml'"), (dict(joints=5, parents=[], center='x'), 'cannot be made'),
+    (dict(name='q', joints=[['a']], parents=[['a']], center=['a']), 'cannot be made')])
+def test_layout_that_a_file_states(tmp_path, monkeypatch, layout, message, cache):
+    """A name in the table or fields; never a path, which would be read."""
+    (tmp_path / 'layout.yaml').write_text('not: read')
+    monkeypatch.chdir(tmp_path)
+    write_pickle(dict(annotations=[sequence('a')], metainfo=dict(layout=layout)), 'data.pkl')
+    with pytest.raises(ValueError, match=message):
+        SkeletonDataset('data.pkl', [], None, 'ntu25', PREPROCESS, cache)
+
+
+@CACHES
 def test_splits_with_holes(load, cache):
     annotations = [sequence(name) for name in 'abc']
     split = dict(train=['a', 'b', 'a', 'lost'], val=['b', 'c'], nobody=['lost'], empty=[])

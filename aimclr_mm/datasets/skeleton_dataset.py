@@ -11,7 +11,7 @@ from mmaction.registry import DATASETS, TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 
-from aimclr_mm.skeletons import get_layout
+from aimclr_mm.skeletons import LAYOUTS, get_layout
 from aimclr_mm.transforms import SkeletonTransform
 
 from .annotations import load_annotations, require_file
@@ -139,9 +139,13 @@ class SkeletonDataset(PoseDataset):
 
     def _check_layout(self, metainfo: Mapping) -> None:
         """Raises ValueError if the annotation file says that it has other joints than the config."""
-        if self.layout is None or metainfo.get('layout') is None:
+        stated = metainfo.get('layout')
+        if self.layout is None or stated is None:
             return
-        layout = get_layout(metainfo['layout'])
+        if not isinstance(stated, Mapping) and (not isinstance(stated, str) or stated not in LAYOUTS):    # nor a path
+            raise ValueError(f'{self.ann_file!r} has an unknown layout {stated!r}; known are {list(LAYOUTS)} and '
+                             "mappings with a layout's fields")
+        layout = get_layout(stated)
         if layout.joints != self.layout.joints:
             raise ValueError(f'{self.ann_file!r} has the joints of layout {layout.name!r}, {", ".join(layout.joints)}; '
                              f'the config has those of {self.layout.name!r}; set layout of data set, data preprocessor '

@@ -29,8 +29,8 @@ _SPLIT = re.compile(rf'({BENCHMARK.pattern})_(train|val)')
 
 def _in_file_order(annotations: list[dict], split: str) -> list[dict]:
     """The sequences of a split in the order of the file that they came from, if it is known of all."""
-    rows = [annotation.get('rows', {}).get(split) for annotation in annotations]
-    if None in rows:
+    rows = [rows.get(split) if isinstance(rows := annotation.get('rows'), dict) else None for annotation in annotations]
+    if not all(map(is_whole, rows)):
         return annotations
     return [annotations[place] for place in np.argsort(rows, kind='stable')]
 
