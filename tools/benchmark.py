@@ -178,6 +178,8 @@ def main() -> None:
 
     from aimclr_mm.benchmark import machine, timing
     from aimclr_mm.files import atomic_write
+    from aimclr_mm.memory import keep_freed_memory
+    keep_freed_memory()             # as tools/train.py and tools/test.py do; the others have the benefit too
     threads = args.threads or PARTS[args.part].get('threads')
     if threads is not None:
         torch.set_num_threads(threads)
