@@ -13,7 +13,7 @@ import torch
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import Runner, runner
 from torch import nn
 
 from aimclr_mm.datasets import write_pickle
@@ -59,7 +59,8 @@ def command(arguments: list[str], log: str, variables: dict[str, str]) -> None:
     with open(log, 'a') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))      # mmengine's takes long
+    runner.collect_env = dict           # what takes long and does nothing for the result
+    Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))
     sys.argv = ['train.py', *arguments]
     runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
 
@@ -68,7 +69,7 @@ def start(config: Path, work_dir: Path, *options: str, **variables: str) -> mult
     """Starts a training in a process that is forked from one which has imported the libraries."""
     os.environ.update(environment())
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['aimclr_mm', 'runs', 'torch._dynamo'])
+    context.set_forkserver_preload(['aimclr_mm', 'runs', 'torch._dynamo', 'matplotlib.pyplot'])
     arguments = [str(config), '--work-dir', str(work_dir), *options]
     process = context.Process(target=command, args=(arguments, f'{work_dir}.log', variables))
     process.start()
@@ -179,7 +180,7 @@ def toy_runner(work_dir: Path, resume: bool = False, hooks: list = (), checkpoin
         custom_hooks=[dict(type='EpochSeedHook'), dict(type='PlainCheckpointHook')],
         randomness=dict(seed=3), log_level='WARNING', experiment_name=f'{work_dir.name}_{time.monotonic_ns()}')
     base.update(cfg)
-    runner = Runner.from_cfg(Config(base))
+    result = Runner.from_cfg(Config(base))
     for hook in hooks:
-        runner.register_hook(hook)
-    return runner
+        result.register_hook(hook)
+    return result

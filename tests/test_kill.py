@@ -11,8 +11,9 @@ import pytest
 from runs import ROOT, alive, assert_same, environment, finish, saved_iterations, start, wait_for, write_config
 
 pytestmark = pytest.mark.slow
-KILLS, EPOCHS = 20, 14          # of five iterations, a checkpoint after each
+KILLS, EPOCHS = 20, 12          # of five iterations, a checkpoint after each
 LAST = f'iter_{5 * EPOCHS}.pth'
+SHORT = ('--cfg-options', 'train_cfg.max_epochs=4')
 
 
 @pytest.fixture(scope='module')
@@ -23,10 +24,10 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def whole(config, tmp_path_factory):
-    """The last checkpoint of a run that nothing disturbed."""
+    """The work directory of a run that nothing disturbed; it has the checkpoints of all iterations."""
     work_dir = tmp_path_factory.mktemp('whole')
-    assert finish(start(config, work_dir)) == 0
-    return work_dir / LAST
+    assert finish(start(config, work_dir, '--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=-1')) == 0
+    return work_dir
 
 
 def iteration(work_dir) -> int:
@@ -48,24 +49,28 @@ def run(*command, **variables) -> subprocess.Popen:
 def test_twenty_kills_change_nothing(config, whole, tmp_path):
     rng, torn = random.Random(0), 0
     for kill in range(KILLS):
-        process = start(config, tmp_path, '--resume')
-        steps = rng.choice((0, 0, 1, 1, 2))
-        wait_for_iterations(steps, tmp_path, process)
-        if kill % 4 == 3:
-            wait_for(lambda: list(tmp_path.glob('iter_*.tmp')), process)                # while it saves
+        first, process = iteration(tmp_path), start(config, tmp_path, '--resume')
+        half = f'iter_*.{process.pid}.tmp'
+        if kill % 3 == 0:                                                   # while it starts, or in its first steps
+            end = time.monotonic() + rng.uniform(0, 1.5)
+            wait_for(lambda: time.monotonic() > end or iteration(tmp_path) > first + 1, process)        # noqa: B023
         else:
-            time.sleep(rng.uniform(0, 0.06 if steps else 1.5))
+            wait_for_iterations(rng.randrange(3), tmp_path, process)
+            if kill % 3 == 1:                                               # while it saves
+                wait_for(lambda: list(tmp_path.glob(half)), process)        # noqa: B023
+            else:
+                time.sleep(rng.uniform(0, 0.06))
         process.kill()
         assert finish(process) == -signal.SIGKILL
-        torn += bool(list(tmp_path.glob('iter_*.tmp')))
+        torn += bool(list(tmp_path.glob(half)))
     assert torn and 0 < iteration(tmp_path) < 5 * EPOCHS
     assert finish(start(config, tmp_path, '--resume')) == 0
-    content = assert_same(tmp_path / LAST, whole)
+    content = assert_same(tmp_path / LAST, whole / LAST)
     assert content['state_dict']['queue.pointer'] == 8 * 5 * EPOCHS % 40 and not list(tmp_path.glob('*.tmp'))
 
 
 def test_the_command_after_a_kill_a_sigterm_and_a_truncated_checkpoint(config, whole, tmp_path):
-    command = (sys.executable, 'tools/train.py', config, '--work-dir', tmp_path, '--resume')
+    command = (sys.executable, 'tools/train.py', config, '--work-dir', tmp_path, '--resume', *SHORT)
     process = run(*command)
     wait_for_iterations(3, tmp_path, process)
     process.kill()
@@ -79,18 +84,18 @@ def test_the_command_after_a_kill_a_sigterm_and_a_truncated_checkpoint(config, w
 
     torn = tmp_path / 'interrupted.pth'
     torn.write_bytes(torn.read_bytes()[:-1000])
-    assert finish(start(config, tmp_path, '--resume')) == 0
+    assert finish(start(config, tmp_path, '--resume', *SHORT)) == 0
     assert f'{torn} is damaged and passed over' in (tmp_path.parent / f'{tmp_path.name}.log').read_text()
-    assert_same(tmp_path / LAST, whole)
+    assert_same(tmp_path / 'iter_20.pth', whole / 'iter_20.pth')
 
 
 def test_sigterm_to_the_workers_of_the_data_loader_too(config, whole, tmp_path):
-    process = start(config, tmp_path, '--cfg-options', 'train_dataloader.num_workers=2')
+    process = start(config, tmp_path, *SHORT, 'train_dataloader.num_workers=2')
     wait_for_iterations(7, tmp_path, process)
     os.killpg(process.pid, signal.SIGTERM)
     assert finish(process) == 143
-    assert finish(start(config, tmp_path, '--resume')) == 0
-    assert_same(tmp_path / LAST, whole)
+    assert finish(start(config, tmp_path, '--resume', *SHORT)) == 0
+    assert_same(tmp_path / 'iter_20.pth', whole / 'iter_20.pth')
 
 
 def port() -> str:
@@ -108,7 +113,7 @@ def start_ranks(config, work_dir, *options) -> list:
 
 
 def test_sigterm_to_two_ranks(tmp_path):
-    config = write_config(tmp_path, 'train_dataloader.update(batch_size=4)\n')
+    config = write_config(tmp_path, 'train_dataloader.update(batch_size=4)\ntrain_cfg.update(max_epochs=3)\n')
     assert [finish(rank) for rank in start_ranks(config, tmp_path / 'whole')] == [0, 0]
     work_dir = tmp_path / 'stopped'
     launcher = run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', work_dir, PORT=port())
@@ -118,11 +123,11 @@ def test_sigterm_to_two_ranks(tmp_path):
     assert launcher.returncode == 143 and 'Traceback' not in output, output[-2000:]
     assert output.count('SIGTERM: saved') == 1 and (work_dir / 'interrupted.pth').exists()
     assert [finish(rank) for rank in start_ranks(config, work_dir, '--resume')] == [0, 0]
-    assert_same(work_dir / 'iter_30.pth', tmp_path / 'whole' / 'iter_30.pth')
+    assert_same(work_dir / 'iter_15.pth', tmp_path / 'whole' / 'iter_15.pth')
 
 
 def test_one_rank_that_got_the_signal_is_enough(tmp_path):
-    config = write_config(tmp_path, 'train_dataloader.update(batch_size=4)\n')
+    config = write_config(tmp_path, 'train_dataloader.update(batch_size=4)\ntrain_cfg.update(max_epochs=3)\n')
     ranks = start_ranks(config, tmp_path / 'work')
     wait_for_iterations(2, tmp_path / 'work', ranks[0])
     ranks[1].terminate()
