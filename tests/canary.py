@@ -1,11 +1,18 @@
-"""What reading a file must never do, watched by Python's audit events."""
+"""What reading a file must never do, watched by Python's audit events; what tests of hostile files share."""
+import io
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+import torch
+
+TEMPORARY = Path(tempfile.gettempdir())
 RUNS = ('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'os.forkpty', 'subprocess.Popen', 'pty.spawn',
         'socket.connect', 'socket.bind', 'urllib.Request', 'ctypes.dlopen', 'pickle.find_class', 'code.__new__',
         'webbrowser.open', 'os.putenv')
@@ -59,3 +66,32 @@ class Payload:
 
     def __reduce__(self) -> tuple:
         return self.call
+
+
+def payload(mark: Path) -> Payload:
+    """A pickle that makes the mark."""
+    return Payload(os.system, f'touch {mark}')
+
+
+def refused(function: Callable, *args, match: str = '', **kwargs) -> str:
+    """Asserts that a call ends in ValueError or FileNotFoundError and runs nothing; returns the message."""
+    with watch(TEMPORARY) as seen, pytest.raises((ValueError, FileNotFoundError), match=match) as error:
+        function(*args, **kwargs)
+    assert not seen
+    return str(error.value)
+
+
+def saved(content, **options) -> bytes:
+    """A checkpoint as torch writes it."""
+    file = io.BytesIO()
+    torch.save(content, file, **options)
+    return file.getvalue()
+
+
+def archive_of(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
+    """A .npz file of these members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', compression) as archive:
+        for name, content in members.items():
+            archive.writestr(f'{name}.npy', content)
+    return file.getvalue()
