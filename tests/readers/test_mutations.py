@@ -1,6 +1,7 @@
 """Damaged files of every format: a reader returns finite sequences or says what is wrong, and does nothing else."""
 import io
 import json
+import os
 import pickle
 import random
 import resource
@@ -162,7 +163,7 @@ def attack(count: int, seed: str, write, read) -> tuple[int, int]:
     return good, count - good
 
 
-@pytest.mark.parametrize('count', [40, pytest.param(650, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('count', [int(os.environ.get('MUTATIONS', 40)), pytest.param(650, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('form', FORMATS)
 def test_damaged_files(tmp_path, form, count):
     name, files, target = FORMATS[form]
