@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -133,6 +134,21 @@ def _message(error: BaseException) -> str:
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
 
 
+def _rank() -> str:
+    """Which rank this process is, and nothing where there is only one."""
+    return f'rank {os.environ.get("RANK")}: ' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
+
+
+def _of_ranks(message: str) -> str:
+    """The message, or what it means when it comes from the connection between ranks."""
+    if re.search('Timed out waiting|Wait timeout|Watchdog caught', message):
+        return ('another rank did not answer in time: it hangs, was stopped or is slower than env_cfg.dist_cfg.timeout '
+                f'allows ({message[:200]})')
+    if re.search('Connection (reset|closed)|Broken pipe|NCCL.*remote', message):
+        return f'another rank has ended; its own message or that of the launcher tells why ({message[:200]})'
+    return message
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a tool: an error becomes one line on stderr and exit code 1; ``--debug`` shows where it came from.
 
@@ -151,5 +167,5 @@ def run(main: Callable[[], None]) -> None:
         if '--debug' in sys.argv:
             traceback.print_exc()
         sys.stderr.flush()
-        rank = f'rank {os.environ.get("RANK")}: ' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
-        sys.exit(f'error: {rank}{_message(error)} (--debug shows where)')
+        message = _of_ranks(_message(error)) if _rank() else _message(error)
+        sys.exit(f'error: {_rank()}{message} (--debug shows where)')

@@ -21,7 +21,8 @@ TOOLS = os.path.dirname(os.path.abspath(__file__))
 def whole(name: str, text: str | None, least: int, most: int) -> int:
     """A whole number; ends the command with one line if it is none, or out of range."""
     if text is None or not text.isdecimal() or not least <= int(text) <= most:
-        sys.exit(f'error: {name} is {text!r}; it must be a whole number of {least} to {most}')
+        sys.exit(f'error: {name} is {"not set" if text is None else repr(text)}; it must be a whole number of {least} '
+                 f'to {most}')
     return int(text)
 
 
@@ -53,6 +54,8 @@ def end(message: str, code: int) -> None:
 def explain(error: ChildFailedError) -> None:
     """Ends the command with a line about the rank that failed first."""
     rank, failure = error.get_first_failure()
+    if failure.exitcode == 128 + signal.SIGTERM:
+        end(f'rank {rank} ended after a SIGTERM, as its message above says', failure.exitcode)
     if failure.exitcode >= 0:
         end(f'error: rank {rank} failed with exit code {failure.exitcode}; its message stands above', failure.exitcode)
     name = signal.Signals(-failure.exitcode).name

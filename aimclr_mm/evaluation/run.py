@@ -61,8 +61,10 @@ def build_test_runner(cfg: Any, checkpoint: str, metric: dict, seed: int | None 
     cfg.update(test_evaluator=[metric], train_dataloader=None, train_cfg=None, optim_wrapper=None,
                param_scheduler=None, val_dataloader=None, val_cfg=None, val_evaluator=None, custom_hooks=[],
                load_from=None, resume=False)
+    # the random encoder is drawn on each rank, and must be the same
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}), 'diff_rank_seed': False}
     if seed is not None:
-        cfg.setdefault('randomness', {}).update(seed=seed)
+        cfg.randomness.seed = seed
     if checkpoint == 'raw':
         cfg.model = dict(type='RawCoordinates', data_preprocessor=cfg.model.data_preprocessor)
     elif checkpoint != 'random':

@@ -1,9 +1,10 @@
 """Representations that need no training, to put learned ones beside them."""
 from __future__ import annotations
 
+import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from .encoder import attach_features
 from .views import build_preprocessor
@@ -19,6 +20,7 @@ class RawCoordinates(BaseModel):
 
     def __init__(self, data_preprocessor: dict) -> None:
         super().__init__(build_preprocessor(data_preprocessor))
+        self.nothing = nn.Parameter(torch.zeros(()))        # torch distributes no network without a parameter
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> list | Tensor:
         """Flattens (N, M, T, V, C) to (N, M * T * V * C)."""
