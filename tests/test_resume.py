@@ -262,8 +262,8 @@ class Crasher:
             if self.left < 0:
                 raise Crash
             function(*args)
-            if function.__name__ == 'replace' and 'epoch_' in args[1]:
-                self.finished.append(int(args[1].split('epoch_')[-1].split('.')[0]))
+            if function.__name__ == 'replace' and args[1].endswith('.pth'):
+                self.finished.append(os.path.basename(args[1]))
 
         return wrapped
 
@@ -295,8 +295,11 @@ def test_a_crash_at_any_change_of_a_file_leaves_the_newest_checkpoint(tmp_path, 
                 runner.train()
             except Crash:
                 crashed = True
-        found, last = newest_checkpoint(str(work_dir)), max(crasher.finished, default=0)
-        assert torch.load(found, weights_only=True)['meta']['epoch'] == last if last else found is None
+        found = newest_checkpoint(str(work_dir))
+        last = max((name for name in crasher.finished if name.startswith('epoch_')), default=None)
+        assert os.path.basename(found) == last if last else found is None
+        best = [torch.load(path, weights_only=True) for path in work_dir.glob('best_*.pth')]
+        assert bool(best) == any(name.startswith('best_') for name in crasher.finished)
         at += 1
     assert at > 10 and [path.name for path in work_dir.glob('epoch_*.pth')] == ['epoch_2.pth']
     best = ['best_score_epoch_2.pth'] if options else []
