@@ -52,8 +52,8 @@ def environment(**variables: str) -> dict[str, str]:
             'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}', **variables}
 
 
-def command(arguments: list[str], log: str, variables: dict[str, str]) -> None:
-    """tools/train.py in this process; what it prints goes to a file."""
+def command(tool: str, arguments: list[str], log: str, variables: dict[str, str]) -> None:
+    """A tool in this process; what it prints goes to a file."""
     os.environ.update(variables)
     os.setpgrp()            # a group of its own, to which a signal may be sent
     with open(log, 'a') as file:
@@ -61,17 +61,18 @@ def command(arguments: list[str], log: str, variables: dict[str, str]) -> None:
         os.dup2(file.fileno(), 2)
     runner.collect_env = dict           # what takes long and does nothing for the result
     Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))
-    sys.argv = ['train.py', *arguments]
-    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    sys.argv = [tool, *arguments]
+    runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
 
 
-def start(config: Path, work_dir: Path, *options: str, **variables: str) -> multiprocessing.Process:
-    """Starts a training in a process that is forked from one which has imported the libraries."""
+def start(config: Path, work_dir: Path, *options: str, tool: str = 'train.py',
+          **variables: str) -> multiprocessing.Process:
+    """Starts a training, or another tool, in a process that is forked from one which has imported the libraries."""
     os.environ.update(environment())
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['aimclr_mm', 'runs', 'torch._dynamo', 'matplotlib.pyplot'])
     arguments = [str(config), '--work-dir', str(work_dir), *options]
-    process = context.Process(target=command, args=(arguments, f'{work_dir}.log', variables))
+    process = context.Process(target=command, args=(tool, arguments, f'{work_dir}.log', variables))
     process.start()
     return process
 
@@ -157,6 +158,12 @@ class ToyModel(BaseModel):
         """A loss, or the outputs in validation."""
         output = self.layers(torch.stack(inputs))
         return dict(loss=output.square().mean()) if mode == 'loss' else list(output)
+
+
+VALIDATION = dict(
+    val_dataloader=dict(batch_size=4, num_workers=0, dataset=dict(type='ToyData'),
+                        sampler=dict(type='DefaultSampler', shuffle=False)),
+    val_cfg=dict(type='ValLoop'), val_evaluator=[])
 
 
 def register_toys() -> None:

@@ -6,14 +6,11 @@ import signal
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.registry import METRICS
-from runs import assert_same, toy_runner
+from runs import VALIDATION, assert_same, toy_runner
 
 from aimclr_mm.engine import StopHook, newest_checkpoint, provenance, stop
-from aimclr_mm.files import atomic_write
 
 
 @pytest.fixture(autouse=True)
@@ -106,12 +103,6 @@ def test_stop_waits_for_accumulated_gradients(tmp_path):
     assert saved['meta']['iter'] == 4
     toy_runner(tmp_path / 'stopped', resume=True, **cfg).train()
     assert_same(tmp_path / 'stopped' / 'epoch_2.pth', tmp_path / 'whole' / 'epoch_2.pth')
-
-
-VALIDATION = dict(
-    val_dataloader=dict(batch_size=4, num_workers=0, dataset=dict(type='ToyData'),
-                        sampler=dict(type='DefaultSampler', shuffle=False)),
-    val_cfg=dict(type='ValLoop'), val_evaluator=[])
 
 
 def test_stop_in_validation(tmp_path, whole):
@@ -239,77 +230,3 @@ def test_text_of_a_config_in_a_checkpoint_is_not_run(tmp_path, whole):
     torch.save(content, tmp_path / 'evil.pth')
     toy_runner(tmp_path / 'run', resume=True, load_from=str(tmp_path / 'evil.pth')).train()
     assert not (tmp_path / 'mark').exists()
-
-
-# no moment without a whole checkpoint
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-class Crasher:
-    """Ends the process before one of its changes to the file system; notes the checkpoints that were finished."""
-
-    def __init__(self, monkeypatch, at: int) -> None:
-        self.left, self.finished = at, []
-        for name in ('replace', 'remove', 'fsync'):
-            monkeypatch.setattr(os, name, self.wrap(getattr(os, name)))
-
-    def wrap(self, function):
-        def wrapped(*args):
-            self.left -= 1
-            if self.left < 0:
-                raise Crash
-            function(*args)
-            if function.__name__ == 'replace' and args[1].endswith('.pth'):
-                self.finished.append(os.path.basename(args[1]))
-
-        return wrapped
-
-
-class Falling(BaseMetric):
-    """Better each time."""
-
-    calls = 0
-
-    def process(self, *_) -> None:
-        self.results.append(0)
-
-    def compute_metrics(self, results: list) -> dict:
-        self.calls += 1
-        return dict(score=-self.calls)
-
-
-@pytest.mark.parametrize('options', [{}, dict(save_best='score', rule='less')], ids=['one', 'best'])
-def test_a_crash_at_any_change_of_a_file_leaves_the_newest_checkpoint(tmp_path, monkeypatch, options):
-    METRICS.register_module(module=Falling, force=True)
-    at, crashed = 0, True
-    while crashed:
-        work_dir, crashed = tmp_path / str(at), False
-        runner = toy_runner(work_dir, **{**VALIDATION, 'val_evaluator': dict(type='Falling')},
-                            checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=1, **options))
-        with monkeypatch.context() as patch:
-            crasher = Crasher(patch, at)
-            try:
-                runner.train()
-            except Crash:
-                crashed = True
-        found = newest_checkpoint(str(work_dir))
-        last = max((name for name in crasher.finished if name.startswith('epoch_')), default=None)
-        assert os.path.basename(found) == last if last else found is None
-        best = [torch.load(path, weights_only=True) for path in work_dir.glob('best_*.pth')]
-        assert bool(best) == any(name.startswith('best_') for name in crasher.finished)
-        at += 1
-    assert at > 10 and [path.name for path in work_dir.glob('epoch_*.pth')] == ['epoch_2.pth']
-    best = ['best_score_epoch_2.pth'] if options else []
-    assert [path.name for path in work_dir.glob('best_*.pth')] == best
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / 'file'
-    path.write_text('before')
-    with pytest.raises(RuntimeError), atomic_write(str(path)) as file:
-        file.write('after')
-        raise RuntimeError
-    assert path.read_text() == 'before' and os.listdir(tmp_path) == ['file']
