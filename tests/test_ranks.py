@@ -1,4 +1,5 @@
 """Trainings on several ranks: the same weights, queue and samples everywhere, and an end when one of them fails."""
+import json
 import os
 import runpy
 import signal
@@ -27,6 +28,11 @@ default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 train_dataloader.update(batch_size={BATCH}, sampler=dict(type='EvenSampler', shuffle=True))
 model.update(queue_length={QUEUE})
 train_cfg = dict(max_epochs={EPOCHS})
+'''
+EVALUATED = '''
+test_dataloader = dict(batch_size=16, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+                       dataset=dict(train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
+test_cfg, test_evaluator = dict(type='TestLoop'), [dict(type='KNNMetric', k=[1, 5])]
 '''
 FAULTY = '''
 custom_imports = dict(imports=['aimclr_mm', 'rank_hooks'], allow_failed_imports=False)
@@ -150,6 +156,22 @@ def test_resumed_on_another_number_of_ranks(trained, config, tmp_path):
     assert all(part in line for part in (checkpoint, 'batches of 4 on each of 2 ranks, 8 in all',
                                          '4 on each of 1, 4 in all: set train_dataloader.batch_size=8', 'load_from='))
     assert 'Traceback' not in refused and not list((tmp_path / 'other').glob('*.pth'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('checkpoint', ['raw', 'random'])
+def test_evaluation_on_two_ranks_is_that_on_one(checkpoint, tmp_path):
+    """Of encoders that no checkpoint makes equal on all ranks; each rank has a seed of its own."""
+    config, group = write_config(tmp_path, EVALUATED), dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                                                            MASTER_PORT=free_port())
+    several = ['--launcher', 'pytorch', '--cfg-options', 'randomness.diff_rank_seed=True']
+    runs = [start(config, tmp_path / name, checkpoint, '--eval', 'knn', '--out', str(tmp_path / f'{name}.json'),
+                  *options, tool='test.py', **variables)
+            for name, options, variables in (('one', [], {}), ('0', several, dict(group, RANK='0', LOCAL_RANK='0')),
+                                             ('1', several, dict(group, RANK='1', LOCAL_RANK='1')))]
+    assert [finish(run) for run in runs] == [0, 0, 0], (tmp_path / '0.log').read_text()[-3000:]
+    one, two = (json.loads((tmp_path / name).read_text())['metrics'] for name in ('one.json', '0.json'))
+    assert one == two and 'knn/top1' in one and not (tmp_path / '1.json').exists()
 
 
 @given(st.integers(1, 200), st.integers(1, 5), st.integers(1, 16), st.integers(0, 3), st.booleans(), st.booleans())
