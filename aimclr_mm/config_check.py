@@ -69,8 +69,9 @@ def check_config(cfg: Mapping, name: str) -> None:
     """
     for key in cfg:
         near = difflib.get_close_matches(key, TOP, 1, 0.85)
-        if key not in TOP and near and near[0] not in cfg:
-            raise ValueError(f'config {name!r}: there is no setting {key!r}; did you mean {near[0]!r}?')
+        if key not in TOP and near:
+            raise ValueError(f'config {name!r}: there is no setting {key!r}; did you mean {near[0]!r}? A variable of '
+                             'your own needs a name that is less like it')
     for key in ('model', 'train_dataloader'):
         if not isinstance(cfg.get(key), Mapping):
             raise ValueError(f'config {name!r} has no {key}, or it is no dict; a config of this project begins with '

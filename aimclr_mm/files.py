@@ -1,6 +1,7 @@
 """Files and folders that are written as a whole or not at all."""
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zipfile
@@ -67,6 +68,17 @@ def check_target(path: str, folder: bool = False) -> None:
 
 
 @contextmanager
+def _full_disk_is_named(path: str) -> Iterator[None]:
+    """What the system says of a disk that is full or broken, with the name of the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise OSError(error.errno, error.strerror, path) from error
+        raise
+
+
+@contextmanager
 def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     """A file to write, which takes its place under ``path`` at the end; after an error nothing is left behind.
 
@@ -81,14 +93,14 @@ def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     """
     encoding = None if 'b' in mode else 'utf-8'
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with open(path, mode, encoding=encoding) as file:
+        with _full_disk_is_named(path), open(path, mode, encoding=encoding) as file:
             yield file
         return
     check_target(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
     try:
-        with open(temporary, mode, encoding=encoding) as file:
+        with _full_disk_is_named(path), open(temporary, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())         # or a crash of the machine could leave the name without the content

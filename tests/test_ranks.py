@@ -1,12 +1,9 @@
 """Trainings on several ranks: the same weights, queue and samples everywhere, and an end when one of them fails."""
 import json
-import os
-import runpy
 import signal
 import socket
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import mmengine.dataset.sampler
 import pytest
@@ -17,7 +14,6 @@ from runs import ROOT, environment, finish, start, write_config
 from torch.utils.data import BatchSampler
 
 from aimclr_mm.datasets import EvenSampler, load_annotations
-from aimclr_mm.engine import RanksHook
 
 QUEUE, BATCH, EPOCHS, BATCHES = 36, 8, 2, 5         # 8 does not divide 36; 5 batches of 8 of 42 sequences
 RECORDED = f'''
@@ -239,44 +235,3 @@ def test_launcher_names_the_rank_that_was_killed(faulty, tmp_path):
     assert job.returncode == 128 + signal.SIGKILL and 'Traceback' not in job.stdout + job.stderr, job.stderr[-3000:]
     assert job.stderr.splitlines()[-1].startswith('error: rank 1 was ended by SIGKILL')
     assert not processes(tmp_path)
-
-
-def test_rank_whose_launcher_has_gone_ends(monkeypatch):
-    hook, runner = RanksHook(), SimpleNamespace(distributed=True, train_dataloader=[1])
-    hook.before_train(runner)
-    hook.before_train_iter(runner, 0)
-    monkeypatch.setattr(os, 'getppid', lambda: 1)
-    with pytest.raises(RuntimeError, match='the launcher of this rank has ended'):
-        hook.before_train_iter(runner, 1)
-    runner.distributed = False                          # a run of its own may be left by the shell that started it
-    hook.before_train_iter(runner, 2)
-
-
-BAD = {     # environment, what is said
-    'port': (dict(PORT='seven'), "PORT is 'seven'; it must be a whole number of 1 to 65535"),
-    'nodes': (dict(NNODES='0'), "NNODES is '0'"),
-    'no node': (dict(NNODES='2'), 'NODE_RANK is not set; it must be a whole number of 0 to 1'),
-    'node': (dict(NNODES='2', NODE_RANK='2'), "NODE_RANK is '2'; it must be a whole number of 0 to 1"),
-    'no address': (dict(NNODES='2', NODE_RANK='1'), "MASTER_ADDR is '' (it is not set)"),
-    'address': (dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='no.such.host.invalid'), "'no.such.host.invalid' ("),
-    'taken': (dict(), 'another job has this port, set PORT to a free one')}
-
-
-@pytest.mark.parametrize('name', BAD)
-def test_bad_environment_of_the_launcher(name, monkeypatch, capsys):
-    """In this process; torchrun starts nothing."""
-    variables, message = BAD[name]
-    for key in ('PORT', 'NNODES', 'NODE_RANK', 'MASTER_ADDR'):
-        monkeypatch.delenv(key, raising=False)
-    monkeypatch.setenv('OMP_NUM_THREADS', '1')
-    monkeypatch.setattr('sys.argv', ['launch.py', 'train.py', '2', 'config.py'])
-    with socket.socket() as taken:
-        taken.bind(('', 0))
-        taken.listen()
-        for key, value in (variables or dict(PORT=str(taken.getsockname()[1]))).items():
-            monkeypatch.setenv(key, value)
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(ROOT / 'tools' / 'launch.py'), run_name='__main__')
-    said = capsys.readouterr().err.strip() or str(caught.value)
-    assert said.splitlines()[-1].startswith('error: ') and message in said, said
-    assert caught.value.code not in (0, None)
