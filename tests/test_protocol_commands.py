@@ -135,7 +135,8 @@ def test_metrics_of_streams_and_fusion(evaluated, trained):
     lines = [json.loads(line) for path in trained.glob('*/vis_data/scalars.json')
              for line in path.read_text().splitlines()]
     validated = next(line['knn/top1'] for line in lines if 'knn/top1' in line and line['step'] == 4)
-    assert metrics['fused/knn/top1'] == pytest.approx(validated)            # of the same checkpoint, while training
+    # of the same checkpoint, while training: features are rounded in another order, which may turn one of 84 queries
+    assert metrics['fused/knn/top1'] == pytest.approx(validated, abs=100 / 84 + 1e-6)
 
 
 def test_features_are_those_of_the_stream(evaluated, trained):

@@ -45,7 +45,7 @@ def random_loader(cfg, folder: str):
     write_pickle(dict(split={dataset.split: names}, annotations=[
         dict(frame_dir=name, label=i % 2, total_frames=FRAMES, keypoint=rng.normal(size=shape).astype(np.float32))
         for i, name in enumerate(names)]), os.path.join(folder, 'random.pkl'))
-    dataset.update(ann_file=os.path.join(folder, 'random.pkl'), cache=False, fraction=1.0)
+    dataset.update(ann_file=os.path.join(folder, 'random.pkl'), cache=False, batched=False, fraction=1.0)
     loader.update(num_workers=0, persistent_workers=False)
     return Runner.build_dataloader(loader, seed=0)
 
