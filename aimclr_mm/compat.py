@@ -127,7 +127,7 @@ def prepare_distributed(cfg: Any) -> None:
     """
     if cfg.get('launcher', 'none') == 'none':
         return
-    if cfg.launcher == 'pytorch' and 'RANK' not in os.environ:
+    if cfg.launcher == 'pytorch' and 'RANK' not in os.environ and not torch.distributed.is_initialized():
         raise ValueError('--launcher pytorch is for processes that torchrun has started: use bash tools/dist_train.sh '
                          'CONFIG PROCESSES')
     if cfg.launcher == 'slurm' and 'SLURM_JOB_ID' in os.environ:        # jobs on one machine need ports of their own
