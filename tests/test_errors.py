@@ -7,7 +7,6 @@ import os
 import resource
 import runpy
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import runner
-from runs import ROOT, environment, write_config
+from runs import ROOT, write_config
 
 import aimclr_mm.evaluation.report  # noqa: F401
 from aimclr_mm import cli
@@ -328,13 +327,3 @@ def test_full_disk_while_training_keeps_no_part_of_a_checkpoint(files, tmp_path)
     line, = [line for line in ended.err.splitlines() if line.startswith('error: ')]
     assert ended.code == 1 and 'iter_1.pth' in line and 'File too large' in line and 'Traceback' not in ended.err
     assert not list(tmp_path.rglob('*.pth')) and not list(tmp_path.rglob('*.tmp'))
-
-
-@pytest.mark.slow
-def test_whole_processes(files, tmp_path):
-    """What the forks say is what a command says."""
-    process = subprocess.run([sys.executable, ROOT / 'tools' / 'train.py', 'tiny.py', '--cfg-options',
-                              'model.temprature=1'], cwd=files, env=environment(), capture_output=True, text=True,
-                             timeout=100)
-    assert process.returncode == 1 and "mean 'temperature'" in process.stderr
-    assert len(process.stderr.splitlines()) == 1 and not process.stdout
