@@ -33,6 +33,12 @@ def _output(path: str, folder: bool) -> str:
     return path
 
 
+def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
+    """Ends the command if one of its seeds is negative or comes twice."""
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        parser.error(f'--seeds {seeds}: they must be different and not negative')
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of mmaction2's tools that train.py and test.py share."""
     from mmengine.config import DictAction

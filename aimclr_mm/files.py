@@ -2,28 +2,45 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 MAX_RATIO = 100         # of what an archive holds to the bytes of it; arrays of text and labels reach 50
 ALWAYS = 64 * 2**20     # bytes that an archive may hold, however small it is
 
 
+def read_json(path: str) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: if it is none, or nested too deeply.
+    """
+    with open(path, encoding='utf-8') as file:
+        try:
+            return json.load(file)
+        except RecursionError as error:
+            raise ValueError('it is nested too deeply') from error
+
+
+def is_piecewise(member: zipfile.ZipInfo) -> bool:
+    """Whether a file of an archive is unpacked piece by piece; other methods give as much as they like at once."""
+    return member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
 def check_archive(archive: zipfile.ZipFile, size: int) -> None:
     """Raises BadZipFile if a zip archive could take much more memory than its size tells, or is packed unusually.
-
-    Only what is stored or deflated is unpacked piece by piece; the other methods give as much as they like at once.
 
     Args:
         archive: the archive.
         size: of its file in bytes.
     """
     members = archive.infolist()
-    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+    if not all(map(is_piecewise, members)):
         raise zipfile.BadZipFile('it is compressed by a method other than deflate')
     if sum(member.file_size for member in members) > max(ALWAYS, MAX_RATIO * size):
         raise zipfile.BadZipFile(f'it would be more than {MAX_RATIO} times as large when it is unpacked')

@@ -3,21 +3,15 @@ import os
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from runs import VALIDATION, toy_runner
 
-from aimclr_mm.engine import newest_checkpoint, provenance
+from aimclr_mm.engine import newest_checkpoint
 from aimclr_mm.files import atomic_write
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """No look at compilers and commits for every runner, no layout of configs for every checkpoint."""
-    monkeypatch.setattr(Config, 'pretty_text', '')
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr(provenance, 'source', dict)
+pytestmark = pytest.mark.usefixtures('quick_checkpoints')
 
 
 class Crash(BaseException):

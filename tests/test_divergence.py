@@ -17,10 +17,7 @@ from aimclr_mm.engine import newest_checkpoint
 EVERY_ITERATION = dict(type='SafeCheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=2)
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """No look at compilers for every runner."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+pytestmark = pytest.mark.usefixtures('quick_runner')
 
 
 class Fault(Hook):

@@ -18,10 +18,7 @@ from aimclr_mm.engine import ProvenanceHook, provenance
 from aimclr_mm.engine.provenance import differences, environment, fingerprint, source
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """No look at compilers for every runner."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+pytestmark = pytest.mark.usefixtures('quick_runner')
 
 
 @pytest.fixture

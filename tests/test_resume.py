@@ -5,12 +5,13 @@ import signal
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from runs import VALIDATION, assert_same, toy_runner
 
-from aimclr_mm.engine import StopHook, newest_checkpoint, provenance, stop
+from aimclr_mm.engine import StopHook, newest_checkpoint, stop
+
+pytestmark = pytest.mark.usefixtures('quick_checkpoints')
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +21,6 @@ def handlers():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """No look at compilers and commits for every runner, no layout of configs for every checkpoint."""
-    monkeypatch.setattr(Config, 'pretty_text', '')
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr(provenance, 'source', dict)
 
 
 class SignalHook(Hook):

@@ -30,8 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one run a seed')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
-    if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
-        parser.error(f'--seeds {args.seeds}: they must be different and not negative')
+    cli.check_seeds(parser, args.seeds)
     return args
 
 

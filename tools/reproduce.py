@@ -44,8 +44,7 @@ def parse_args() -> argparse.Namespace:
                         help='folder of all runs and tables')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
-    if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
-        parser.error(f'--seeds {args.seeds}: they must be different and not negative')
+    cli.check_seeds(parser, args.seeds)
     if not 0 < args.scale < float('inf'):
         parser.error(f'--scale {args.scale}: it must be a positive number')
     if not 0 < args.data <= 1:

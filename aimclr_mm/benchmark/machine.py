@@ -4,7 +4,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import subprocess
 import time
 from contextlib import suppress
 
@@ -14,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aimclr_mm.engine.provenance import processor, source
 from aimclr_mm.version import __version__
 
 STATUS, CLEAR = '/proc/self/status', '/proc/self/clear_refs'
+INSTRUCTIONS = {'avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'}       # that matter here
 
 
 class PeakMemory:
@@ -58,36 +59,19 @@ def _status(name: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(f'{name}:'))
 
 
-def _processor() -> tuple[str, list[str]]:
-    """Name of the CPU, and its instruction sets that matter here."""
-    wanted = {'avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'}
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
-            lines = dict(line.split(':', 1) for line in file.read().split('\n\n')[0].splitlines() if ':' in line)
-    except OSError:
-        return platform.processor() or platform.machine(), []
-    lines = {key.strip(): value.strip() for key, value in lines.items()}
-    return lines.get('model name', platform.machine()), sorted(wanted & set(lines.get('flags', '').split()))
-
-
 def _commit() -> str | None:
     """Commit of the project, with ``+`` where files differ from it; None outside of a repository."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    try:
-        def git(*command: str) -> str:
-            return subprocess.run(['git', '-C', root, *command], capture_output=True, text=True, check=True).stdout
-        return git('rev-parse', 'HEAD').strip() + ('+' if git('status', '--porcelain', '-uno').strip() else '')
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    found = source()
+    return None if found is None else found['commit'] + ('+' if found['changed'] else '')
 
 
 def describe(device: str) -> dict:
     """Device, CPU, threads, versions, commit and settings of precision."""
-    name, instructions = _processor()
+    name, flags = processor()
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
     return dict(
         device=torch.cuda.get_device_name() if device.startswith('cuda') else name, cpu=name, cores=os.cpu_count(),
-        instructions=instructions, threads=torch.get_num_threads(), load_before=load, commit=_commit(),
+        instructions=sorted(INSTRUCTIONS & flags), threads=torch.get_num_threads(), load_before=load, commit=_commit(),
         versions=dict(aimclr_mm=__version__, python=platform.python_version(), torch=torch.__version__,
                       numpy=np.__version__, mmengine=mmengine.__version__, mmaction2=mmaction.__version__),
         tf32=dict(matmul=torch.backends.cuda.matmul.allow_tf32, cudnn=torch.backends.cudnn.allow_tf32))

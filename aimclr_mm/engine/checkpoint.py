@@ -120,7 +120,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     A checkpoint takes its place when it stands as a whole, and only then older ones are deleted. A run that resumes
     without being told from what does so from the newest whole checkpoint in its work directory, on all ranks from the
-    same, and begins anew where there is none. All tensors of the checkpoint must fit the model.
+    same, and begins anew where there is none. All tensors of a checkpoint must fit the model, also of one whose weights
+    a new run begins with (``load_from``).
 
     Args:
         **kwargs: as for mmengine's ``CheckpointHook``.
@@ -143,8 +144,9 @@ class SafeCheckpointHook(CheckpointHook):
             runner.logger.info(f'There is no checkpoint in {runner.work_dir} to resume from: training begins anew')
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Checks that a run can go on from a checkpoint, and gives each rank its own statistics of batch norm."""
+        """Checks that a checkpoint fits; a run that goes on from it gets the statistics of batch norm of each rank."""
         if not runner._resume:
+            load_weights(unwrap(runner.model), checkpoint, runner._load_from)
             return
         missing = [key for key in RESUMABLE if key not in checkpoint]
         if missing:

@@ -14,7 +14,7 @@ from mmaction.registry import HOOKS
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 
-from aimclr_mm.files import atomic_write
+from aimclr_mm.files import atomic_write, read_json
 from aimclr_mm.version import __version__
 
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'numpy')
@@ -96,18 +96,21 @@ def environment() -> dict[str, str | None]:
         except PackageNotFoundError:
             return None
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()[0]
     return dict(aimclr_mm=__version__, python=platform.python_version(), platform=platform.platform(), device=device,
                 cuda=torch.version.cuda, **{package: installed(package) for package in PACKAGES})
 
 
-def _processor() -> str:
-    """Name of the CPU, as Linux tells it."""
+def processor() -> tuple[str, set[str]]:
+    """Name of the CPU and its flags; without flags where Linux does not tell them."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
-            return next(line.split(':', 1)[1].strip() for line in file if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            first = file.read().split('\n\n')[0]
+    except OSError:
+        first = ''
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in first.splitlines())}
+    return (fields.get('model name') or platform.processor() or platform.machine(),
+            set(fields.get('flags', '').split()))
 
 
 def source() -> dict | None:
@@ -128,8 +131,7 @@ def source() -> dict | None:
 def _data_in(path: str) -> dict:
     """The data that an earlier run has written down; empty if there is none."""
     try:
-        with open(path, encoding='utf-8') as file:
-            return json.load(file)['data']
+        return read_json(path)['data']
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

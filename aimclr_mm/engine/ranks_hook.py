@@ -7,27 +7,22 @@ from mmaction.registry import HOOKS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 
-from aimclr_mm.checkpoints import load_weights
-
-from .ranks import unwrap
-
 
 @HOOKS.register_module()
 class RanksHook(Hook):
     """Refuses a run that has no batch to train on, or another one than the checkpoint it goes on from.
 
     A run may go on on another number of ranks as long as all together have the batch that they had. A rank whose
-    launcher has gone ends. Weights that a new run begins with (``load_from``) must fit the model, every tensor.
+    launcher has gone ends.
     """
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compares the checkpoint with the run.
 
         Raises:
-            ValueError: if a tensor does not fit, or all ranks together have another batch than before.
+            ValueError: if all ranks together have another batch than before.
         """
         if not runner._resume:
-            load_weights(unwrap(runner.model), checkpoint, runner._load_from)
             return
         before = checkpoint['meta'].get('provenance') or {}
         ranks, loader = before.get('ranks'), (before.get('settings') or {}).get('train_dataloader') or {}

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from rich.progress import track
 from rich.table import Table
 
-from aimclr_mm.files import atomic_write
+from aimclr_mm.files import atomic_write, read_json
 
 from .files import FeatureSet
 from .knn import KNNMetric
@@ -107,12 +107,11 @@ def read_results(folder: str) -> dict[str, dict]:
     if not os.path.isfile(path):
         return {}
     try:
-        with open(path, encoding='utf-8') as file:
-            results = json.load(file)
+        results = read_json(path)
         return {name: dict(size=int(entry['size']), mtime_ns=int(entry['mtime_ns']),
                            top1={int(k): float(top1) for k, top1 in entry['top1'].items()})
                 for name, entry in results.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f'{path!r} is damaged ({error!r}); delete it, and it is made anew') from error
 
 

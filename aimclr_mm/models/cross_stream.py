@@ -108,9 +108,8 @@ class CrossStream(BaseModel):
             if other == stream:
                 continue
             positives = nearest_neighbors([logits.detach() for logits in contrast.queries], self.topk)
-            with torch.autocast(own.device.type, enabled=False):
-                values.append(cross_stream_loss(own, contrast.queries[0], positives, single.temperature, self.context,
-                                                self.mining_reduction))
+            values.append(cross_stream_loss(own, contrast.queries[0], positives, single.temperature, self.context,
+                                            self.mining_reduction))
             mined = (positives.sum(dim=1).float().mean() - 1) * (2 if self.context else 1)
             count = 1 + mined if self.mining_reduction == 'sum' else 1.0
             chances.append(count * math.log((2 if self.context else 1) * len(single.queue) + 1))

@@ -103,8 +103,7 @@ class SkeletonCLR(BaseModel):
 
     def logits(self, query: Tensor, key: Tensor, queue: Tensor) -> Tensor:
         """Logits (N, 1 + K) of query embeddings, in float32 also under autocast."""
-        with torch.autocast(query.device.type, enabled=False):
-            return contrastive_logits(query, key, queue, self.temperature)
+        return contrastive_logits(query, key, queue, self.temperature)
 
     def contrast(self, inputs: dict[str, Tensor]) -> Contrast:
         """Embeds the views, compares them with the queue and enqueues the keys."""

@@ -12,6 +12,7 @@ from aimclr_mm.skeletons import get_layout
 
 NARROW = 256        # C * C' up to which one matrix a frame is faster, measured on a CPU
 
+
 def affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift (C,) of a batch norm in evaluation."""
     scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
@@ -69,9 +70,9 @@ def dropout(x: Tensor, p: float) -> Tensor:
         x: (B, C, T, V), channels last.
         p: probability with which an element becomes zero.
     """
-    kept = round((1 - p) * 65536)
     if p == 0:
         return x
+    kept = round((1 - p) * 65536)
     if x.device.type != 'cpu' or not 0 < kept < 65536:
         return F.dropout(x, p)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.long).random_(-2**63, None).view(torch.int16)

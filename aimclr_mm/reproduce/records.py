@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from aimclr_mm.files import atomic_write
+from aimclr_mm.files import atomic_write, read_json
 
 from .graph import TRAININGS, Job
 
@@ -71,9 +71,8 @@ class Records:
     def read(self, name: str, file: str = DONE) -> dict[str, Any]:
         """A record of a job; empty if there is none or it is damaged."""
         try:
-            with open(os.path.join(self.folder(name), file), encoding='utf-8') as stream:
-                content = json.load(stream)
-        except (OSError, ValueError, RecursionError):
+            content = read_json(os.path.join(self.folder(name), file))
+        except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
 

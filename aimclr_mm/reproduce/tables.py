@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from statistics import mean, pstdev
 
-from aimclr_mm.files import atomic_write
+from aimclr_mm.files import atomic_write, read_json
 
 from .graph import Plan, Source
 from .published import NAMES, Column, Row
@@ -26,10 +25,9 @@ def read_number(records: Records, source: Source) -> float | None:
         return None
     path = os.path.join(records.folder(source.job), source.file)
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        content = read_json(path)
         return float(content.get('metrics', content)[source.metric])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f'{path!r} does not hold the number {source.metric!r} ({error!r}); delete the file, and it is '
                          'made anew') from error
 

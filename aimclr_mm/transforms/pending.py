@@ -54,7 +54,11 @@ class PendingSkeletons:
         On a CPU the function sees the chosen samples alone; on a GPU, where asking how many they are would stall it,
         all of them.
         """
-        x = self.value()
+        self.value()
+        self._edit(function, chosen)
+
+    def _edit(self, function: Callable[[Tensor], Tensor], chosen: Tensor | None) -> None:
+        x = self.x
         if chosen is None:
             x = function(x)
         elif x.is_cuda:
@@ -74,7 +78,7 @@ class PendingSkeletons:
             self._frames = None
         exchanges, self._exchanges = self._exchanges, []
         for joints, chosen in exchanges:
-            self.edit(lambda x, joints=joints: F.select_joints(x, joints), chosen)
+            self._edit(lambda x, joints=joints: F.select_joints(x, joints), chosen)
         if self._matrix is not None:
             matrix, self._matrix = self._matrix, None
             self._replace(F.linear_map(self.x, matrix))

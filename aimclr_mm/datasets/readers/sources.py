@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import fnmatch
-import lzma
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from aimclr_mm.files import is_piecewise
 
 MAX_BYTES = 256 * 2**20
 
@@ -63,8 +64,8 @@ class SourceFile:
                     content = file.read(self.size + 1)
             else:
                 content = self._unpack()
-        except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error,
-                lzma.LZMAError) as error:
+        except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile,
+                zlib.error) as error:
             raise RecordingError(f'cannot be read ({error})') from error
         if len(content) != self.size:
             raise RecordingError(f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
@@ -74,7 +75,7 @@ class SourceFile:
     def _unpack(self) -> bytes:
         """The content of a file in an archive, at most one byte more than it should have."""
         archive = _archive(self.path, os.getpid())
-        if archive.getinfo(self.name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if not is_piecewise(archive.getinfo(self.name)):
             raise RecordingError('is compressed by a method other than deflate; unpack the archive and give the folder')
         with archive.open(self.name) as file:
             return file.read(self.size + 1)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import glob
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -15,6 +14,8 @@ from itertools import islice
 
 import numpy as np
 import torch
+
+from aimclr_mm.files import read_json
 
 from ..files import FeatureSet, ScoreSet
 from ..plots import read_log
@@ -104,9 +105,8 @@ def read_results(work_dir: str) -> tuple[list[Result], list[str]]:
     results, notes = [], []
     for path in find_files(work_dir, '.json'):
         try:
-            with open(path, encoding='utf-8') as file:
-                content = json.load(file)
-        except (ValueError, RecursionError):
+            content = read_json(path)
+        except ValueError:
             notes.append(f'{path} is no readable JSON file and left out')
             continue
         metrics = content.get('metrics') if isinstance(content, dict) else None
