@@ -74,3 +74,21 @@ def stream_prefix(checkpoint: dict, filename: str, stream: str | None) -> str:
         raise ValueError(f'checkpoint {filename!r} holds the streams {", ".join(streams)}; '
                          + ('name one of them' if stream is None else f'there is no {stream!r} in it'))
     return f'streams.{stream}.'
+
+
+def load_model(model: nn.Module, checkpoint: dict, filename: str, stream: str | None = None) -> None:
+    """Loads what an evaluation needs of a network: the encoder of a pre-training, or all of a classifier.
+
+    Args:
+        model: the network.
+        checkpoint, filename: see :func:`load_weights`.
+        stream: the stream to take from a checkpoint that holds several.
+
+    Raises:
+        ValueError: if not every tensor fits.
+    """
+    prefix = stream_prefix(checkpoint, filename, stream) if stream else ''
+    part, name = (model.encoder, 'encoder.') if hasattr(model, 'encoder') else (model, '')
+    if name and checkpoint.get('meta', {}).get('backbone_only'):        # converted without head, which features lack
+        part, name = part.backbone, 'encoder.backbone.'
+    load_weights(part, checkpoint, filename, prefix + name)

@@ -11,13 +11,23 @@ from mmaction.registry import DATASETS, TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 
-from aimclr_mm.skeletons import LAYOUTS, get_layout
+from aimclr_mm.skeletons import LAYOUTS, Layout, get_layout
 from aimclr_mm.transforms import SkeletonTransform
 
 from .annotations import load_annotations, require_file
 from .cache import SequenceCache, needed, open_cache
 from .checks import is_whole, name_of, sound, split_notes
 from .subset import balanced_draw
+
+
+def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None) -> BaseTransform:
+    """A transform of a data set; the project's own get its layout where they name none."""
+    if not isinstance(step, Mapping):
+        return step
+    kind = step.get('type')
+    kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+    takes_layout = layout is not None and isinstance(kind, type) and issubclass(kind, SkeletonTransform)
+    return TRANSFORMS.build({'layout': layout, **step} if takes_layout else dict(step))
 
 
 @DATASETS.register_module()
@@ -61,14 +71,14 @@ class SkeletonDataset(PoseDataset):
         if not 1 <= len(self.splits) <= 2:
             raise ValueError(f'split={split!r}; give one split, or a pair (bank, queries)')
         self.layout = None if layout is None else get_layout(layout)
-        self.preprocess = [self._build(step) for step in preprocess]
+        self.preprocess = [build_transform(step, self.layout) for step in preprocess]
         self.fraction, self.fraction_seed = fraction, fraction_seed
         self.settings, self.cache_dir, self.hint, self.invalid = list(preprocess), cache_dir, hint, invalid
         self.cached: SequenceCache | None = None
         self.use_cache = cache and bool(preprocess)
         self.batched, self.rows = batched, np.empty(0, dtype=np.int64)      # rows: place of each sequence in the cache
         # built here, where mmaction2's registry is known: a notebook has no default scope
-        pipeline = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
+        pipeline = [build_transform(step) for step in pipeline]
         if batched:
             self._check_batched(pipeline, kwargs.get('indices'))
         super().__init__(ann_file, pipeline if self.use_cache else [self._preprocess, *pipeline], split=None, **kwargs)
@@ -84,15 +94,6 @@ class SkeletonDataset(PoseDataset):
         if more:
             raise ValueError(f'batched=True leaves out the pipeline, but it has {", ".join(more)}; set '
                              'batched=False of the data set')
-
-    def _build(self, step: Mapping | BaseTransform) -> BaseTransform:
-        """A transform of ``preprocess``, with the layout of the data set where it needs one."""
-        if not isinstance(step, Mapping):
-            return step
-        kind = step.get('type')
-        kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
-        takes_layout = isinstance(kind, type) and issubclass(kind, SkeletonTransform) and self.layout is not None
-        return TRANSFORMS.build({'layout': self.layout, **step} if takes_layout else dict(step))
 
     def _preprocess(self, results: dict) -> dict:
         """All of ``preprocess``, for data sets without a cache."""

@@ -1,7 +1,7 @@
 """Nearest-neighbour evaluation ("KNN Evaluation Protocol")."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,24 @@ from mmaction.registry import METRICS
 from torch import Tensor
 
 from .features import FeatureMetric, top_k_accuracy
+
+
+def nearest_in_bank(bank: Tensor, queries: Tensor, k: int, chunk: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
+    """The k nearest by cosine similarity, some queries at a time.
+
+    Args:
+        bank: (B, C) features.
+        queries: (Q, C) features.
+        k: number of neighbours, at most B.
+        chunk: queries compared at once, which bounds the memory.
+
+    Yields:
+        Similarities and indices in the bank, (chunk, k) each, the nearest first.
+    """
+    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
+    for part in queries.split(chunk):
+        similarity, index = (part @ bank.T).topk(k, dim=1)
+        yield similarity, index
 
 
 def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, weighted: bool = False,
@@ -28,15 +46,13 @@ def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, weigh
     Returns:
         (Q, num_classes) votes. Equal votes are decided for the class of the nearest neighbour.
     """
-    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
     num_classes = num_classes or int(bank_labels.max()) + 1
     votes = []
-    for part in queries.split(chunk):
-        similarity, index = (part @ bank.T).topk(k, dim=1)                                 # (q, k), nearest first
+    for similarity, index in nearest_in_bank(bank, queries, k, chunk):
         weight = (similarity / temperature - similarity[:, :1] / temperature).exp() if weighted \
             else torch.ones_like(similarity)
         weight = weight.double() + 1e-9 * 0.5 ** torch.arange(k, device=weight.device)     # nearer decides ties
-        vote = weight.new_zeros(len(part), num_classes)
+        vote = weight.new_zeros(len(index), num_classes)
         votes.append(vote.scatter_add_(1, bank_labels[index], weight))
     return torch.cat(votes)
 

@@ -11,7 +11,7 @@ from mmaction.registry import METRICS
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from aimclr_mm.checkpoints import load_weights, stream_prefix
+from aimclr_mm.checkpoints import load_model
 from aimclr_mm.compat import load_checkpoint_file
 from aimclr_mm.engine.hooks import unwrap
 from aimclr_mm.models import STREAMS
@@ -74,11 +74,7 @@ def build_test_runner(cfg: Any, checkpoint: str, metric: dict, seed: int | None 
     if checkpoint == 'random':
         model.init_weights()
     elif checkpoint != 'raw':
-        prefix = stream_prefix(content, checkpoint, stream) if stream else ''
-        part, name = (model.encoder, 'encoder.') if hasattr(model, 'encoder') else (model, '')
-        if name and content.get('meta', {}).get('backbone_only'):       # converted without head, which features lack
-            part, name = part.backbone, 'encoder.backbone.'
-        load_weights(part, content, checkpoint, prefix + name)
+        load_model(model, content, checkpoint, stream)
     return runner
 
 

@@ -232,6 +232,36 @@ def _arrange(array: np.ndarray, layout: Layout) -> np.ndarray:
     return array
 
 
+def check_sequence(array: np.ndarray, score: np.ndarray | None, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coordinates and scores of a sequence, arranged and checked.
+
+    Args:
+        array: (T, V, C), (M, T, V, C) or (T, M * V * C); C has one value more than the layout's coordinates where the
+            last one is a score.
+        score: (T, V) or (M, T, V), or None.
+        layout: of the sequence.
+
+    Returns:
+        ``keypoint`` (M, T, V, C) and ``keypoint_score`` (M, T, V) or None, float32.
+
+    Raises:
+        RecordingError: if the shape does not go with the layout or a value is not finite.
+    """
+    array, dims = _arrange(array, layout), layout.dims
+    keypoint = _finite(array[..., :dims], layout, 'a coordinate')
+    if array.shape[3] == dims:
+        if score is None:
+            return keypoint, None
+        score = score[None] if score.ndim == 2 else score
+    elif score is not None:
+        raise RecordingError(f'has scores twice: as keypoint_score and as the last of {dims + 1} values a joint')
+    else:
+        score = array[..., dims]
+    if score.shape != keypoint.shape[:3]:
+        raise RecordingError(f'keypoint_score has shape {score.shape}; it must be {keypoint.shape[:3]}')
+    return keypoint, _finite(score, layout, 'the score')
+
+
 _FORMATS = {'.npy': (_read_npy, MAX_BYTES), '.npz': (_read_npz, MAX_BYTES), '.csv': (_read_table, MAX_TEXT),
             '.txt': (_read_table, MAX_TEXT), '.json': (_read_json, MAX_TEXT)}
 
@@ -256,16 +286,4 @@ def read_sequence(file: SourceFile, layout: Layout) -> tuple[np.ndarray, np.ndar
         raise RecordingError(f'there is no file {file.path}')
     read, limit = _FORMATS[extension]
     array, score = read(file.read(limit), layout)
-    array, dims = _arrange(array, layout), layout.dims
-    keypoint = _finite(array[..., :dims], layout, 'a coordinate')
-    if array.shape[3] == dims:
-        if score is None:
-            return keypoint, None
-        score = score[None] if score.ndim == 2 else score
-    elif score is not None:
-        raise RecordingError(f'has scores twice: as keypoint_score and as the last of {dims + 1} values a joint')
-    else:
-        score = array[..., dims]
-    if score.shape != keypoint.shape[:3]:
-        raise RecordingError(f'keypoint_score has shape {score.shape}; it must be {keypoint.shape[:3]}')
-    return keypoint, _finite(score, layout, 'the score')
+    return check_sequence(array, score, layout)
