@@ -117,7 +117,7 @@ class EmbeddingInferencer(BaseInferencer):
         return []
 
     def postprocess(self, preds: list, visualization: list, return_datasample: bool = False, **kwargs: Any) -> dict:
-        """``predictions``: the data samples, or for each sequence its ``name`` and ``embedding``, a list of C numbers."""
+        """``predictions``: the data samples, or for each a dict of ``name`` and ``embedding``, a list of C numbers."""
         if not return_datasample:
             preds = [dict(name=sample.get('frame_dir', ''), embedding=sample.feature.tolist()) for sample in preds]
         return dict(predictions=preds, visualization=visualization)

@@ -12,7 +12,7 @@ from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.datasets.checks import name_of, sound
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.custom import Custom
-from aimclr_mm.datasets.readers.custom_files import check_sequence, load_json, read_sequence
+from aimclr_mm.datasets.readers.custom_files import check_sequence, read_sequence
 from aimclr_mm.datasets.readers.ntu import MAX_FILE, choose_bodies, read_bodies
 from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
 from aimclr_mm.skeletons import Layout, get_layout
@@ -172,7 +172,8 @@ def as_annotations(sequences: Any, layout: Layout) -> list[dict]:
     single = isinstance(sequences, (str, os.PathLike, Mapping)) or hasattr(sequences, 'ndim')
     items, found = [sequences] if single else sequences, []
     if not isinstance(items, (list, tuple)) or not items:
-        raise ValueError(f'sequences={sequences!r}; give an array (frames, joints, channels), a path, or a list of these')
+        raise ValueError(f'sequences={str(sequences)[:80]}; give an array (frames, joints, channels), a path, or a list '
+                         'of these')
     for place, item in enumerate(items):
         if isinstance(item, (str, os.PathLike)):
             found += read_recordings(item, layout)
