@@ -39,8 +39,8 @@ def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
         parser.error(f'--seeds {seeds}: they must be different and not negative')
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of mmaction2's tools that train.py and test.py share."""
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what is laid over a config, and ``--debug``."""
     from mmengine.config import DictAction
 
     class Settings(DictAction):
@@ -52,28 +52,46 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
             except (ValueError, AssertionError) as error:
                 raise argparse.ArgumentError(self, f'{" ".join(values)!r} is not KEY=VALUE ({error})') from error
 
-    parser.add_argument('--work-dir', type=output_folder,
-                        help='folder of logs and results; work_dirs/<name of the config> if not given')
     parser.add_argument('--with', nargs='+', action='extend', default=[], dest='overlays', metavar='OVERLAY',
                         help='config files to lay over the config: a method, an ablation, a protocol, a schedule')
     parser.add_argument('--cfg-options', nargs='+', action=Settings, default={}, metavar='KEY=VALUE',
                         help='settings of the config to override, such as model.temperature=0.1')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the ranks of a distributed run were started')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
 
-def load_config(args: argparse.Namespace):
-    """The config of the command line with ``--with`` and ``--cfg-options`` on top, ready for a distributed run.
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of mmaction2's tools that train.py and test.py share."""
+    parser.add_argument('--work-dir', type=output_folder,
+                        help='folder of logs and results; work_dirs/<name of the config> if not given')
+    add_config_options(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the ranks of a distributed run were started')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_encoder_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what tools that embed recordings share: config and checkpoint first."""
+    parser.add_argument('config', help='config file, that of the training')
+    parser.add_argument('checkpoint', help="checkpoint file; or 'random', to have something to compare with")
+    parser.add_argument('--stream', help='the stream to take from a checkpoint of several; all if not given')
+    parser.add_argument('--device', help='such as cpu or cuda:0; a GPU where there is one if not given')
+    add_config_options(parser)
+
+
+def open_encoder(args: argparse.Namespace):
+    """The encoder of the command line, an :class:`aimclr_mm.apis.EmbeddingInferencer`."""
+    from aimclr_mm.apis import load_encoder
+    return load_encoder(compose_config(args), args.checkpoint, args.device, args.stream)
+
+
+def compose_config(args: argparse.Namespace):
+    """The config of the command line with ``--with`` and ``--cfg-options`` on top, checked.
 
     Raises:
         FileNotFoundError: if a file of it is missing.
         ValueError: if a file cannot be read, or a setting cannot be right (see :mod:`aimclr_mm.config_check`).
     """
-    from aimclr_mm.compat import prepare_distributed
     from aimclr_mm.config_check import check_config, check_options
-    from aimclr_mm.memory import keep_freed_memory
     from aimclr_mm.overlays import read_config
     cfg = read_config(args.config, args.overlays)
     check_options(cfg.to_dict(), args.cfg_options)
@@ -83,6 +101,14 @@ def load_config(args: argparse.Namespace):
         shown = ' '.join(f'{key}={value}' for key, value in args.cfg_options.items())
         raise ValueError(f'--cfg-options {shown} does not go with the config: {_message(error)}') from error
     check_config(cfg.to_dict(), args.config)
+    return cfg
+
+
+def load_config(args: argparse.Namespace):
+    """The config of the command line, see :func:`compose_config`, ready for a distributed run."""
+    from aimclr_mm.compat import prepare_distributed
+    from aimclr_mm.memory import keep_freed_memory
+    cfg = compose_config(args)
     cfg.launcher = args.launcher
     name = os.path.splitext(os.path.basename(cfg.filename))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)

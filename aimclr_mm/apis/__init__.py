@@ -1,5 +1,7 @@
 """What a notebook imports: encoders, their representations, neighbours and classifiers."""
+from .classifier import EmbeddingClassifier, Neighbors, fit_classifier, leave_one_out, nearest
 from .inferencer import EmbeddingInferencer, load_encoder
 from .recordings import read_recordings
 
-__all__ = ['EmbeddingInferencer', 'load_encoder', 'read_recordings']
+__all__ = ['EmbeddingClassifier', 'EmbeddingInferencer', 'Neighbors', 'fit_classifier', 'leave_one_out',
+           'load_encoder', 'nearest', 'read_recordings']

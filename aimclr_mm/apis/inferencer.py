@@ -1,8 +1,11 @@
 """A trained encoder that takes recordings as they are and gives representations."""
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,13 @@ from aimclr_mm.checkpoints import load_model
 from aimclr_mm.compat import load_checkpoint_file
 from aimclr_mm.config_check import check_config
 from aimclr_mm.datasets.skeleton_dataset import build_transform
+from aimclr_mm.evaluation.files import EmbeddingSet
 from aimclr_mm.evaluation.run import stream_config
 from aimclr_mm.models.encoder import attach_features, pool
 from aimclr_mm.overlays import read_config
 from aimclr_mm.skeletons import Layout, get_layout
 
-from .recordings import as_annotations
+from .recordings import PathLike, as_annotations, check_names, read_recordings
 
 BATCH = 64              # sequences that the encoder gets at once
 LONG = 256              # sequences from which on a progress bar is shown
@@ -81,10 +85,22 @@ class EmbeddingInferencer(BaseInferencer):
                              'or None for a GPU where there is one') from error
 
     def _init_pipeline(self, cfg: Config) -> Callable[[dict], dict]:
+        if not cfg.get('test_dataloader'):
+            raise ValueError(f'config {cfg.filename!r} has no test_dataloader, which tells the preprocessing')
         data = cfg.test_dataloader.dataset
         self.layout: Layout = get_layout(data.get('layout') or cfg.model.data_preprocessor.get('layout', 'ntu25'))
         steps = [build_transform(step, self.layout) for step in [*data.get('preprocess', []), *data.pipeline]]
         return Compose(steps)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell whether two encoders give the same representations."""
+        data = self.cfg.test_dataloader.dataset
+        digest = hashlib.sha256(repr([self.layout, data.get('preprocess'), data.pipeline, self.stream]).encode())
+        part = getattr(self.model, 'encoder', self.model)
+        for name, value in getattr(part, 'backbone', part).state_dict().items():
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def _init_visualizer(self, cfg: Config) -> None:
         """Pictures are made by ``tools/visualize.py`` and ``tools/search.py``."""
@@ -147,6 +163,38 @@ class EmbeddingInferencer(BaseInferencer):
         for batch in track(batches, 'Embedding', total, disable=not self.show_progress or len(annotations) < LONG):
             found += [sample.feature for sample in self.forward(batch)]
         return torch.stack(found).numpy()
+
+    def embed_recordings(self, sources: PathLike | Sequence[PathLike]) -> EmbeddingSet:
+        """Representations of recordings with their names and labels.
+
+        Args:
+            sources: see :func:`~aimclr_mm.apis.read_recordings`; or files of ``tools/embed.py``, of this encoder.
+
+        Raises:
+            FileNotFoundError, ValueError: as there; also if embeddings in a file come from another encoder.
+        """
+        sources = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+        parts = [self._embed_source(os.fspath(source)) for source in sources]
+        columns = {field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                   for field in fields(EmbeddingSet) if field.name not in EmbeddingSet.texts}
+        check_names(columns['names'])
+        return EmbeddingSet(**columns, encoder=self.fingerprint)
+
+    def _embed_source(self, path: str) -> EmbeddingSet:
+        if EmbeddingSet.is_file(path):
+            embedded = EmbeddingSet.load(path)
+            self.check_fingerprint(embedded.encoder, path)
+            return embedded
+        recordings = read_recordings(path, self.layout)
+        texts = {key: np.array([str(r[name] or '') for r in recordings])
+                 for key, name in dict(names='frame_dir', labels='label', sources='source').items()}
+        return EmbeddingSet(self.embed(recordings), **texts)
+
+    def check_fingerprint(self, fingerprint: str, path: str) -> None:
+        """Raises ValueError if a file is of another encoder."""
+        if fingerprint != self.fingerprint:
+            raise ValueError(f'{path!r} comes from another checkpoint, stream or preprocessing than this encoder '
+                             f'({fingerprint or "unknown"}, not {self.fingerprint}); make it anew with this one')
 
 
 def load_encoder(config: str | os.PathLike | Config, checkpoint: str | os.PathLike, device: str | None = None,

@@ -147,11 +147,12 @@ def read_recordings(sources: PathLike | Sequence[PathLike], layout: str | Mappin
         if not os.path.exists(path):
             raise FileNotFoundError(f'{path!r} does not exist; give files or folders of recordings')
         found += _from_folder(path, layout) if os.path.isdir(path) else _from_file(path, layout)
-    _check_names(annotation['frame_dir'] for annotation in found)
+    check_names(annotation['frame_dir'] for annotation in found)
     return found
 
 
-def _check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
+    """Raises ValueError if two sequences have the same name."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -172,8 +173,8 @@ def as_annotations(sequences: Any, layout: Layout) -> list[dict]:
     single = isinstance(sequences, (str, os.PathLike, Mapping)) or hasattr(sequences, 'ndim')
     items, found = [sequences] if single else sequences, []
     if not isinstance(items, (list, tuple)) or not items:
-        raise ValueError(f'sequences={str(sequences)[:80]}; give an array (frames, joints, channels), a path, or a list '
-                         'of these')
+        raise ValueError(f'sequences={str(sequences)[:80]}; give an array (frames, joints, channels), a path, or a '
+                         'list of these')
     for place, item in enumerate(items):
         if isinstance(item, (str, os.PathLike)):
             found += read_recordings(item, layout)

@@ -6,24 +6,33 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from aimclr_mm.files import atomic_write, check_archive
 
-KINDS = dict(labels='iu', bank='b', names='U')              # NumPy's kinds of type
 DAMAGED = (ValueError, OSError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError, MemoryError,
            zipfile.BadZipFile, zlib.error)                  # what a damaged archive makes zipfile and NumPy raise
-ArrayFile = TypeVar('ArrayFile', bound='_ArrayFile')
+AnyArrayFile = TypeVar('AnyArrayFile', bound='ArrayFile')
 
 
 @dataclass
-class _ArrayFile:
-    """Named arrays with one row a sequence, in a .npz file without pickled objects."""
+class ArrayFile:
+    """Named arrays with as many rows each, in a .npz file without pickled objects; the first is a matrix.
+
+    Class attributes:
+        kinds: NumPy's kinds of type that the others may have.
+        texts: names of fields that are a single text in place of an array.
+        made_by: what writes such files, for messages.
+    """
+
+    kinds: ClassVar[dict[str, str]] = {}
+    texts: ClassVar[tuple[str, ...]] = ()
+    made_by: ClassVar[str] = 'tools/test.py --dump FOLDER'
 
     def __post_init__(self) -> None:
-        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self) if field.name not in self.texts}
         if len(set(lengths.values())) > 1:
             raise ValueError(f'arrays of different lengths: {lengths}')
 
@@ -42,7 +51,7 @@ class _ArrayFile:
             return False
 
     @classmethod
-    def load(cls: type[ArrayFile], path: str) -> ArrayFile:
+    def load(cls: type[AnyArrayFile], path: str) -> AnyArrayFile:
         """Reads a file.
 
         Raises:
@@ -50,7 +59,7 @@ class _ArrayFile:
             ValueError: if it is damaged or holds other arrays; the message names it.
         """
         if not os.path.isfile(path):
-            raise FileNotFoundError(f'{path!r} does not exist; tools/test.py --dump FOLDER writes such files')
+            raise FileNotFoundError(f'{path!r} does not exist; {cls.made_by} writes such files')
         try:
             with zipfile.ZipFile(path) as archive:
                 check_archive(archive, os.path.getsize(path))
@@ -66,14 +75,18 @@ class _ArrayFile:
         if matrix.ndim != 2 or matrix.dtype.kind != 'f' or not np.isfinite(matrix).all():
             raise ValueError(f'{path!r}: {wanted[0]} must be a matrix of finite numbers')
         for name, array in zip(wanted[1:], rows):
-            if array.shape != matrix.shape[:1] or array.dtype.kind not in KINDS[name]:
+            shape, kinds = ((), 'U') if name in cls.texts else (matrix.shape[:1], cls.kinds[name])
+            if array.shape != shape or array.dtype.kind not in kinds:
                 raise ValueError(f'{path!r}: {name} has shape {array.shape} and type {array.dtype}; {wanted[0]} has '
                                  f'{len(matrix)} rows')
+            if array.dtype.kind == 'f' and not np.isfinite(array).all():
+                raise ValueError(f'{path!r}: {name} must be finite numbers')
+        arrays.update({name: str(arrays[name]) for name in cls.texts})
         return cls(**arrays)
 
 
 @dataclass
-class FeatureSet(_ArrayFile):
+class FeatureSet(ArrayFile):
     """Representations of bank (training split) and queries (test split).
 
     Args:
@@ -83,6 +96,7 @@ class FeatureSet(_ArrayFile):
         names: (N,) of text.
     """
 
+    kinds = dict(labels='iu', bank='b', names='U')
     features: np.ndarray
     labels: np.ndarray
     bank: np.ndarray
@@ -109,7 +123,7 @@ class FeatureSet(_ArrayFile):
 
 
 @dataclass
-class ScoreSet(_ArrayFile):
+class ScoreSet(ArrayFile):
     """Class scores (logits) of the test split.
 
     Args:
@@ -118,6 +132,7 @@ class ScoreSet(_ArrayFile):
         names: (Q,) of text.
     """
 
+    kinds = dict(labels='iu', names='U')
     scores: np.ndarray
     labels: np.ndarray
     names: np.ndarray
@@ -140,6 +155,28 @@ class ScoreSet(_ArrayFile):
         """Share, in per cent, of sequences whose label is among the k classes of highest score."""
         top = np.argsort(-self.scores, axis=1, kind='stable')[:, :k]
         return 100.0 * float((top == self.labels[:, None]).any(axis=1).mean())
+
+
+@dataclass
+class EmbeddingSet(ArrayFile):
+    """Representations of recordings, of which nothing but a name need be known.
+
+    Args:
+        features: (N, C) float32.
+        names: (N,) of text.
+        labels: (N,) of text; empty where it is not known.
+        sources: (N,) of text, the file that a sequence came from.
+        encoder: fingerprint of the encoder; those of another one cannot be compared with these.
+    """
+
+    kinds = dict(names='U', labels='U', sources='U')
+    texts = ('encoder',)
+    made_by = 'tools/embed.py'
+    features: np.ndarray
+    names: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+    encoder: str = ''
 
 
 def check_same(names: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
