@@ -4,6 +4,7 @@
     python tools/embedding.py work_dirs/joint/features.npz --out embedding.png
     python tools/embedding.py joint/features.npz bone/features.npz motion/features.npz      # three streams
     python tools/embedding.py features.npz --class-ids 3 7 9 --ann-file data/ntu60/ntu60_3d.pkl
+    python tools/embedding.py embeddings.npz                        # of one's own recordings, from tools/embed.py
 
 The same --seed chooses the same classes of a data set for every method, so that pictures can be compared. NMI is
 that of k-means on the normalised embeddings, not on the picture. embedding.json beside the picture holds the figures.
@@ -26,7 +27,8 @@ def parse_args() -> argparse.Namespace:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument('--classes', type=int, default=10, metavar='N', help='number of random classes (default: 10)')
     chosen.add_argument('--class-ids', type=int, nargs='+', metavar='ID', help='draw these classes')
-    chosen.add_argument('--class-names', nargs='+', metavar='NAME', help='draw these classes; needs --ann-file')
+    chosen.add_argument('--class-names', nargs='+', metavar='NAME',
+                        help='draw these classes; needs --ann-file, or embeddings with labels')
     parser.add_argument('--seed', type=int, default=0, help='of the choice of classes, of k-means and of the picture')
     parser.add_argument('--method', choices=['tsne', 'umap'], default='tsne', help='umap needs umap-learn')
     parser.add_argument('--ann-file', help='annotation file that tells the names of the classes')
@@ -34,22 +36,22 @@ def parse_args() -> argparse.Namespace:
                         '.pdf')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
-    if args.class_names and not args.ann_file:
-        parser.error('--class-names needs --ann-file')
     if not 0 <= args.seed < 2 ** 32:
         parser.error(f'--seed {args.seed}: it must lie in 0 to 2**32 - 1')
     return args
 
 
-def choose(args: argparse.Namespace, labels) -> dict[int, str]:
+def choose(args: argparse.Namespace, labels, names: list[str] | None) -> dict[int, str]:
     """Classes to draw and what the legend calls them."""
     from aimclr_mm.evaluation import embedding
-    names = embedding.read_class_names(args.ann_file) if args.ann_file else None
     ids = args.class_ids
+    if args.class_names and not names:
+        raise ValueError('--class-names needs --ann-file, or embeddings that tools/embed.py wrote')
     if args.class_names:
         unknown = [name for name in args.class_names if name not in names]
         if unknown:
-            raise ValueError(f'{args.ann_file!r} has no class {unknown[0]!r}; it has {", ".join(names)}')
+            raise ValueError(f'{args.ann_file or args.features[0]!r} has no class {unknown[0]!r}; it has '
+                             f'{", ".join(names)}')
         ids = [names.index(name) for name in args.class_names]
     chosen = embedding.check_classes(labels, ids) if ids else embedding.choose_classes(labels, args.classes, args.seed)
     if not ids and len(chosen) < args.classes:
@@ -61,12 +63,19 @@ def choose(args: argparse.Namespace, labels) -> dict[int, str]:
 
 
 def load_queries(paths: list[str], weights: list[float] | None):
-    """Features (Q, C) and labels (Q,) of the test split, of all streams together."""
-    from aimclr_mm.evaluation.files import FeatureSet
-    joined = FeatureSet.concat([FeatureSet.load(path) for path in paths], weights)
+    """Features (Q, C), labels (Q,) and names of classes, if known, of the test split, of all streams together."""
+    from aimclr_mm.evaluation.files import EmbeddingSet, FeatureSet
+    names, sets = None, []
+    for path in paths:
+        if EmbeddingSet.is_file(path):
+            features, names = EmbeddingSet.load(path).labelled(path)
+            sets.append(features)
+        else:
+            sets.append(FeatureSet.load(path))
+    joined = FeatureSet.concat(sets, weights)
     if joined.bank.all():
         raise ValueError(f'{paths[0]!r} holds no query sequences (test split); only those are drawn')
-    return joined.features[~joined.bank], joined.labels[~joined.bank]
+    return joined.features[~joined.bank], joined.labels[~joined.bank], names
 
 
 def main() -> None:
@@ -78,8 +87,9 @@ def main() -> None:
     from aimclr_mm.models import STREAMS
     plots.picture_format(args.out)                      # a wrong ending is reported before the work begins
     weights = args.weights or (list(STREAMS.values()) if len(args.features) == len(STREAMS) else None)
-    features, labels = load_queries(args.features, weights)
-    classes = choose(args, labels)
+    features, labels, names = load_queries(args.features, weights)
+    names = embedding.read_class_names(args.ann_file) if args.ann_file else names
+    classes = choose(args, labels, names)
     drawn = np.isin(labels, list(classes))
     places = embedding.project(features[drawn], args.method, args.seed)
 
@@ -93,7 +103,7 @@ def main() -> None:
     plots.save_figure(embedding.draw_embedding(places, labels[drawn], classes, title), args.out)
     with atomic_write(os.path.splitext(args.out)[0] + '.json') as file:
         file.write(json.dumps(result, indent=2) + '\n')
-    listed = (f'{number} ({name})' if args.ann_file else str(number) for number, name in classes.items())
+    listed = (f'{number} ({name})' if names else str(number) for number, name in classes.items())
     print(f'classes: {", ".join(listed)}\n'
           f'NMI, {len(classes)} classes, {drawn.sum()} sequences: {result["nmi"]:.4f}\n'
           f'NMI, all {result["classes_all"]} classes, {len(labels)} sequences: {result["nmi_all"]:.4f}\n{args.out}')

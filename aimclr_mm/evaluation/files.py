@@ -178,6 +178,22 @@ class EmbeddingSet(ArrayFile):
     sources: np.ndarray
     encoder: str = ''
 
+    def labelled(self, path: str) -> tuple[FeatureSet, list[str]]:
+        """Those with a label, as queries with numbers for labels, and the labels in the order of the numbers.
+
+        Args:
+            path: of the file, for the message.
+
+        Raises:
+            ValueError: if none has a label.
+        """
+        known = self.labels != ''
+        if not known.any():
+            raise ValueError(f'{path!r}: no sequence has a label; put recordings into folders named by class')
+        classes, numbers = np.unique(self.labels[known], return_inverse=True)
+        features = FeatureSet(self.features[known], numbers, np.zeros(len(numbers), dtype=bool), self.names[known])
+        return features, classes.tolist()
+
 
 def check_same(names: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
     """Raises ValueError unless all files are of the same sequences, in the same order, with the same labels."""
