@@ -1,0 +1,100 @@
+"""The documentation as a site: built without a warning, and in headless Chromium no error and no request elsewhere."""
+import functools
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_report_browser import CHROMIUM, Browser
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+VIEWS = [(1280, 800, 'light'), (390, 844, 'dark')]
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory) -> Path:
+    """The built site; every broken link, anchor or page without a place in the navigation is an error."""
+    pytest.importorskip('material', reason="mkdocs-material is not installed (pip install -e '.[docs]')")
+    folder = tmp_path_factory.mktemp('site')
+    result = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', folder], cwd=ROOT, text=True,
+                            capture_output=True, env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *args) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope='module')
+def address(site):
+    """Where the site is served, on the loopback device."""
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}/'
+        server.shutdown()
+
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    if not CHROMIUM:
+        pytest.skip('no Chromium or Chrome is installed')
+    browser = Browser(tmp_path_factory.mktemp('profile'))
+    yield browser
+    browser.close()
+
+
+def problems(browser: Browser, address: str) -> list:
+    """Errors and warnings of the console, failed requests, and requests to other places."""
+    found = []
+    for event in browser.events:
+        method, params = event.get('method'), event.get('params', {})
+        if method in ('Runtime.exceptionThrown', 'Runtime.consoleAPICalled', 'Log.entryAdded', 'Network.loadingFailed'):
+            found.append(params)
+        if method == 'Network.requestWillBeSent' and not params['request']['url'].startswith((address, 'data:', 'blob:')):
+            found.append(params['request']['url'])
+        if method == 'Network.responseReceived' and params['response']['status'] >= 400:
+            found.append(params['response']['url'])
+    return found
+
+
+def pages(site: Path) -> list[str]:
+    """Addresses of the pages, relative to the site."""
+    return sorted(f'{path.parent.relative_to(site).as_posix()}/' for path in site.rglob('index.html'))
+
+
+def show(browser: Browser, url: str, *view) -> None:
+    """Loads a page of the site."""
+    browser.open(SimpleNamespace(as_uri=lambda: url), *view)
+
+
+def test_pages_are_quiet_and_fit_the_window(site, address, browser):
+    assert {'./', 'getting_started/', 'readme/', 'design/', 'faq/'} <= set(pages(site))
+    for page in pages(site):
+        for width, height, scheme in VIEWS:
+            show(browser, address + page, width, height, scheme)
+            assert browser.evaluate('document.documentElement.scrollWidth') <= width, (page, width)
+            assert browser.evaluate("document.querySelector('article h1') !== null"), page
+            assert browser.evaluate('document.body.dataset.mdColorScheme') == dict(light='default', dark='slate')[scheme]
+            browser.evaluate('localStorage.clear()')        # where the scheme of the first page is kept
+            assert problems(browser, address) == [], page
+
+
+def test_search_finds_a_word_without_leaving_the_site(address, browser):
+    show(browser, address, 1280, 800, 'light')
+    browser.evaluate("""{const box = document.querySelector('input[data-md-component="search-query"]');
+        box.focus(); box.value = 'collapses'; box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
+        box.dispatchEvent(new Event('input', {bubbles: true})); null}""")
+    found = 'document.querySelectorAll(".md-search-result__item a").length'
+    browser.call('Runtime.evaluate', awaitPromise=True, expression=f"""new Promise(done => {{ let n = 0;
+        const look = () => {found} || n++ > 100 ? done() : setTimeout(look, 50); look(); }})""")
+    assert browser.evaluate(found) > 0
+    assert problems(browser, address) == []
