@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from mmaction import registry
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
 # what mmengine's runner looks up in a config beside its own arguments
 TOP = {*inspect.signature(Runner).parameters, 'activation_checkpointing', 'compile', 'efficient_conv_bn_eval',
-       'model_wrapper_cfg'} - {'cfg', 'launcher'}
+       'model_wrapper_cfg', 'runner_type'} - {'cfg', 'launcher'}
 # what mmengine takes out of a setting before it builds, and what it gives to a constructor itself
 TAKEN = {'type', '_scope_', 'priority', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
 GIVEN = {'dataloader', 'dataset', 'evaluator', 'model', 'module', 'optimizer', 'param_name', 'params', 'runner', 'self'}
@@ -33,6 +34,7 @@ PLAIN = {        # settings without a type: the names that are known in them
 LEAST = dict(batch_size=1, num_workers=0, max_epochs=1, val_interval=1, base_batch_size=1, in_channels=1,
              out_channels=1, base_channels=1, hidden_channels=1, queue_length=1)
 MAX_SEED = 2**32 - 1
+BACKENDS = dict(TensorboardVisBackend='tensorboard', MLflowVisBackend='mlflow', WandbVisBackend='wandb')
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 SCALARS = dict(load_from=str | None, resume=bool, log_level=str, work_dir=str, train_cfg=dict, optim_wrapper=dict,
                val_evaluator=dict | list | None, test_evaluator=dict | list | None, val_cfg=dict | None)
@@ -77,8 +79,9 @@ def check_config(cfg: Mapping, name: str) -> None:
             raise ValueError(f'config {name!r} has no {key}, or it is no dict; a config of this project begins with '
                              "_base_ = ['_base_/default_runtime.py', '_base_/aimclr.py', ...]")
     if cfg.get('default_scope') != 'mmaction':
-        raise ValueError(f"config {name!r}: default_scope is {cfg.get('default_scope')!r}; it must be 'mmaction', as "
-                         'in configs/_base_/default_runtime.py')
+        raise ValueError(f"config {name!r}: default_scope is {cfg.get('default_scope')!r}; it must be 'mmaction', in "
+                         'which the classes of this package are. Register your own by mmaction.registry or '
+                         "mmengine.registry, or name one of another library as type='library.Class'")
     for path, key, value in _walk(cfg):
         _check_number(path, key, value)
         if isinstance(value, Mapping):
@@ -256,6 +259,11 @@ def _check_runtime(cfg: Mapping) -> None:
     for name, hint in SCALARS.items():
         if name in cfg and not _fits(cfg[name], hint):
             raise ValueError(f'{name}={_short(cfg[name])}; it must be {_say(hint)}')
+    for backend in (cfg.get('visualizer') or {}).get('vis_backends') or []:
+        package = BACKENDS.get(backend.get('type'))
+        if package and find_spec(package) is None:
+            raise ValueError(f'visualizer.vis_backends: {backend["type"]} needs the package {package}; install it with '
+                             f'pip install {package}')
     level = cfg.get('log_level', 'INFO')
     if level not in LEVELS:
         raise ValueError(f'log_level={level!r}; it must be one of {", ".join(LEVELS)}')

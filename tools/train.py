@@ -40,7 +40,7 @@ def main() -> None:
     args = parse_args()
     cfg = cli.load_config(args)
 
-    from mmengine.runner import Runner
+    from mmaction.registry import RUNNERS
 
     from aimclr_mm.engine import scale_schedule
     if args.no_validate:
@@ -60,7 +60,8 @@ def main() -> None:
         cfg.randomness.seed = args.seed
     cfg.randomness.diff_rank_seed |= args.diff_rank_seed
     cfg.randomness.deterministic |= args.deterministic
-    Runner.from_cfg(cfg).train()
+    cfg.setdefault('runner_type', 'Runner')
+    RUNNERS.build(cfg).train()
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """Runtime of every run: what is logged, saved and seeded."""
+runner_type = 'ReadableRunner'
 default_scope = 'mmaction'
 custom_imports = dict(imports=['aimclr_mm'], allow_failed_imports=False)
 
@@ -12,7 +13,8 @@ default_hooks = dict(
     provenance=dict(type='ProvenanceHook'),
     ranks=dict(type='RanksHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    sync_buffers=dict(type='SyncBuffersHook'))
+    sync_buffers=dict(type='SyncBuffersHook'),
+    narrator=dict(type='NarratorHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,
@@ -20,7 +22,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl', timeout=600))
 
 randomness = dict(seed=0, diff_rank_seed=False, deterministic=False)
-log_processor = dict(type='LogProcessor', window_size=10, by_epoch=True)
+log_processor = dict(type='ReadableLogProcessor', window_size=10, by_epoch=True)
 visualizer = dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_level = 'INFO'
 load_from = None
