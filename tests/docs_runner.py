@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import multiprocessing
 import os
 import re
 import runpy
@@ -84,11 +86,18 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
+def import_libraries() -> None:
+    """What tools import, once instead of for each of them; some of it is imported late by libraries."""
+    for name in ('aimclr_mm.apis', 'torch._dynamo', 'matplotlib.pyplot', 'sklearn.linear_model', 'scipy.io'):
+        importlib.import_module(name)
+
+
 def work_in(folder: str, tool: str, words: list[str], log: str) -> None:
     """A tool in this process, as if called in the folder."""
     os.chdir(folder)
     sys.path.insert(0, folder)              # as PYTHONPATH=. for modules that a config imports
-    command(tool, words, log, {})
+    sys.stdout, sys.stderr = (os.fdopen(n, 'w', buffering=1, closefd=False) for n in (1, 2))      # not pytest's
+    command(tool, words, log, environment())
 
 
 class Folder:
@@ -100,7 +109,8 @@ class Folder:
         after: called with the folder after each command.
     """
 
-    def __init__(self, path: Path, reductions: dict[str, str], after: Callable[[Path], None] = lambda path: None) -> None:
+    def __init__(self, path: Path, reductions: dict[str, str],
+                 after: Callable[[Path], None] = lambda path: None) -> None:
         self.path, self.reductions, self.after, self.names = path, reductions, after, {}
 
     def run(self, block: Block) -> str:
@@ -141,13 +151,10 @@ class Folder:
         return printed
 
     def tool(self, name: str, words: list[str], log: Path) -> int:
-        """Exit code of one of the project's tools."""
-        import multiprocessing
-        os.environ.update(environment())
-        context = multiprocessing.get_context('forkserver')
-        context.set_forkserver_preload(['aimclr_mm.apis', 'runs', 'docs_runner', 'torch._dynamo', 'matplotlib.pyplot',
-                                        'sklearn.linear_model'])
-        process = context.Process(target=work_in, args=(str(self.path), name, words, str(log)))
+        """Exit code of one of the project's tools, in a copy of this process, which has imported the libraries."""
+        import_libraries()
+        words = (str(self.path), name, words, str(log))
+        process = multiprocessing.get_context('fork').Process(target=work_in, args=words)
         process.start()
         process.join(120)
         return process.exitcode

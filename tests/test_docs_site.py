@@ -14,6 +14,7 @@ from test_report_browser import CHROMIUM, Browser
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 VIEWS = [(1280, 800, 'light'), (390, 844, 'dark')]
+SCHEMES = dict(light='default', dark='slate')
 
 
 @pytest.fixture(scope='module')
@@ -59,8 +60,9 @@ def problems(browser: Browser, address: str) -> list:
         method, params = event.get('method'), event.get('params', {})
         if method in ('Runtime.exceptionThrown', 'Runtime.consoleAPICalled', 'Log.entryAdded', 'Network.loadingFailed'):
             found.append(params)
-        if method == 'Network.requestWillBeSent' and not params['request']['url'].startswith((address, 'data:', 'blob:')):
-            found.append(params['request']['url'])
+        if method == 'Network.requestWillBeSent':
+            url = params['request']['url']
+            found += [] if url.startswith((address, 'data:', 'blob:')) else [url]
         if method == 'Network.responseReceived' and params['response']['status'] >= 400:
             found.append(params['response']['url'])
     return found
@@ -76,16 +78,24 @@ def show(browser: Browser, url: str, *view) -> None:
     browser.open(SimpleNamespace(as_uri=lambda: url), *view)
 
 
+def wait(browser: Browser, condition: str, seconds: float = 10) -> bool:
+    """Whether a JavaScript condition becomes true in time."""
+    script = f"""new Promise(done => {{ const end = Date.now() + {1000 * seconds}, look = () =>
+        {condition} ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 20); look(); }})"""
+    return browser.call('Runtime.evaluate', expression=script, awaitPromise=True)['result']['value']
+
+
 def test_pages_are_quiet_and_fit_the_window(site, address, browser):
     assert {'./', 'getting_started/', 'readme/', 'design/', 'faq/'} <= set(pages(site))
-    for page in pages(site):
-        for width, height, scheme in VIEWS:
+    for width, height, scheme in VIEWS:
+        for page in pages(site):
             show(browser, address + page, width, height, scheme)
             assert browser.evaluate('document.documentElement.scrollWidth') <= width, (page, width)
             assert browser.evaluate("document.querySelector('article h1') !== null"), page
-            assert browser.evaluate('document.body.dataset.mdColorScheme') == dict(light='default', dark='slate')[scheme]
-            browser.evaluate('localStorage.clear()')        # where the scheme of the first page is kept
+            assert wait(browser, f'document.body.dataset.mdColorScheme === "{SCHEMES[scheme]}"'), (page, scheme)
             assert problems(browser, address) == [], page
+        browser.evaluate('localStorage.clear()')            # where the choice of a scheme is kept
+        show(browser, 'about:blank', width, height, scheme)
 
 
 def test_search_finds_a_word_without_leaving_the_site(address, browser):
@@ -93,8 +103,5 @@ def test_search_finds_a_word_without_leaving_the_site(address, browser):
     browser.evaluate("""{const box = document.querySelector('input[data-md-component="search-query"]');
         box.focus(); box.value = 'collapses'; box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
         box.dispatchEvent(new Event('input', {bubbles: true})); null}""")
-    found = 'document.querySelectorAll(".md-search-result__item a").length'
-    browser.call('Runtime.evaluate', awaitPromise=True, expression=f"""new Promise(done => {{ let n = 0;
-        const look = () => {found} || n++ > 100 ? done() : setTimeout(look, 50); look(); }})""")
-    assert browser.evaluate(found) > 0
+    assert wait(browser, 'document.querySelectorAll(".md-search-result__item a").length > 0')
     assert problems(browser, address) == []

@@ -29,8 +29,9 @@ def test_collections_have_a_paper_and_a_page():
         assert entry['Paper']['URL'].startswith('https://arxiv.org/abs/')
 
 
-@pytest.mark.parametrize('name', ['aimclr_ntu60_xsub_joint', 'skeletonclr_pkummdv2_xsub_bone', 'aimclr_utdmhad_xsub_joint',
-                                  'aimclr_synthetic_xsub_joint', 'aimclr_nwucla_xview_joint'])
+@pytest.mark.parametrize('name', [
+    'aimclr_ntu60_xsub_joint', 'skeletonclr_pkummdv2_xsub_bone', 'aimclr_utdmhad_xsub_joint',
+    'aimclr_synthetic_xsub_joint', 'aimclr_nwucla_xview_joint'])
 def test_metadata_are_those_of_the_config(name):
     cfg, told = read_config(str(ROOT / 'configs' / f'{name}.py'), []), MODELS[name]['Metadata']
     assert told['Epochs'] == cfg.train_cfg.max_epochs and told['Batch Size'] == cfg.train_dataloader.batch_size
