@@ -23,7 +23,13 @@ FILE_ONLY = re.compile(r'\n-{60}\nSystem environment:|Config:\n|Hooks will be ex
 PER_CENT = ('knn', 'linear', 'linear_large', 'acc')        # prefixes of metrics that are per cents
 NAMES = {'knn': 'KNN', 'acc': 'accuracy'}
 LEGEND = ('Each line: epoch, step, loss/loss of pure chance, mean cosine between sequences (1: collapsed),',
-          'accuracy in the last/best validation, sequences a second of all ranks, time left, peak memory, learning rate')
+          'accuracy in the last/best validation, sequences a second, all ranks, time left, peak memory, learning rate')
+
+
+def shown(path: str) -> str:
+    """A path as one would type it: relative to the current folder if it lies there."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
 
 
 def duration(seconds: float) -> str:
@@ -151,7 +157,7 @@ def is_for_console(record: logging.LogRecord) -> bool:
 
 @RUNNERS.register_module()
 class ReadableRunner(Runner):
-    """mmengine's runner, whose console leaves to the log file what nobody reads: environment, config, order of hooks."""
+    """mmengine's runner, whose console leaves environment, config and order of hooks to the log file."""
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """mmengine's logger, with another console; the log file is named there."""
@@ -160,7 +166,7 @@ class ReadableRunner(Runner):
             if type(handler) is logging.StreamHandler:
                 handler.addFilter(is_for_console)
                 handler.setFormatter(ConsoleFormatter(color=sys.stdout.isatty(), datefmt='%m/%d %H:%M:%S'))
-        logger.info(f'Environment, config and all that follows: {logger.log_file}')
+        logger.info(f'Environment, config and all that follows: {shown(logger.log_file)}')
         return logger
 
 
@@ -176,8 +182,8 @@ class NarratorHook(Hook):
             runner.logger.info(line)
         for hook in runner.hooks:
             if type(hook).__name__ == 'StageSwitchHook' and runner.epoch < hook.epoch < runner.max_epochs:
-                runner.logger.info(f'Nearest neighbours mining, the second stage, begins with epoch {hook.epoch + 1} of '
-                                   f'{runner.max_epochs}; there the loss rises, and that of chance with it')
+                runner.logger.info(f'Nearest neighbours mining, the second stage, begins with epoch {hook.epoch + 1} '
+                                   f'of {runner.max_epochs}; there the loss rises, and that of chance with it')
 
     def after_train(self, runner: Runner) -> None:
         """Says what came out, and the command that evaluates it."""
@@ -187,4 +193,5 @@ class NarratorHook(Hook):
         checkpoint = runner.message_hub.runtime_info.get('last_ckpt')
         if checkpoint and runner.cfg.filename:
             config = os.path.join(runner.work_dir, os.path.basename(runner.cfg.filename))
-            runner.logger.info(f'Evaluate it: python tools/test.py {shlex.quote(config)} {shlex.quote(checkpoint)}')
+            words = shlex.join(['python', 'tools/test.py', shown(config), shown(checkpoint)])
+            runner.logger.info(f'Evaluate it: {words}')
