@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import multiprocessing
 import os
 import re
@@ -124,14 +125,16 @@ class Folder:
 
     def python(self, block: Block) -> str:
         """Runs Python in this process; names live on in the blocks that follow."""
-        with contextlib.chdir(self.path), contextlib.redirect_stdout(open(self.path / 'printed.txt', 'w')):
-            sys.path.insert(0, str(self.path))
-            try:
+        before, printed = os.getcwd(), io.StringIO()
+        os.chdir(self.path)
+        sys.path.insert(0, str(self.path))
+        try:
+            with contextlib.redirect_stdout(printed):
                 exec(compile(block.text, str(block), 'exec'), self.names)
-            finally:
-                sys.path.remove(str(self.path))
-                sys.stdout.close()
-        return (self.path / 'printed.txt').read_text()
+        finally:
+            sys.path.remove(str(self.path))
+            os.chdir(before)
+        return printed.getvalue()
 
     def command(self, line: str, block: Block) -> str:
         """Runs one command; tools run in a process that has imported the libraries already."""
