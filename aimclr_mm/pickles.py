@@ -8,6 +8,7 @@ that, nor from a crash (a key of deeply nested tuples, an index of 32 bits), so 
 from __future__ import annotations
 
 import math
+import io
 import os
 import pickle
 import re
@@ -223,6 +224,18 @@ class ArrayMachine(Machine):
         if type(value) is dict:
             return {key: self._finish(item, depth + 1) for key, item in value.items()}
         return type(value)([self._finish(item, depth + 1) for item in value])
+
+
+def parse_pickle(content: bytes) -> Any:
+    """What the bytes of a pickle of arrays and plain containers hold.
+
+    Raises:
+        ValueError: if they are damaged, no pickle, or refer to anything else.
+    """
+    try:
+        return ArrayMachine(io.BytesIO(content), len(content)).load()
+    except Exception as error:      # noqa: BLE001  damaged files raise errors of many kinds
+        raise ValueError(f'is no readable annotation file ({error!r})') from error
 
 
 def read_pickle(path: str) -> Any:

@@ -12,7 +12,8 @@ from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.datasets.checks import name_of, sound
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.custom import Custom
-from aimclr_mm.datasets.readers.custom_files import check_sequence, read_sequence
+from aimclr_mm.datasets.readers.custom_files import check_sequence
+from aimclr_mm.datasets.readers.fields import as_fields, read_fields
 from aimclr_mm.datasets.readers.ntu import MAX_FILE, choose_bodies, read_bodies
 from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
 from aimclr_mm.skeletons import Layout, get_layout
@@ -21,20 +22,16 @@ PathLike = str | os.PathLike
 HEAD = 2**16            # bytes in which a manifest shows that it is one
 
 
-Arrays = tuple[np.ndarray, np.ndarray | None]
+def _read_ntu(file: SourceFile, layout: Layout) -> dict:
+    return as_fields(*check_sequence(choose_bodies(read_bodies(file.read(MAX_FILE)), 'first'), None, layout))
 
 
-def _read_ntu(file: SourceFile, layout: Layout) -> Arrays:
-    return check_sequence(choose_bodies(read_bodies(file.read(MAX_FILE)), 'first'), None, layout)
+def _read_utd(file: SourceFile, layout: Layout) -> dict:
+    return as_fields(*check_sequence(read_skeleton(file.read()), None, layout))
 
 
-def _read_utd(file: SourceFile, layout: Layout) -> Arrays:
-    return check_sequence(read_skeleton(file.read()), None, layout)
-
-
-_READERS: dict[str, Callable[[SourceFile, Layout], Arrays]] = {
-    **dict.fromkeys(('.npy', '.npz', '.csv', '.txt', '.json'), read_sequence), '.skeleton': _read_ntu,
-    '.mat': _read_utd}
+_READERS: dict[str, Callable[[SourceFile, Layout], dict]] = {
+    **dict.fromkeys(('.npy', '.npz', '.csv', '.txt', '.json'), read_fields), '.skeleton': _read_ntu, '.mat': _read_utd}
 EXTENSIONS = (*_READERS, '.pkl', '.jsonl', '.ndjson')
 
 
@@ -64,7 +61,7 @@ def _from_manifest(path: str, layout: Layout) -> list[dict]:
     return found
 
 
-def _from_annotations(path: str, layout: Layout) -> list[dict]:
+def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict]:
     data = load_annotations(path)
     annotations, _ = sound(data['annotations'], path, layout, drop=False)
     if not annotations:
@@ -72,7 +69,7 @@ def _from_annotations(path: str, layout: Layout) -> list[dict]:
     if data['metainfo'].get('preprocessed'):
         raise ValueError(f'{path!r} holds sequences that are preprocessed already; give original ones')
     classes = data['metainfo'].get('classes') or []
-    return [{**a, 'frame_dir': name_of(a), 'source': path, 'label': _class_name(a.get('label'), classes)}
+    return [{**a, 'frame_dir': name_of(a), 'source': path, 'label': _class_name(a.get('label'), classes) or label}
             for a in annotations]
 
 
@@ -88,19 +85,14 @@ def _from_file(path: str, layout: Layout, label: str | None = None) -> list[dict
     if extension not in EXTENSIONS:
         raise ValueError(f'{path!r} has the extension {extension!r}; known are {", ".join(EXTENSIONS)}')
     if extension == '.pkl':
-        return _from_annotations(path, layout)
+        return _from_annotations(path, layout, label)
     if extension in ('.csv', '.json', '.jsonl', '.ndjson') and _is_manifest(path):
         return _from_manifest(path, layout)
     try:
-        arrays = _READERS[extension](SourceFile.of(path, os.path.basename(path)), layout)
+        fields = _READERS[extension](SourceFile.of(path, os.path.basename(path)), layout)
     except RecordingError as error:
         raise ValueError(f'{path!r}: {error}') from error
-    return [dict(frame_dir=path, source=path, label=label, **_fields(*arrays))]
-
-
-def _fields(keypoint: np.ndarray, score: np.ndarray | None) -> dict:
-    scores = {} if score is None else dict(keypoint_score=score)
-    return dict(keypoint=keypoint, total_frames=keypoint.shape[1], **scores)
+    return [dict(frame_dir=path, source=path, label=label, **fields)]
 
 
 def _from_folder(folder: str, layout: Layout) -> list[dict]:
@@ -193,6 +185,6 @@ def _from_array(item: Any, place: int, layout: Layout) -> dict:
         raise ValueError(f'sequence {place} has shape {array.shape} and type {array.dtype}; give numbers (frames, '
                          'joints, channels) or (people, frames, joints, channels), and several sequences as a list')
     try:
-        return dict(frame_dir=f'sequence {place}', **_fields(*check_sequence(array, None, layout)))
+        return dict(frame_dir=f'sequence {place}', **as_fields(*check_sequence(array, None, layout)))
     except RecordingError as error:
         raise ValueError(f'sequence {place} {error}') from error

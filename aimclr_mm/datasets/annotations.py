@@ -44,6 +44,8 @@ def load_annotations(path: str, hint: str = '') -> dict:
     data = read_pickle(path)
     if isinstance(data, list):
         data = dict(split={}, annotations=data)
+    elif isinstance(data, dict) and 'keypoint' in data:         # of one video, as mmaction2's pose extraction writes
+        data = dict(split={}, annotations=[data])
     if not isinstance(data, dict) or not isinstance(data.get('annotations'), list):
         raise ValueError(f"{path!r} is not in mmaction2's pose format: it needs a list 'annotations'")
     splits = data.setdefault('split', {})

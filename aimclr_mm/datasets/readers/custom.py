@@ -10,7 +10,7 @@ lines. Of its columns only ``path`` must be there, and any cell but that of ``pa
 - ``subject``, ``camera``: numbers or names.
 - ``name``: of the sequence; the path without extension if not given.
 
-:mod:`.custom_files` tells what the file of a sequence looks like.
+:mod:`.custom_files` and :mod:`.fields` tell what the file of a sequence looks like.
 """
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from typing import Any
 from aimclr_mm.skeletons import Layout, get_layout
 
 from .base import Reader
-from .custom_files import is_number, load_json, read_sequence
+from .custom_files import is_number, load_json
+from .fields import read_fields
 from .sources import RecordingError, SourceFile
 
 COLUMNS = ('path', 'label', 'split', 'subject', 'camera', 'name')
@@ -229,9 +230,8 @@ class Custom(Reader):
 
     def read(self, recording: Recording) -> list[dict]:
         """One sequence. Its splits are in the annotation until :meth:`splits` takes them out."""
-        keypoint, score = read_sequence(recording.file, self._joints)
-        annotation = dict(frame_dir=recording.name, keypoint=keypoint, total_frames=keypoint.shape[1],
-                          splits=list(recording.splits), keypoint_score=score, camera=recording.camera,
+        annotation = dict(frame_dir=recording.name, **read_fields(recording.file, self._joints),
+                          splits=list(recording.splits), camera=recording.camera,
                           label=self._numbers.get(recording.label), subject=recording.subject)
         return [{key: value for key, value in annotation.items() if value is not None}]
 

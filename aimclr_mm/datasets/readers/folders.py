@@ -1,4 +1,4 @@
-"""Folders of plain tables, one for each class, as small public data sets come."""
+"""Folders of recordings, one for each class, as small public data sets and one's own come."""
 from __future__ import annotations
 
 import os
@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from aimclr_mm.skeletons import Layout, get_layout
 
 from .base import Reader
-from .custom_files import read_sequence
+from .fields import read_fields
 from .sources import RecordingError, SourceFile
 
-EXTENSIONS = ('.csv', '.npy', '.npz', '.txt')
+EXTENSIONS = ('.csv', '.json', '.npy', '.npz', '.pkl', '.txt')
 
 
 class Folders(Reader):
-    """Sequences in ``SOURCE/<class>/<name>.txt`` (or ``.csv``; for arrays ``.npy`` and ``.npz``, see
-    :mod:`.custom_files`).
+    """Sequences in ``SOURCE/<class>/<name>.txt`` (or ``.csv``; for arrays and poses ``.npy``, ``.npz``, ``.json`` and
+    ``.pkl``, see :mod:`.fields`).
 
     A table has a line for each frame, with M * V * C numbers for M people of V joints of C coordinates: those of the
     first joint of the first person, of his second joint and so on, then those of the next person. Blanks, tabs, commas
@@ -69,13 +69,10 @@ class Folders(Reader):
         known = {}
         if self._subject is not None:
             known['subject'] = self._find_subject(recording.stem)
-        keypoint, score = read_sequence(recording, self._joints)
-        if score is not None:
-            known['keypoint_score'] = score
+        known.update(read_fields(recording, self._joints))
         if _class_name(recording):
             known['label'] = self.classes.index(_class_name(recording))
-        return [dict(frame_dir=os.path.splitext(recording.name)[0], keypoint=keypoint, total_frames=keypoint.shape[1],
-                     **known)]
+        return [dict(frame_dir=os.path.splitext(recording.name)[0], **known)]
 
     def splits(self, annotation: dict) -> list[str]:
         """Cross-subject, odd subjects train, where subjects are known."""
