@@ -82,6 +82,7 @@ def main() -> None:
     """Writes picture and figures and prints the figures."""
     args = parse_args()
     import numpy as np
+    from rich.console import Console
 
     from aimclr_mm.evaluation import embedding, plots
     from aimclr_mm.models import STREAMS
@@ -91,10 +92,12 @@ def main() -> None:
     names = embedding.read_class_names(args.ann_file) if args.ann_file else names
     classes = choose(args, labels, names)
     drawn = np.isin(labels, list(classes))
-    places = embedding.project(features[drawn], args.method, args.seed)
+    with Console(stderr=True).status(f'Projecting {drawn.sum()} embeddings, clustering {len(labels)}'):
+        places = embedding.project(features[drawn], args.method, args.seed)
+        nmi = embedding.nmi(features[drawn], labels[drawn], args.seed)
+        nmi_all = embedding.nmi(features, labels, args.seed)
 
-    result = dict(nmi=embedding.nmi(features[drawn], labels[drawn], args.seed),
-                  nmi_all=embedding.nmi(features, labels, args.seed),
+    result = dict(nmi=nmi, nmi_all=nmi_all,
                   classes=[dict(id=number, name=name) for number, name in classes.items()],
                   classes_all=len(np.unique(labels)), sequences=int(drawn.sum()), sequences_all=len(labels),
                   settings=dict(files=args.features, weights=weights, seed=args.seed, method=args.method,
