@@ -25,7 +25,11 @@ RUN = {
     'docs/design.md': None,
 }
 # what is appended to commands to make them short
-REDUCTIONS = {'python tools/train.py': '--epochs 1', 'python tools/prepare_data.py': '--workers 1'}
+REDUCTIONS = {
+    'python tools/train.py configs/aimclr_utdmhad': '--epochs 1 --cfg-options train_dataloader.batch_size=27 '
+                                                    'train_dataloader.dataset.fraction=0.1',
+    'python tools/train.py': '--epochs 1',
+    'python tools/prepare_data.py': '--workers 1'}
 # what the printed commands expect of trainings of full length
 CHECKPOINTS = ['work_dirs/first/epoch_60.pth', 'work_dirs/aimclr_utdmhad_xsub_joint/epoch_240.pth']
 
@@ -240,7 +244,7 @@ def test_own_recordings_run_as_printed(tmp_path):
 @pytest.mark.slow
 def test_examples_of_the_design_page_run(tmp_path):
     project = Folder(make_project(tmp_path), REDUCTIONS)
-    project.tool('prepare_data.py', 'synthetic --subjects 4 --cameras 2 --workers 1'.split(), tmp_path / 'made.log')
+    project.tool('prepare_data.py', 'synthetic --subjects 4 --cameras 1 --repetitions 3 --workers 1'.split(), tmp_path / 'made.log')
     for block in filter(is_run, blocks(ROOT / 'docs/design.md')):
         project.run(block)
     assert list(tmp_path.glob('work_dirs/*my_augmentation_my_backbone/epoch_1.pth'))
