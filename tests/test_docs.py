@@ -244,7 +244,8 @@ def test_own_recordings_run_as_printed(tmp_path):
 @pytest.mark.slow
 def test_examples_of_the_design_page_run(tmp_path):
     project = Folder(make_project(tmp_path), REDUCTIONS)
-    project.tool('prepare_data.py', 'synthetic --subjects 4 --cameras 1 --repetitions 3 --workers 1'.split(), tmp_path / 'made.log')
+    sizes = 'synthetic --subjects 4 --cameras 1 --repetitions 3 --workers 1'
+    project.tool('prepare_data.py', sizes.split(), tmp_path / 'made.log')
     for block in filter(is_run, blocks(ROOT / 'docs/design.md')):
         project.run(block)
     assert list(tmp_path.glob('work_dirs/*my_augmentation_my_backbone/epoch_1.pth'))
