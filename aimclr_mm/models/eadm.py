@@ -64,11 +64,18 @@ class EADM(nn.Module):
             raise ValueError('EADM: keep_margin is NaN; it must be a number')
         self.keep_margin, self.lam, self.temporal, self.unbiased = keep_margin, lam, temporal, unbiased
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Drops features of a map (B, C, T, V); the masks carry no gradient."""
+    def masks(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What of a map (B, C, T, V) is kept: the spatial mask (B, 1, 1, V) and the temporal one, booleans.
+
+        The temporal mask is (B, C, T, V), or (B, 1, T, 1) with ``temporal='frame'``.
+        """
         attention = energy_attention(x, self.lam, self.unbiased)
         spatial = attention.mean(dim=(1, 2), keepdim=True) < self.keep_margin              # (B, 1, 1, V)
         if self.temporal == 'frame':
             attention = attention.mean(dim=(1, 3), keepdim=True)                           # (B, 1, T, 1)
-        temporal = attention < self.keep_margin
+        return spatial, attention < self.keep_margin
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops features of a map (B, C, T, V); the masks carry no gradient."""
+        spatial, temporal = self.masks(x)
         return drop_and_rescale(drop_and_rescale(x, spatial), temporal)

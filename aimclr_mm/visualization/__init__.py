@@ -1,5 +1,11 @@
 """Pictures of skeleton sequences: film strips and animations, and what augmentation, EADM and mining do to them."""
+from .animation import animate, durations
+from .attention import draw_drops, eadm_drops, find_eadm
+from .augmentations import augmentation_strips
 from .geometry import View
+from .inputs import config_layout
+from .mining import choose_queries, neighbor_strips, training_data
 from .strips import Strip, draw_strips
 
-__all__ = ['Strip', 'View', 'draw_strips']
+__all__ = ['Strip', 'View', 'animate', 'augmentation_strips', 'choose_queries', 'config_layout', 'draw_drops',
+           'draw_strips', 'durations', 'eadm_drops', 'find_eadm', 'neighbor_strips', 'training_data']

@@ -12,7 +12,6 @@ from aimclr_mm.skeletons import Layout
 SIDES = {'left': '#3f90da', 'right': '#bd1f01', 'middle': '#717581'}
 # view frame (x', y' up, z') from data (x, y, z), by the axis that is up; each is a rotation
 _UP = {'y': np.eye(3), 'z': np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]), '-y': np.diag([-1, -1, 1])}
-UP = tuple(_UP)
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class View:
 
     def __post_init__(self) -> None:
         if self.up not in _UP:
-            raise ValueError(f'up={self.up!r}; known are {", ".join(UP)}')
+            raise ValueError(f'up={self.up!r}; known are {", ".join(_UP)}')
         if not (-90 <= self.elev <= 90 and np.isfinite(self.azim)):
             raise ValueError(f'elev={self.elev}, azim={self.azim}; degrees, elev from -90 to 90')
 

@@ -19,6 +19,7 @@ from .geometry import SIDES, View, bone_colors, choose_frames, drawn_points, lim
 WIDTH = 12.0            # of a picture, inches
 MOST = 120              # strips in a picture
 LONGEST = 120           # letters of a title over the whole width
+TEXT, EDGE = '#606060', '#d0d0d0'
 MARK = '#ffa90e'        # circles and crosses
 
 
@@ -117,12 +118,12 @@ def _draw_row(axes: Axes, row: _Row, layout: Layout, cell: np.ndarray, scale: fl
         if row.strip.crosses is not None:
             axes.add_line(_mark('x', *points[row.strip.crosses[:, t]].T, zorder=4))
         axes.text((place + 0.5) * width, -0.02 * height, f'frame {t}' if place == 0 else str(t), ha='center',
-                  va='top', fontsize=max(size, 5), color='#606060')
+                  va='top', fontsize=max(size, 5), color=TEXT)
     axes.set(xlim=(0, len(row.frames) * width), ylim=(-0.14 * height, 1.02 * height), aspect='equal', xticks=[],
              yticks=[])
     axes.set_title(shorten(row.strip.title, longest), fontsize=9, loc='left', parse_math=False)
     for spine in axes.spines.values():
-        spine.set(color=row.strip.border or '#d0d0d0', linewidth=2.5 if row.strip.border else 0.6)
+        spine.set(color=row.strip.border or EDGE, linewidth=2.5 if row.strip.border else 0.6)
 
 
 def add_strips(axes: Sequence[Axes], strips: Sequence[Strip], layout: Layout, frames: int | None = None,
@@ -133,7 +134,9 @@ def add_strips(axes: Sequence[Axes], strips: Sequence[Strip], layout: Layout, fr
         Height of a strip divided by its width.
     """
     rows = [_row(strip, layout, frames, view) for strip in strips]
-    ratio = np.clip(max(row.size[0] / row.size[1] for row in rows), 0.45, 2.0)
+    sizes = np.stack([row.size for row in rows])                                           # (strips, 2)
+    ratio = sizes[:, 0].max() / sizes[:, 1].max() if same_scale else (sizes[:, 0] / sizes[:, 1]).max()
+    ratio = np.clip(ratio, 0.45, 2.0)
     cell = np.array([ratio, 1.0])
     scales = [(cell / row.size).min() * 0.92 for row in rows]
     for axis, row, scale in zip(axes, rows, scales):
