@@ -77,7 +77,7 @@ def parse_args() -> argparse.Namespace:
 def read_one(path: str, name: str | None, layout) -> dict:
     """The sequence of a file that is wanted."""
     from aimclr_mm.apis import read_recordings
-    from aimclr_mm.visualization.mining import find_name
+    from aimclr_mm.visualization import find_name
     recordings = read_recordings(path, layout)
     return recordings[0 if name is None else find_name([r['frame_dir'] for r in recordings], name, repr(path))]
 
@@ -124,16 +124,18 @@ def draw_eadm(args: argparse.Namespace, view) -> None:
 
 def draw_neighbors(args: argparse.Namespace, view) -> None:
     """Queries and their neighbours."""
-    from aimclr_mm.visualization import choose_queries, draw_strips, neighbor_strips, training_data
+    from aimclr_mm.visualization import (BORDERS, choose_queries, draw_strips, load_keys, neighbor_strips,
+                                         training_data)
     if len(args.query or []) > MOST_QUERIES or args.query is None and args.queries > MOST_QUERIES:
         raise ValueError(f'{len(args.query or []) or args.queries} queries; a picture holds at most {MOST_QUERIES}')
     encoder = cli.open_encoder(args)
+    model = load_keys(encoder.model, args.checkpoint, args.stream)
     data = training_data(encoder.cfg, args.ann_file)
     names = [str(data.get_data_info(i)['frame_dir']) for i in range(len(data))]
     queries = choose_queries(names, args.query, args.queries, args.seed)
-    strips = neighbor_strips(encoder.model, data, queries, args.k)
+    strips = neighbor_strips(model, data, queries, args.k)
     columns = args.k + 1 if args.k < 5 else 4
-    draw_strips(strips, encoder.layout, args.out, args.frames or 4, view, columns=columns)
+    draw_strips(strips, encoder.layout, args.out, args.frames or 4, view, columns=columns, borders=BORDERS)
     for strip in strips:
         print(('' if strip.title.startswith('query') else '    ') + strip.title.replace('\n', '  '))
 

@@ -4,8 +4,9 @@ from .attention import draw_drops, eadm_drops, find_eadm
 from .augmentations import augmentation_strips
 from .geometry import View
 from .inputs import config_layout
-from .mining import choose_queries, neighbor_strips, training_data
+from .mining import BORDERS, choose_queries, find_name, load_keys, neighbor_strips, training_data
 from .strips import Strip, draw_strips
 
-__all__ = ['Strip', 'View', 'animate', 'augmentation_strips', 'choose_queries', 'config_layout', 'draw_drops',
-           'draw_strips', 'durations', 'eadm_drops', 'find_eadm', 'neighbor_strips', 'training_data']
+__all__ = ['BORDERS', 'Strip', 'View', 'animate', 'augmentation_strips', 'choose_queries', 'config_layout',
+           'draw_drops', 'draw_strips', 'durations', 'eadm_drops', 'find_eadm', 'find_name', 'load_keys',
+           'neighbor_strips', 'training_data']

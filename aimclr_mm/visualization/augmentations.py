@@ -51,12 +51,13 @@ def build_views(cfg: Config) -> SkeletonViews:
     """The data preprocessor of a config.
 
     Raises:
-        ValueError: if it makes no views, as that of a classifier.
+        ValueError: if it makes no views.
     """
-    views = MODELS.build(cfg.model.get('data_preprocessor') or dict(type='ActionDataPreprocessor'))
+    settings = cfg.model.get('data_preprocessor')
+    views = settings and MODELS.build(settings)
     if not isinstance(views, SkeletonViews) or not views.views:
-        raise ValueError(f'config {cfg.filename!r} makes no views of a sequence: its data preprocessor is a '
-                         f'{type(views).__name__}; give the config of a pre-training')
+        raise ValueError(f'config {cfg.filename!r} makes no views of a sequence: model.data_preprocessor must be a '
+                         'SkeletonViews with transforms; give the config of a pre-training')
     return views
 
 

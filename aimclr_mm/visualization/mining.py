@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from aimclr_mm.checkpoints import load_weights, stream_prefix
+from aimclr_mm.compat import load_checkpoint_file
 from aimclr_mm.datasets import SkeletonDataset
 from aimclr_mm.models.skeletonclr import SkeletonCLR
 
@@ -22,6 +24,7 @@ from .strips import Strip
 BATCH = 64
 LONG = 512              # sequences from which on a progress bar is shown
 AGREE, DISAGREE, QUERY = '#2e8b57', '#bd1f01', '#404040'
+BORDERS = {AGREE: 'frame: same label', DISAGREE: 'frame: another label'}
 
 
 def training_data(cfg: Config, ann_file: str | None = None) -> SkeletonDataset:
@@ -65,16 +68,29 @@ def find_name(names: Sequence[str], name: str, where: str) -> int:
     return list(names).index(name)
 
 
-@torch.no_grad()
-def project(model: SkeletonCLR, data: SkeletonDataset) -> tuple[Tensor, Tensor]:
-    """Query embeddings z_hat and key embeddings z, (N, D) unit vectors each, without augmentation.
+def load_keys(model: torch.nn.Module, checkpoint: str, stream: str | None = None) -> SkeletonCLR:
+    """Loads the key encoder too, which evaluations do without.
+
+    Args:
+        model: as :func:`aimclr_mm.apis.load_encoder` gives it.
+        checkpoint, stream: what it was loaded from.
 
     Raises:
-        ValueError: if the model has no queue of keys, or several streams.
+        ValueError: if the model has no key encoder, or several streams, or the checkpoint has none that fits.
     """
     if not isinstance(model, SkeletonCLR):
         hint = f'; choose one with --stream: {", ".join(model.streams)}' if hasattr(model, 'streams') else ''
         raise ValueError(f'the {type(model).__name__} of the config has no keys to mine among{hint}')
+    if checkpoint != 'random':
+        content = load_checkpoint_file(checkpoint)
+        prefix = stream_prefix(content, checkpoint, stream) if stream else ''
+        load_weights(model.key_encoder, content, checkpoint, f'{prefix}key_encoder.')
+    return model
+
+
+@torch.no_grad()
+def project(model: SkeletonCLR, data: SkeletonDataset) -> tuple[Tensor, Tensor]:
+    """Query embeddings z_hat and key embeddings z, (N, D) unit vectors each, without augmentation."""
     views, query, key = model.data_preprocessor, [], []
     places = range(0, len(data), BATCH)
     for first in track(places, 'Embedding', console=Console(stderr=True), disable=len(data) < LONG):

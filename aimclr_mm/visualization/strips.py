@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from aimclr_mm.evaluation.plots import save_figure
 from aimclr_mm.skeletons import Layout
@@ -61,18 +62,22 @@ def place_bones(lines: Sequence[LineCollection], points: np.ndarray, layout: Lay
         collection.set_segments(joints[np.asarray(layout.edges)])
 
 
-def legend(figure: Figure, people: int, marks: Mapping[str, str] | None = None) -> None:
-    """Explains sides, people and marks at the top right of a picture.
+def legend(figure: Figure, people: int, marks: Mapping[str, str] | None = None,
+           borders: Mapping[str, str] | None = None) -> None:
+    """Explains sides, people, marks and frames at the top right of a picture.
 
     Args:
         figure: the picture.
         people: how many people it shows at most.
         marks: for a marker of matplotlib what it means.
+        borders: the same for the colour of a frame round a strip.
     """
     handles = [Line2D([], [], color=color, linewidth=2, label=name) for name, color in SIDES.items()]
     if people > 1:
         handles.append(Line2D([], [], color=lighten(SIDES['left'], 1), linewidth=2, label='further people: lighter'))
     handles += [_mark(marker, [], [], label=label) for marker, label in (marks or {}).items()]
+    handles += [Patch(facecolor='none', edgecolor=color, linewidth=2, label=label)
+                for color, label in (borders or {}).items()]
     figure.legend(handles=handles, loc='outside upper right', ncols=len(handles), frameon=False, fontsize=8)
 
 
@@ -145,7 +150,8 @@ def add_strips(axes: Sequence[Axes], strips: Sequence[Strip], layout: Layout, fr
 
 
 def draw_strips(strips: Sequence[Strip], layout: Layout, path: str | None = None, frames: int | None = None,
-                view: View | None = None, same_scale: bool = False, columns: int = 1) -> Figure:
+                view: View | None = None, same_scale: bool = False, columns: int = 1,
+                borders: Mapping[str, str] | None = None) -> Figure:
     """Draws sequences as film strips, one below another.
 
     Left and right have different colours, further people lighter ones. Limits are equal over the whole clip.
@@ -158,6 +164,7 @@ def draw_strips(strips: Sequence[Strip], layout: Layout, path: str | None = None
         view: from where 3-D skeletons are looked at.
         same_scale: whether all strips have one scale, to compare sizes; if not, each fills its place.
         columns: strips side by side; they fill row after row.
+        borders: what the colours of the strips' frames mean, for the legend.
 
     Returns:
         The picture.
@@ -176,7 +183,7 @@ def draw_strips(strips: Sequence[Strip], layout: Layout, path: str | None = None
         axis.set_axis_off()
     text = 0.28 * max(strip.title.count('\n') + 1 for strip in strips)
     figure.set_figheight(0.35 + lines * (WIDTH / columns * ratio + text))
-    legend(figure, max(present_people(strip.sequence).sum() for strip in strips))
+    legend(figure, max(present_people(strip.sequence).sum() for strip in strips), borders=borders)
     if path is not None:
         save_figure(figure, path)
     return figure
