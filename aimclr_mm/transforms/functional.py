@@ -190,14 +190,30 @@ def align_shoulders(x: Tensor, left: int, right: int) -> Tensor:
     return _with_rest(torch.stack([cos * px - sin * pz, py, sin * px + cos * pz], dim=-1), x)
 
 
-def resize_frames(x: Tensor, length: int) -> Tensor:
-    """Resizes the clip to ``length`` frames by linear interpolation between frame centres."""
+def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: int = 0) -> Tensor:
+    """Resizes clips to ``length`` frames by linear interpolation between frame centres.
+
+    As torch's ``interpolate(mode='linear', align_corners=False)``, with a number of frames for each sample: frame i of
+    the result stands at (i + 0.5) frames / length - 0.5, held at both ends.
+
+    Args:
+        x: (N, M, T, V, C) skeletons.
+        length: frames of the result.
+        frames: (N,) whole numbers, frames to take of each sample, at least 1; all from ``start`` on if not given.
+        start: the first frame to take.
+    """
     n, m, t, v, c = x.shape
-    if t == length:
-        return x
-    rows = x.permute(0, 1, 3, 4, 2).reshape(n, m * v * c, t)
-    resized = F.interpolate(rows, size=length, mode='linear', align_corners=False)
-    return resized.view(n, m, v, c, length).permute(0, 1, 4, 2, 3)
+    if frames is None:
+        frames = torch.full((n,), t - start, device=x.device)
+    last = frames[:, None] - 1
+    centers = torch.arange(length, device=x.device, dtype=x.dtype) + 0.5
+    position = (centers * (frames.to(x.dtype) / length)[:, None] - 0.5).clamp(min=0)                # (N, length)
+    low = torch.minimum(position.long(), last)
+    clip = torch.arange(n * m, device=x.device).view(n, m, 1) * t + start
+    rows = x.reshape(n * m * t, v * c)
+    below, above = (rows.index_select(0, (clip + index[:, None]).flatten()).view(n, m, length, v, c)
+                    for index in (low, torch.minimum(low + 1, last)))
+    return torch.lerp(below, above, (position - low)[:, None, :, None, None])
 
 
 def select_stream(x: Tensor, stream: str, layout: Layout) -> Tensor:

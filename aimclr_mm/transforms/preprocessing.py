@@ -58,14 +58,16 @@ class ResizeClip(SkeletonTransform):
         self.length, self.max_frames, self.surplus = length, max_frames, surplus
 
     def batch(self, x: Tensor) -> Tensor:
-        """Resizes skeletons (N, M, T, V, C), sample by sample as their lengths differ."""
-        start = max(0, x.shape[2] - self.max_frames) // 2 if self.surplus == 'both' else 0
-        x = x[:, :, start:start + self.max_frames]
-        if x.shape[2] == 0:
+        """Resizes skeletons (N, M, T, V, C), each sample by its own number of frames."""
+        total = x.shape[2]
+        if total == 0:
             raise ValueError('ResizeClip: the clip has no frames')
-        frames = x[:, 0, :, :, :self.layout.dims].flatten(2).ne(0).any(dim=2).sum(dim=1).tolist()
-        clips = [F.resize_frames(clip[None, :, :frames or None], self.length) for clip, frames in zip(x, frames)]
-        return torch.cat(clips)
+        taken = torch.sym_min(total, self.max_frames)       # not Python's min: an exported graph keeps T open
+        start = (total - taken) // 2 if self.surplus == 'both' else 0
+        place = torch.arange(total, device=x.device)
+        held = x[:, 0, :, :, :self.layout.dims].flatten(2).ne(0).any(dim=2)                          # (N, T)
+        frames = (held & (place >= start) & (place < start + taken)).sum(dim=1)
+        return F.resize_frames(x, self.length, torch.where(frames == 0, taken, frames), start)
 
 
 @TRANSFORMS.register_module()
