@@ -111,3 +111,11 @@ def test_neighbours_are_those_of_query_and_key_encoder(tool, trained):
     assert first[-7:] == printed                            # before them it tells that it preprocesses
     with pytest.raises(SystemExit, match="no sequence 'x'; the first of its"):
         tool('neighbors', CONFIG, 'model.pth', *options, '--query', 'x')
+
+
+def test_pictures_of_the_documentation():
+    """docs/pictures.md shows all of docs/images, names the commands that made them, and they are small."""
+    text = (ROOT / 'docs/pictures.md').read_text(encoding='utf-8')
+    for path in sorted((ROOT / 'docs/images').iterdir()):
+        assert f'](images/{path.name})' in text and f'--out docs/images/{path.name}\n' in text
+        assert path.stat().st_size < 300_000, path.name

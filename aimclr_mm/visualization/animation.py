@@ -46,7 +46,7 @@ def palette() -> Image.Image:
     """The colours of all frames, so that none flickers: lines and text, and their edges on white."""
     lines = [lighten(color, person) for color in SIDES.values() for person in range(3)]
     colors = np.array([*lines, *map(to_rgb, (TEXT, EDGE, 'black'))])                       # (12, 3)
-    tints = (1 - np.linspace(1, 0, 8)[:, None, None] * (1 - colors)).reshape(-1, 3)
+    tints = (1 - np.linspace(1, 0, 5)[:, None, None] * (1 - colors)).reshape(-1, 3)
     tints = np.vstack([tints[tints.min(axis=1) < 0.9], np.ones(3)])            # what is almost white would replace it
     image = Image.new('P', (1, 1))
     image.putpalette((tints * 255).round().astype(np.uint8).tobytes())

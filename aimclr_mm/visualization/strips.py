@@ -18,6 +18,7 @@ from aimclr_mm.skeletons import Layout
 from .geometry import SIDES, View, bone_colors, choose_frames, drawn_points, limits, present_people
 
 WIDTH = 12.0            # of a picture, inches
+TALL = 1.16             # height of a strip with the numbers of its frames, over that of the poses
 MOST = 120              # strips in a picture
 LONGEST = 120           # letters of a title over the whole width
 TEXT, EDGE = '#606060', '#d0d0d0'
@@ -122,9 +123,9 @@ def _draw_row(axes: Axes, row: _Row, layout: Layout, cell: np.ndarray, scale: fl
                          edgecolors=MARK, linewidths=1.0, zorder=3)
         if row.strip.crosses is not None:
             axes.add_line(_mark('x', *points[row.strip.crosses[:, t]].T, zorder=4))
-        axes.text((place + 0.5) * width, -0.02 * height, f'frame {t}' if place == 0 else str(t), ha='center',
-                  va='top', fontsize=max(size, 5), color=TEXT)
-    axes.set(xlim=(0, len(row.frames) * width), ylim=(-0.14 * height, 1.02 * height), aspect='equal', xticks=[],
+        axes.text((place + 0.5) * width, -0.09 * height, f'frame {t}' if place == 0 else str(t), ha='center',
+                  fontsize=max(size, 5), color=TEXT)
+    axes.set(xlim=(0, len(row.frames) * width), ylim=((1.02 - TALL) * height, 1.02 * height), aspect='equal', xticks=[],
              yticks=[])
     axes.set_title(shorten(row.strip.title, longest), fontsize=9, loc='left', parse_math=False)
     for spine in axes.spines.values():
@@ -141,12 +142,14 @@ def add_strips(axes: Sequence[Axes], strips: Sequence[Strip], layout: Layout, fr
     rows = [_row(strip, layout, frames, view) for strip in strips]
     sizes = np.stack([row.size for row in rows])                                           # (strips, 2)
     ratio = sizes[:, 0].max() / sizes[:, 1].max() if same_scale else (sizes[:, 0] / sizes[:, 1]).max()
-    ratio = np.clip(ratio, 0.45, 2.0)
+    height = 2.6 if len(strips) <= 4 * columns else 1.3                                    # inches, at most
+    count = max(len(row.frames) for row in rows)
+    ratio = max(np.clip(ratio, 0.45, 2.0), WIDTH / columns * TALL / (count * height))
     cell = np.array([ratio, 1.0])
     scales = [(cell / row.size).min() * 0.92 for row in rows]
     for axis, row, scale in zip(axes, rows, scales):
         _draw_row(axis, row, layout, cell, min(scales) if same_scale else scale, LONGEST // columns)
-    return 1.16 / (ratio * max(len(row.frames) for row in rows))
+    return TALL / (ratio * count)
 
 
 def draw_strips(strips: Sequence[Strip], layout: Layout, path: str | None = None, frames: int | None = None,
