@@ -10,7 +10,7 @@ from mmaction.structures import ActionDataSample
 from torch import nn
 
 from aimclr_mm.models import AimCLR, AimCLRSTGCN
-from aimclr_mm.models.stgcn import dropout
+from aimclr_mm.models.stgcn import dropout, pointwise
 from aimclr_mm.skeletons import LAYOUTS, NTU25
 
 K, N, T, TAU = 32, 6, 16, 0.1
@@ -459,3 +459,15 @@ def test_fused_computation_changes_rounding_only(layout, training):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
     for name, buffer in fused.named_buffers():
         torch.testing.assert_close(buffer, dict(plain.named_buffers())[name])
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_pointwise_convolution_is_torchs(stride):
+    x = torch.randn(3, 4, 9, 5, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight, bias = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((6, 4, 1, 1), (6,)))
+    y = pointwise(x, weight, bias, stride)
+    expected = torch.nn.functional.conv2d(x.contiguous(), weight, bias, (stride, 1))
+    torch.testing.assert_close(y, expected)
+    gradient = torch.randn_like(expected)
+    for one, other in zip(*(torch.autograd.grad(z, (x, weight, bias), gradient) for z in (y, expected))):
+        torch.testing.assert_close(one, other)

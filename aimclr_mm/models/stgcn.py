@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from aimclr_mm.skeletons import get_layout
 
+from .temporal import convolve, worthwhile
+
 NARROW = 256        # C * C' up to which one matrix a frame is faster, measured on a CPU
 
 
@@ -29,36 +31,58 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
 
     Args:
         unit: the graph convolution.
-        x: (B, C, T, V) features.
+        x: (B, C, T, V) features; or, time first, (1, C, T, B * V).
     """
-    batch, channels, frames, joints = x.shape
     adjacency = unit.A * unit.PA                                                           # (S, V, W)
-    subsets, out = len(adjacency), unit.bn.num_features
+    (subsets, joints, _), channels, out = adjacency.shape, x.shape[1], unit.bn.num_features
     weight = unit.conv.weight.view(subsets, out, channels)
     bias = adjacency.sum(dim=1).T @ unit.conv.bias.view(subsets, out)                      # (W, C')
     if not unit.training:
         scale, shift = affine(unit.bn)
         weight, bias = weight * scale[:, None], bias * scale + shift
-    rows = x.permute(0, 2, 3, 1)                                                           # (B, T, V, C)
+    rows = x.permute(0, 2, 3, 1).reshape(-1, joints, channels)                             # (B * T, V, C)
     if channels * out <= NARROW:
         matrix = torch.einsum('kvw,koc->vcwo', adjacency, weight).reshape(joints * channels, joints * out)
-        y = torch.addmm(bias.flatten(), rows.reshape(batch * frames, joints * channels), matrix)
+        y = torch.addmm(bias.flatten(), rows.flatten(1), matrix)
     else:
         neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
-        summed = torch.bmm(neighbors.expand(batch * frames, -1, -1), rows.reshape(-1, joints, channels))
+        summed = torch.bmm(neighbors.expand(len(rows), -1, -1), rows)
         y = summed.view(-1, subsets * channels) @ weight.transpose(1, 2).reshape(-1, out)
         y = y.view(-1, joints, out) + bias
-    y = y.view(batch, frames, joints, out).permute(0, 3, 1, 2)
+    y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)
     return unit.act(unit.bn(y) if unit.training else y)
 
 
-def temporal_convolution(unit: unit_tcn, x: Tensor) -> Tensor:
-    """mmaction2's ``unit_tcn``: convolution over time, batch norm, dropout; (B, C, T, V) -> (B, C', T', V)."""
+def temporal_convolution(unit: unit_tcn, x: Tensor, spectral: bool) -> Tensor:
+    """mmaction2's ``unit_tcn``: convolution over time, batch norm, dropout; in evaluation without the last two.
+
+    Args:
+        unit: the temporal unit.
+        x: (B, C, T, V) features; or, time first, (1, C, T, B * V).
+        spectral: whether :func:`~aimclr_mm.models.temporal.convolve` may be used.
+    """
     conv, bn = unit.conv, unit.bn
-    if unit.training:
-        return dropout(bn(conv(x)), unit.drop.p)
-    scale, shift = affine(bn)
-    return F.conv2d(x, conv.weight * scale[:, None, None, None], conv.bias * scale + shift, conv.stride, conv.padding)
+    weight, bias = conv.weight, conv.bias
+    if not unit.training:
+        scale, shift = affine(bn)
+        weight, bias = weight * scale[:, None, None, None], bias * scale + shift
+    if conv.kernel_size == (1, 1):
+        y = pointwise(x, weight, bias, conv.stride[0])
+    elif spectral and len(x) == 1 and worthwhile(conv, x):
+        y = convolve(x, weight, bias)
+    else:
+        y = F.conv2d(x, weight, bias, conv.stride, conv.padding)
+    return dropout(bn(y), unit.drop.p) if unit.training else y
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """A 1x1 convolution of every ``stride``-th frame as a matrix product; (B, C, T, V) -> (B, C', T', V).
+
+    torch's own, channels last with stride 2 and fewer than 8 channels, writes beyond its memory in the backward pass
+    on CPUs without AVX-512 (oneDNN's AVX2 kernels, torch 2.13).
+    """
+    rows = x[:, :, ::stride].permute(0, 2, 3, 1)                                           # (B, T', V, C)
+    return F.linear(rows, weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
@@ -109,12 +133,14 @@ class AimCLRSTGCN(STGCN):
         base_channels: channels of the first four blocks.
         fused: compute with channels last and each graph convolution as one matrix product (see
             :func:`graph_convolution`): same parameters, same result up to the order of summation.
+        spectral: in the fused computation, convolve over time by the convolution theorem where that takes a CPU less
+            time (see :mod:`~aimclr_mm.models.temporal`).
         in_channels: channels of the data.
         tcn_dropout: dropout of every temporal unit but the first.
     """
 
     def __init__(self, layout='ntu25', out_channels: int = 256, base_channels: int = 16, in_channels: int = 3,
-                 tcn_dropout: float = 0.5, fused: bool = True) -> None:
+                 tcn_dropout: float = 0.5, fused: bool = True, spectral: bool = True) -> None:
         self.layout = get_layout(layout)
         graph_cfg = dict(layout=self.layout.graph(), mode='stgcn_spatial')
         super().__init__(graph_cfg=graph_cfg, in_channels=in_channels, base_channels=base_channels,
@@ -123,7 +149,7 @@ class AimCLRSTGCN(STGCN):
         adjacency = torch.tensor(self.graph.A, dtype=torch.float32)
         self.gcn[-1] = STGCNBlock(last.gcn.in_channels, out_channels, adjacency, stride=last.tcn.stride,
                                   tcn_dropout=tcn_dropout)
-        self.out_channels, self.fused = out_channels, fused
+        self.out_channels, self.fused, self.spectral = out_channels, fused, spectral
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature map (N, M, out_channels, T', V) of skeletons (N, M, T, V, C)."""
@@ -147,9 +173,12 @@ class AimCLRSTGCN(STGCN):
         x = x.view(people, joints, channels, frames).permute(0, 2, 3, 1)                   # (B, C, T, V)
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.gcn:
+            if self.spectral and len(x) == people and worthwhile(block.tcn.conv, x):    # time first from here on
+                x = x.permute(2, 0, 3, 1).reshape(1, x.shape[2], -1, x.shape[1]).permute(0, 3, 1, 2)
             residual = block.residual
-            residual = temporal_convolution(residual, x) if isinstance(residual, unit_tcn) else residual(x)
-            x = torch.relu_(temporal_convolution(block.tcn, graph_convolution(block.gcn, x)) + residual)
+            residual = temporal_convolution(residual, x, False) if isinstance(residual, unit_tcn) else residual(x)
+            y = temporal_convolution(block.tcn, graph_convolution(block.gcn, x), self.spectral)
+            x = torch.relu_(y + residual)
         if x.requires_grad:         # the gradient of a mean is one number spread out; operators with it are slow
             x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
-        return x
+        return x if len(x) == people else x[0].unflatten(2, (people, joints)).permute(2, 0, 1, 3)
