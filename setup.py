@@ -28,6 +28,7 @@ setup(
         'scipy',
         'scikit-learn',
         'matplotlib',
+        'Pillow',
         'rich',
         'filelock',
         'PyYAML',
@@ -35,6 +36,9 @@ setup(
     ],
     extras_require={
         'umap': ['umap-learn'],                  # tools/embedding.py --method umap
+        'export': ['onnx', 'onnxruntime', 'onnxscript'],        # tools/export.py
+        'tensorboard': ['tensorboard'],         # --with configs/runtime/tensorboard.py
+        'docs': ['mkdocs-material'],            # make docs
         'lite': ['mmcv-lite>=2.0.1,<2.2'],      # who has full mmcv leaves this out
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'hypothesis'],
     },
