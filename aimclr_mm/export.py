@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import logging
+import os
 import statistics
 import time
 import warnings
@@ -47,8 +48,8 @@ def tensor_step(step: BaseTransform) -> Callable[[Tensor], Tensor] | None:
         return lambda x: torch.cat([(x[..., :2] - half) / half, x[..., 2:]], dim=-1)
     if type(step) is PackActionInputs or type(step) is FormatGCNInput and step.mode == 'zero':
         return None
-    raise ValueError(f'the preprocessing of the config has {step!r}, which cannot be exported; known are CenterSkeleton, '
-                     "ResizeClip, AlignShoulders, PreNormalize2D and FormatGCNInput (mode='zero')")
+    raise ValueError(f'the preprocessing of the config has {step!r}, which cannot be exported; known are '
+                     "CenterSkeleton, ResizeClip, AlignShoulders, PreNormalize2D and FormatGCNInput (mode='zero')")
 
 
 class ExportedEncoder(nn.Module):
@@ -96,13 +97,16 @@ class ExportedEncoder(nn.Module):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what exporters print, warn of and log from the console; it is part of the error if there is one."""
+    """Keeps what exporters print, warn of and log from the console; an error of theirs becomes one line."""
     said, level = io.StringIO(), logging.root.manager.disable
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         logging.disable(logging.WARNING)
         try:
             yield
+        except RuntimeError as error:           # torch's own errors and those of its ONNX exporter
+            reason = next((line for line in str(error).splitlines() if line.startswith('<class')), str(error))
+            raise ValueError(f'this encoder cannot be exported: {reason[:300]}') from error
         finally:
             logging.disable(level)
 
@@ -118,8 +122,8 @@ def describe(encoder: EmbeddingInferencer, module: ExportedEncoder, checkpoint: 
     people, joints, channels = module.shape
     return dict(layout=encoder.layout.name, joints=','.join(encoder.layout.joints), channels=str(channels),
                 stream=encoder.model.data_preprocessor.stream, num_person=str(people),
-                config=str(encoder.cfg.filename), checkpoint=checkpoint, encoder=encoder.fingerprint,
-                version=__version__)
+                config=os.path.basename(str(encoder.cfg.filename)), checkpoint=os.path.basename(checkpoint),
+                encoder=encoder.fingerprint, version=__version__)
 
 
 def trace(module: ExportedEncoder) -> ExportedProgram:
@@ -200,13 +204,13 @@ def random_sequences(shape: tuple[int, ...], dims: int, seed: int) -> np.ndarray
     return x.astype(np.float32)
 
 
-def median_ms(call: Callable[[], Any]) -> float:
+def median_ms(call: Callable[[Any], Any], argument: Any) -> float:
     """Median time of a call in milliseconds, after one that does not count."""
-    call()
+    call(argument)
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        call()
+        call(argument)
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times)
 
@@ -229,14 +233,13 @@ def compare(encoder: EmbeddingInferencer, shape: tuple[int, int, int], run: Run)
         expected, found = encoder.embed(there), run(keypoint)
         if found.shape != expected.shape or not np.isfinite(found).all():
             raise ValueError(f'for keypoint {keypoint.shape} the exported graph gives {found.shape} with '
-                             f'{np.isfinite(found).mean():.0%} finite numbers, the encoder {expected.shape}; no file is '
-                             'written')
+                             f'{np.isfinite(found).mean():.0%} finite numbers, the encoder {expected.shape}; no file '
+                             'is written')
         difference = float(np.abs(found - expected).max() / np.abs(expected).max())
         if not difference < TOLERANCE:
             raise ValueError(f'for keypoint {keypoint.shape} the exported graph differs from the encoder by '
                              f'{difference:.1e}, more than {TOLERANCE:.0e}; no file is written')
-        yield Comparison(keypoint.shape, difference, median_ms(lambda: encoder.embed(there)),
-                         median_ms(lambda: run(keypoint)))
+        yield Comparison(keypoint.shape, difference, median_ms(encoder.embed, there), median_ms(run, keypoint))
 
 
 def export(encoder: EmbeddingInferencer, path: str, checkpoint: str = '') -> list[Comparison]:
