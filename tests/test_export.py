@@ -69,6 +69,20 @@ def test_module_is_the_encoder(name, few_times):
     assert encoder.model.encoder.backbone.fused                # the encoder itself stays as it was
 
 
+@pytest.mark.parametrize('name', ['aimclr_ntu60_xsub_joint', 'aimclr_ntu60_xsub_joint_2d'])
+def test_shorter_sequences_are_filled_up_with_zeros(name):
+    encoder = open_small(name)
+    module = ExportedEncoder(encoder)
+    clips = [random_sequences((1, 2, frames, *module.shape[1:]), encoder.layout.dims, frames)[0, :1]
+             for frames in (12, 80)]
+    batch = np.zeros((2, 2, 80, *module.shape[1:]), dtype=np.float32)
+    for row, clip in zip(batch, clips):
+        row[:1, :clip.shape[1]] = clip
+    expected = encoder.embed(clips)
+    found = module(torch.from_numpy(batch)).detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_one_stream_of_several():
     module = ExportedEncoder(open_small('aimclr_ntu60_xsub_joint', ('methods/crosclr.py',), 'bone'))
     assert module(torch.randn(1, 2, 9, 25, 3)).shape == (1, 6)
