@@ -29,7 +29,7 @@ from aimclr_mm.version import __version__
 
 FORMATS = ('.onnx', '.pt2')
 TOLERANCE = 1e-4            # largest difference to the encoder, relative to the largest number of the embeddings
-REPEATS = 20                # timed runs
+REPEATS = 9                 # timed runs
 NEEDED = 'onnx, onnxruntime and onnxscript'
 Run = Callable[[np.ndarray], np.ndarray]
 
