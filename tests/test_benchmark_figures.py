@@ -76,10 +76,14 @@ def test_machine_says_what_was_measured_on():
 
 
 def test_known_rates():
-    clock = iter([0.0, 9.0, 0.0, 2.0, 0.0, 1.0, 0.0, 4.0, 0.0, 5.0])       # the first run is the warm-up
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine.time, 'perf_counter', lambda: next(clock))
-        assert machine._rate(3e9, lambda: None, 'cpu') == 3.0
+    def rate(*seconds: float) -> float:
+        clock = iter([reading for run in seconds for reading in (0.0, run)])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(machine.time, 'perf_counter', lambda: next(clock))
+            return machine._rate(3e9, lambda: None, 'cpu')
+
+    assert rate(0.25, 1.0, 0.5, 2.0, 1.5) == 6.0            # the first run is the warm-up
+    assert rate(3.0) == 1.0                                 # a slow one is not repeated
 
 
 @pytest.mark.parametrize('name, shapes, kind', [
