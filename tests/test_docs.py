@@ -36,6 +36,8 @@ CHECKPOINTS = ['work_dirs/first/epoch_60.pth', 'work_dirs/aimclr_utdmhad_xsub_jo
 OTHER_TEST = 'has a test of its own: '
 NOT_RUN = {     # page -> {how a block begins: why it is not run}; commands are parsed unless they are a synopsis
     'README.md': {
+        'from aimclr_mm.apis': 'the same lines as those of docs/index.md, which are run',
+        'python tools/embed.py CONFIG': OTHER_TEST + 'test_own_data.py, test_export.py, test_visualize_command.py',
         'make demo': 'takes minutes; CI runs make demo, make test',
         'pip install': 'makes an environment; make does it in CI',
         'python tools/train.py configs/aimclr_utdmhad_xsub_joint.py --amp --seed 0': 'the same commands with a seed',
@@ -105,6 +107,12 @@ def test_tables_name_blocks_that_are_there():
         for page, beginnings in table.items():
             for begin in beginnings or ():
                 assert any(block.page == page and block.text.startswith(begin) for block in BLOCKS), (page, begin)
+
+
+def test_readme_begins_as_the_site_does():
+    first, second = ([b.text for b in BLOCKS if b.page == page and b.language == 'python']
+                     for page in ('README.md', 'docs/index.md'))
+    assert first[:1] == second[:1]
 
 
 @pytest.mark.parametrize('page', sorted({block.page for block in BLOCKS if block.language == 'bash'}))
