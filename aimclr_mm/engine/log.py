@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import resource
 import shlex
 import sys
 from collections.abc import Mapping
@@ -64,6 +63,10 @@ def peak_memory(tag: Mapping[str, Any]) -> str:
     """The most memory that tensors took on the GPU, which mmengine has found; without one, that of the process."""
     if 'memory' in tag:                                     # MiB
         return f'{tag["memory"] / 1024:.1f} GiB'
+    try:
+        import resource
+    except ImportError:                                     # Windows
+        return 'memory unknown'
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f'{peak / (2**30 if sys.platform == "darwin" else 2**20):.1f} GiB'
 
