@@ -49,8 +49,25 @@ def embed(single, inputs: dict) -> dict:
                 queue=single.queue.keys.double().numpy().copy())
 
 
+def margin(e: dict) -> float:
+    """How much nearer, at least, the last neighbour that is mined is than the first that is not, for k of 1 and 3."""
+    nearest = [np.sort(cosines(single, query, i)[1:])[::-1] for single in e.values() for i in range(N)
+               for query in range(len(single['queries']))]
+    return min(row[k - 1] - row[k] for row in nearest for k in (1, 3))
+
+
 @cache
 def prepared(kind: str, streams: tuple[str, ...]) -> tuple:
+    """The first draw in which float32 and float64 agree on who is nearer."""
+    for seed in range(100):
+        torch.manual_seed(seed)
+        drawn = draw(kind, streams)
+        if margin(drawn[-1]) > 1e-5:
+            return drawn
+    raise AssertionError('all draws have ties')
+
+
+def draw(kind: str, streams: tuple[str, ...]) -> tuple:
     """A model, its state, inputs and embeddings; queues hold embeddings of the batch, so that neighbours differ."""
     weights = dict(alpha=2.0, beta=0.5) if kind == 'AimCLR' else {}
     model = build(kind, streams, weights)
