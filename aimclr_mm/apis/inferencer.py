@@ -14,6 +14,7 @@ from mmaction.registry import MODELS
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.progress import track
 from torch import Tensor
@@ -75,7 +76,11 @@ class EmbeddingInferencer(BaseInferencer):
     def _init_model(self, cfg: Config, weights: str, device: str | torch.device = 'cpu') -> torch.nn.Module:
         model = MODELS.build(cfg.model)
         if weights == 'random':
+            logger = MMLogger.get_current_instance()
+            level = logger.level
+            logger.setLevel('WARNING')              # mmengine would name every parameter
             model.init_weights()
+            logger.setLevel(level)
         else:
             load_model(model, load_checkpoint_file(weights), weights, self.stream)
         try:
