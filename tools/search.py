@@ -36,10 +36,9 @@ def parse_args() -> argparse.Namespace:
 def find(queries, bank, k: int, others: bool) -> list[list[tuple[int, float]]]:
     """For each query its k neighbours: rows of the bank and similarities."""
     from aimclr_mm.apis import nearest
-    spare = min(k + int(others), len(bank.names))           # the query itself may take a place
-    found = nearest(queries.features, bank.features, spare) if k <= len(bank.names) else None
-    if found is None:
+    if k > len(bank.names):
         raise ValueError(f'-k {k}: the bank holds {len(bank.names)} sequences')
+    found = nearest(queries.features, bank.features, min(k + int(others), len(bank.names)))    # the query takes a place
     rows = []
     for name, indices, similarities in zip(queries.names, found.indices, found.similarities):
         kept = [(int(i), float(s)) for i, s in zip(indices, similarities) if not (others and bank.names[i] == name)]

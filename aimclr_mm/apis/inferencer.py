@@ -120,8 +120,7 @@ class EmbeddingInferencer(BaseInferencer):
             inputs: annotations.
             batch_size: sequences of a batch.
         """
-        names = ('start_index', 'modality')         # which mmaction2's data sets add
-        samples = ({**annotation, **dict(zip(names, (0, 'Pose')))} for annotation in inputs)
+        samples = ({**annotation, 'start_index': 0, 'modality': 'Pose'} for annotation in inputs)     # as data sets do
         return super().preprocess(samples, batch_size, **kwargs)
 
     @torch.no_grad()
