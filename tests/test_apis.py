@@ -156,6 +156,9 @@ def test_fingerprint_is_that_of_weights_and_preprocessing(folder, encoder):
     torch.save(dict(state_dict=state), folder / 'other.pth')
     assert load_encoder(folder / 'tiny.py', folder / 'other.pth').fingerprint != encoder.fingerprint
     cfg = Config.fromfile(folder / 'tiny.py')
+    cfg.model.data_preprocessor.stream = 'bone'             # of which a checkpoint does not tell
+    assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
+    cfg = Config.fromfile(folder / 'tiny.py')
     cfg.test_dataloader.dataset.preprocess[1].length = 30
     assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
 

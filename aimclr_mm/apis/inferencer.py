@@ -100,8 +100,8 @@ class EmbeddingInferencer(BaseInferencer):
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell whether two encoders give the same representations."""
-        data = self.cfg.test_dataloader.dataset
-        digest = hashlib.sha256(repr([self.layout, data.get('preprocess'), data.pipeline, self.stream]).encode())
+        data, stream = self.cfg.test_dataloader.dataset, self.cfg.model.data_preprocessor.stream
+        digest = hashlib.sha256(repr([self.layout, data.get('preprocess'), data.pipeline, stream]).encode())
         part = getattr(self.model, 'encoder', self.model)
         for name, value in getattr(part, 'backbone', part).state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
