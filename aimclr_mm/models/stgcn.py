@@ -9,6 +9,7 @@ from mmaction.registry import MODELS
 from torch import Tensor, nn
 
 from aimclr_mm.skeletons import get_layout
+from aimclr_mm.transforms.functional import distinct_people
 
 from .temporal import convolve, worthwhile
 
@@ -104,21 +105,6 @@ def dropout(x: Tensor, p: float) -> Tensor:
     return x * mask.to(x.dtype).mul_(65536 / kept)
 
 
-def distinct(people: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of (B, T, V, C) people to compute: all that are there, and one for all that are absent (zero throughout).
-
-    In evaluation a network treats each by itself, so that absent people have one and the same result.
-
-    Returns:
-        rows of the people to compute, and for each of the B people the place of its result among them.
-    """
-    absent = people.flatten(1).eq(0).all(dim=1)
-    first = absent & (absent.cumsum(0) == 1)
-    kept = ~absent | first
-    place = kept.cumsum(0) - 1
-    return kept.nonzero()[:, 0], torch.where(absent, place[first].sum(), place)
-
-
 @MODELS.register_module()
 class AimCLRSTGCN(STGCN):
     """ST-GCN of AimCLR: channels 16-16-16-16-32-32-32-64-64-256, strides 2 at blocks 5 and 8.
@@ -163,7 +149,7 @@ class AimCLRSTGCN(STGCN):
         people = x.flatten(0, 1)
         if self.training:
             return self.encode(people).unflatten(0, x.shape[:2])
-        rows, place = distinct(people)
+        rows, place = distinct_people(people)         # absent people have one and the same result
         return self.encode(people[rows])[place].unflatten(0, x.shape[:2])
 
     def encode(self, x: Tensor) -> Tensor:

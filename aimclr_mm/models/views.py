@@ -11,6 +11,7 @@ from torch import Tensor
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.transforms.base import SkeletonTransform, transform_batch
 from aimclr_mm.transforms.functional import select_stream
+from aimclr_mm.transforms.pending import People
 
 STREAMS = {'joint': 0.6, 'bone': 0.6, 'motion': 0.4}      # and their weights in fusion ("Experimental Settings")
 
@@ -62,7 +63,8 @@ class SkeletonViews(BaseDataPreprocessor):
     @torch.no_grad()
     def make_views(self, x: Tensor) -> dict[str, Tensor]:
         """Augmented views of joint coordinates (N, M, T, V, C)."""
-        return {name: transform_batch(transforms, x) for name, transforms in self.views.items()}
+        people = People(x)
+        return {name: transform_batch(transforms, people) for name, transforms in self.views.items()}
 
     def form_streams(self, x: Tensor | dict[str, Tensor]) -> Tensor | dict:
         """The stream of joint coordinates or of each view of them; of several streams a dict by name."""

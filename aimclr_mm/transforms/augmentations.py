@@ -132,13 +132,18 @@ class GaussianNoise(RandomTransform):
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
         """``noise``: (N, M, T, V, C), zero in channels that are no coordinates."""
-        noise = torch.randn_like(x) * self.std
+        n, m, t, v, c = x.shape
+        noise = torch.randn((n, m, c, t, v), device=x.device, dtype=x.dtype).mul_(self.std).movedim(2, -1)
         noise[..., self.layout.dims:] = 0
         return dict(noise=noise)
 
     def apply(self, x: Tensor, noise: Tensor) -> Tensor:
         """Adds the noise."""
         return x + noise
+
+    def extend(self, view: PendingSkeletons) -> None:
+        """Adds noise to each sample with probability p."""
+        view.add(lambda x: self.draw(x)['noise'], self.choose(view.x))
 
 
 @TRANSFORMS.register_module()
@@ -187,7 +192,7 @@ class AxisMask(ComposedTransform):
 
     def compose(self, view: PendingSkeletons, chosen: Tensor | None, axis: Tensor) -> None:
         """Masks the given coordinate."""
-        view.map(F.mask_matrix(axis, self.layout.dims), chosen)
+        view.scale(F.mask_factors(axis, self.layout.dims), chosen)
 
 
 @TRANSFORMS.register_module()

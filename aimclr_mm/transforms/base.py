@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aimclr_mm.skeletons import Layout, get_layout
 
-from .pending import PendingSkeletons
+from .pending import People, PendingSkeletons
 
 
 class SkeletonTransform(BaseTransform):
@@ -127,8 +127,11 @@ class ComposedTransform(RandomTransform):
         self.compose(view, self.choose(view.x), **self.draw(view.x))
 
 
-def transform_batch(transforms: Iterable[SkeletonTransform], x: Tensor) -> Tensor:
-    """Skeletons (N, M, T, V, C) after several transforms, one after the other."""
+def transform_batch(transforms: Iterable[SkeletonTransform], x: Tensor | People) -> Tensor:
+    """Skeletons (N, M, T, V, C) after several transforms, one after the other.
+
+    The result has these dimensions, but in memory the coordinates are planes (see :mod:`.pending`).
+    """
     view = PendingSkeletons(x)
     for transform in transforms:
         transform.extend(view)

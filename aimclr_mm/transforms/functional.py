@@ -22,6 +22,20 @@ def _with_rest(coordinates: Tensor, x: Tensor) -> Tensor:
     return coordinates if dims == x.shape[-1] else torch.cat([coordinates, x[..., dims:]], dim=-1)
 
 
+def distinct_people(people: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of (B, ...) people to compute: all that are there, and one for all that are absent (zero throughout).
+
+    Returns:
+        rows of the people to compute, and for each of the B people the place of its result among them.
+    """
+    values = people.flatten(1)
+    absent = torch.maximum(values.amax(dim=1), -values.amin(dim=1)) == 0             # the fastest way on a CPU
+    first = absent & (absent.cumsum(0) == 1)
+    kept = ~absent | first
+    place = kept.cumsum(0) - 1
+    return kept.nonzero()[:, 0], torch.where(absent, place[first].sum(), place)
+
+
 def linear_map(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiplies every joint by its sample's matrix: y = A x.
 
@@ -29,14 +43,14 @@ def linear_map(x: Tensor, matrix: Tensor) -> Tensor:
         x: (N, M, T, V, C) skeletons.
         matrix: (N, d, d) with d <= C; coordinates are the first d channels.
     """
-    n, channels, dims = len(x), x.shape[-1], matrix.shape[-1]
+    n, m, t, v, channels = x.shape
+    dims = matrix.shape[-1]
     if dims < channels:
         rest = torch.arange(channels, device=x.device) >= dims
         matrix = F.pad(matrix, (0, channels - dims, 0, channels - dims)) + torch.diag(rest.to(x.dtype))
-    rows = x[:1].numel() // channels
-    block = next(size for size in (5, 4, 3, 2, 1) if rows % size == 0)      # joints a product; 3 x 3 alone is slow
-    matrix = torch.kron(torch.eye(block, device=x.device, dtype=x.dtype), matrix)
-    return torch.bmm(x.reshape(n, rows // block, block * channels), matrix.transpose(1, 2)).view(x.shape)
+    planes = x.movedim(-1, 2).reshape(n * m, channels, t * v)
+    matrix = matrix.repeat_interleave(m, dim=0) if m > 1 else matrix
+    return torch.bmm(matrix, planes).view(n, m, channels, t, v).movedim(2, -1)
 
 
 def shear_matrix(factors: Tensor) -> Tensor:
@@ -91,15 +105,17 @@ def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _runs(joints: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Ranges [first, end) of joints that follow each other."""
-    runs: list[tuple[int, int]] = []
-    for joint in joints:
-        if runs and runs[-1][1] == joint:
-            runs[-1] = (runs[-1][0], joint + 1)
+def _moves(joints: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Ranges of joints that move together: (first, source, number), without those that stay."""
+    moves: list[tuple[int, int, int]] = []
+    for joint, source in enumerate(joints):
+        if joint == source:
+            continue
+        if moves and (joint, source) == (moves[-1][0] + moves[-1][2], moves[-1][1] + moves[-1][2]):
+            moves[-1] = (*moves[-1][:2], moves[-1][2] + 1)
         else:
-            runs.append((joint, joint + 1))
-    return runs
+            moves.append((joint, source, 1))
+    return moves
 
 
 def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
@@ -107,7 +123,12 @@ def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
 
     Copies ranges of joints, which a CPU does several times as fast as single ones.
     """
-    return torch.cat([x[..., first:end, :] for first, end in _runs(tuple(joints))], dim=-2)
+    if len(joints) != x.shape[-2]:
+        return x[..., list(joints), :]
+    result = x.clone()
+    for first, source, number in _moves(tuple(joints)):
+        result[..., first:first + number, :] = x[..., source:source + number, :]
+    return result
 
 
 def gaussian_kernel(sigma: Tensor, taps: int, normalized: bool) -> Tensor:
@@ -136,17 +157,21 @@ def temporal_blur(x: Tensor, kernel: Tensor, dims: int) -> Tensor:
         dims: number of coordinates.
     """
     n, m, t, v, _ = x.shape
-    margin = t - 1 - kernel.shape[1] // 2                                            # zero beyond the taps
-    tap = F.pad(kernel.to(x.dtype), (margin, margin))                                # (N, 2 T - 1), by frame distance
-    matrix = tap.unfold(1, t, 1).flip(1)                                             # (N, T, T)
-    blurred = matrix[:, None] @ x[..., :dims].reshape(n, m, t, v * dims)
-    return _with_rest(blurred.view(n, m, t, v, dims), x)
+    channels = m * dims
+    weight = kernel.to(x.dtype).repeat_interleave(channels, dim=0)[:, None, :, None]
+    planes = x[..., :dims].movedim(-1, 2).reshape(1, n * channels, t, v)
+    blurred = F.conv2d(planes, weight, padding=(kernel.shape[1] // 2, 0), groups=n * channels)
+    return _with_rest(blurred.view(n, m, dims, t, v).movedim(2, -1), x)
 
 
-def mask_matrix(axis: Tensor, dims: int) -> Tensor:
-    """Matrices (N, d, d) that set the coordinate ``axis`` (N,) of ``dims`` to zero."""
-    keep = torch.arange(dims, device=axis.device) != axis[:, None]
-    return torch.diag_embed(keep.float())
+def pad_factors(factors: Tensor, channels: int) -> Tensor:
+    """Factors (N, d) of the coordinates as factors (N, C) of all channels: those that are no coordinates stay."""
+    return F.pad(factors, (0, channels - factors.shape[1]), value=1)
+
+
+def mask_factors(axis: Tensor, dims: int) -> Tensor:
+    """Factors (N, d) that set the coordinate ``axis`` (N,) of ``dims`` to zero."""
+    return (torch.arange(dims, device=axis.device) != axis[:, None]).float()
 
 
 def center(x: Tensor, joint: int, dims: int, frame: str = 'each') -> Tensor:

@@ -2,11 +2,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from . import functional as F
+
+
+class People:
+    """The people of a batch, each coordinate a plane of frames and joints.
+
+    Two fifths of the people in NTU RGB+D's clips are absent: zero throughout. Cropped, flipped or multiplied they stay
+    zero, so that one stands for all of them. A GPU would have to wait for their number; there each is computed.
+    Several views of one batch share this.
+
+    Args:
+        x: (N, M, T, V, C) skeletons; they are never changed.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    @cached_property
+    def distinct(self) -> tuple[Tensor, Tensor] | None:
+        """See :func:`~aimclr_mm.transforms.functional.distinct_people`; None: each is computed."""
+        if self.x.is_cuda or self.x.numel() == 0:
+            return None
+        rows, places = F.distinct_people(self.x.flatten(0, 1))
+        return (rows, places) if len(rows) < len(places) else None
+
+    @cached_property
+    def planes(self) -> Tensor:
+        """(P, 1, C, T, V), or (N, M, C, T, V) if each is computed."""
+        if self.distinct is None:
+            return to_planes(self.x)
+        return to_planes(self.x.flatten(0, 1).index_select(0, self.distinct[0])[:, None])
+
+
+def to_planes(x: Tensor) -> Tensor:
+    """Memory in the order (N, M, C, T, V) of skeletons (N, M, T, V, C), copied only if it has another order."""
+    return x.movedim(-1, 2).contiguous()
 
 
 class PendingSkeletons:
@@ -16,14 +52,15 @@ class PendingSkeletons:
     sample, and a view of five augmentations passes over its data twice and not ten times.
 
     Args:
-        x: (N, M, T, V, C) skeletons; they are never changed.
+        people: skeletons (N, M, T, V, C) or the people of them; they are never changed.
     """
 
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-        self._given = True                                          # x is not ours to write into
+    def __init__(self, people: Tensor | People) -> None:
+        self._people = people if isinstance(people, People) else People(people)
+        self.x = self._people.x                                     # for its shape and kind: before what is pending
         self._frames: Tensor | None = None                          # (N, T)
         self._matrix: Tensor | None = None                          # (N, d, d)
+        self._factors: Tensor | None = None                         # (N, d), never together with a matrix
         self._exchanges: list[tuple[Sequence[int], Tensor | None]] = []
 
     def take_frames(self, index: Tensor, chosen: Tensor | None) -> None:
@@ -46,7 +83,18 @@ class PendingSkeletons:
         if chosen is not None:
             eye = torch.eye(matrix.shape[-1], device=matrix.device, dtype=matrix.dtype)
             matrix = torch.where(chosen[:, None, None], matrix, eye)
+        if self._factors is not None:
+            self._matrix, self._factors = torch.diag_embed(self._factors), None
         self._matrix = matrix if self._matrix is None else matrix @ self._matrix
+
+    def scale(self, factors: Tensor, chosen: Tensor | None) -> None:
+        """Multiplies the coordinates of the chosen samples by ``factors`` (N, d)."""
+        if chosen is not None:
+            factors = torch.where(chosen[:, None], factors, 1)
+        if self._matrix is not None:
+            self._matrix = factors[:, :, None] * self._matrix
+        else:
+            self._factors = factors if self._factors is None else factors * self._factors
 
     def edit(self, function: Callable[[Tensor], Tensor], chosen: Tensor | None) -> None:
         """Replaces the chosen samples by ``function`` of them, after everything that is pending.
@@ -54,35 +102,64 @@ class PendingSkeletons:
         On a CPU the function sees the chosen samples alone; on a GPU, where asking how many they are would stall it,
         all of them.
         """
-        self.value()
-        self._edit(function, chosen)
+        own = self.value() is not self._people.x
+        self.x = _edit(to_planes(self.x), function, chosen, own).movedim(2, -1)
 
-    def _edit(self, function: Callable[[Tensor], Tensor], chosen: Tensor | None) -> None:
-        x = self.x
-        if chosen is None:
-            x = function(x)
-        elif x.is_cuda:
-            x = torch.where(chosen[:, None, None, None, None], function(x), x)
+    def add(self, draw: Callable[[Tensor], Tensor], chosen: Tensor | None) -> None:
+        """Adds ``draw`` of the chosen samples to them, after everything that is pending; it looks at their shape only.
+
+        As :meth:`edit`, without copies of the chosen samples.
+        """
+        if chosen is None or self.x.is_cuda:
+            self.edit(lambda x: x + draw(x), chosen)
         elif len(index := chosen.nonzero()[:, 0]):
-            x = x.clone() if self._given else x
-            x.index_copy_(0, index, function(x.index_select(0, index)))
-        self._replace(x)
+            own = self.value() is not self._people.x
+            planes = to_planes(self.x) if own else self.x.movedim(-1, 2).clone(memory_format=torch.contiguous_format)
+            self.x = planes.index_add_(0, index, to_planes(draw(self.x[:len(index)]))).movedim(2, -1)
 
     def value(self) -> Tensor:
-        """The skeletons (N, M, T, V, C) after all that was pending."""
-        n, m, t, v, c = self.x.shape
-        if self._frames is not None:
-            first = torch.arange(n * m, device=self.x.device).view(n, m, 1) * t
-            rows = self.x.reshape(n * m * t, v * c).index_select(0, (first + self._frames[:, None]).flatten())
-            self._replace(rows.view(n, m, t, v, c))
-            self._frames = None
-        exchanges, self._exchanges = self._exchanges, []
-        for joints, chosen in exchanges:
-            self._edit(lambda x, joints=joints: F.select_joints(x, joints), chosen)
-        if self._matrix is not None:
-            matrix, self._matrix = self._matrix, None
-            self._replace(F.linear_map(self.x, matrix))
+        """The skeletons (N, M, T, V, C) after all that was pending; in memory (N, M, C, T, V)."""
+        if self._frames is None and self._matrix is None and self._factors is None and not self._exchanges:
+            return self.x
+        if self.x is not self._people.x:
+            planes = self._finish(to_planes(self.x), lambda parameter: parameter, True)
+        elif self._people.distinct is None:
+            planes = self._finish(self._people.planes, lambda parameter: parameter, False)
+        else:
+            rows, places = self._people.distinct
+            samples = rows.div(self.x.shape[1], rounding_mode='floor')
+            planes = self._finish(self._people.planes, lambda parameter: parameter[samples], False)
+            planes = planes[:, 0].index_select(0, places).unflatten(0, self.x.shape[:2])
+        self.x = planes.movedim(2, -1)
         return self.x
 
-    def _replace(self, x: Tensor) -> None:
-        self.x, self._given = x, self._given and x is self.x
+    def _finish(self, planes: Tensor, of_people: Callable[[Tensor], Tensor], own: bool) -> Tensor:
+        """All that is pending, applied to planes (P, M, C, T, V); ``of_people`` takes the rows of their samples."""
+        if self._frames is not None:
+            p, m, c, t, v = planes.shape
+            first = torch.arange(p * m * c, device=planes.device).view(p, m * c, 1) * t
+            rows = (first + of_people(self._frames)[:, None]).flatten()
+            planes, own = planes.view(-1, v).index_select(0, rows).view(p, m, c, t, v), True
+        for joints, chosen in self._exchanges:
+            chosen = None if chosen is None else of_people(chosen)
+            planes, own = _edit(planes, lambda x, joints=joints: F.select_joints(x, joints), chosen, own), True
+        if self._matrix is not None:
+            planes, own = to_planes(F.linear_map(planes.movedim(2, -1), of_people(self._matrix))), True
+        if self._factors is not None:
+            factors = F.pad_factors(of_people(self._factors), planes.shape[2])[:, None, :, None, None]
+            planes = planes.mul_(factors) if own else planes * factors
+        self._frames = self._matrix = self._factors = None
+        self._exchanges = []
+        return planes
+
+
+def _edit(planes: Tensor, function: Callable[[Tensor], Tensor], chosen: Tensor | None, own: bool) -> Tensor:
+    """Planes (N, M, C, T, V) with ``function`` of the chosen samples' skeletons; written into if they are our own."""
+    if chosen is None:
+        return to_planes(function(planes.movedim(2, -1)))
+    if planes.is_cuda:
+        return torch.where(chosen[:, None, None, None, None], function(planes.movedim(2, -1)).movedim(-1, 2), planes)
+    if len(index := chosen.nonzero()[:, 0]):
+        planes = planes if own else planes.clone()
+        planes.index_copy_(0, index, to_planes(function(planes.index_select(0, index).movedim(2, -1))))
+    return planes
