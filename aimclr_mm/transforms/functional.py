@@ -7,7 +7,7 @@ keypoint score) are carried along and never mixed with coordinates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 import torch.nn.functional as F
@@ -70,20 +70,20 @@ def rotation_matrix(degrees: Tensor) -> Tensor:
     Returns:
         (N, 3, 3) or (N, 2, 2) matrices.
     """
-    radians = torch.deg2rad(degrees)
-    sin, cos = radians.sin(), radians.cos()
-    if degrees.shape[-1] == 1:
-        return torch.stack([cos, sin, -sin, cos], dim=-1).view(-1, 2, 2)
-    zero, one = torch.zeros_like(cos[:, 0]), torch.ones_like(cos[:, 0])
-    (sx, sy, sz), (cx, cy, cz) = sin.unbind(-1), cos.unbind(-1)
+    generators, squares, eye = _rotation_generators(degrees.shape[-1], degrees.dtype, degrees.device)
+    radians = torch.deg2rad(degrees)[..., None, None]
+    about = eye + radians.sin() * generators + (1 - radians.cos()) * squares         # Rodrigues' formula
+    return reduce(lambda product, axis: axis @ product, about.unbind(1))
 
-    def matrix(*rows: Tensor) -> Tensor:
-        return torch.stack(rows, dim=-1).view(-1, 3, 3)
 
-    about_x = matrix(one, zero, zero, zero, cx, sx, zero, -sx, cx)
-    about_y = matrix(cy, zero, -sy, zero, one, zero, sy, zero, cy)
-    about_z = matrix(cz, sz, zero, -sz, cz, zero, zero, zero, one)
-    return about_z @ about_y @ about_x
+@lru_cache(maxsize=64)
+def _rotation_generators(axes: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(axes, d, d) infinitesimal clockwise rotations about x, y and z, or in the plane; their squares; ones (d, d)."""
+    in_plane = [[[0, 1], [-1, 0]]]
+    in_space = [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]],
+                [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
+    generators = torch.tensor(in_plane if axes == 1 else in_space, dtype=dtype, device=device)
+    return generators, generators @ generators, torch.eye(generators.shape[-1], dtype=dtype, device=device)
 
 
 def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
@@ -99,7 +99,14 @@ def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
     Returns:
         (N, T) indices of frames of the clip.
     """
-    index = torch.arange(frames, device=start.device) + start[:, None] - padding    # (N, T), may leave [0, T)
+    return _windows(frames, padding, start.device).index_select(0, start)
+
+
+@lru_cache(maxsize=64)
+def _windows(frames: int, padding: int, device: torch.device) -> Tensor:
+    """(2 * padding + 1, T) frames of every window."""
+    first = torch.arange(-padding, padding + 1, device=device)
+    index = first[:, None] + torch.arange(frames, device=device)                     # may leave [0, T)
     index = torch.where(index < 0, -1 - index, index)
     return torch.where(index >= frames, 2 * frames - 1 - index, index)
 
