@@ -49,7 +49,7 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
         neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
         summed = torch.bmm(neighbors.expand(len(rows), -1, -1), rows)
         y = summed.view(-1, subsets * channels) @ weight.transpose(1, 2).reshape(-1, out)
-        y = y.view(-1, joints, out) + bias
+        y = y.view(-1, joints, out).add_(bias)
     y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)
     return unit.act(unit.bn(y) if unit.training else y)
 
@@ -164,7 +164,7 @@ class AimCLRSTGCN(STGCN):
             residual = block.residual
             residual = temporal_convolution(residual, x, False) if isinstance(residual, unit_tcn) else residual(x)
             y = temporal_convolution(block.tcn, graph_convolution(block.gcn, x), self.spectral)
-            x = torch.relu_(y + residual)
+            x = torch.relu_(y.add_(residual))
         if x.requires_grad:         # the gradient of a mean is one number spread out; operators with it are slow
             x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
         return x if len(x) == people else x[0].unflatten(2, (people, joints)).permute(2, 0, 1, 3)
