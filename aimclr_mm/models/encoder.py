@@ -14,7 +14,10 @@ def pool(feature_map: Tensor) -> Tensor:
 
     An absent second person counts as a person, as in the paper's code.
     """
-    return feature_map.mean(dim=(3, 4)).mean(dim=1)
+    frames, joints = feature_map.shape[3:]
+    exact = torch.promote_types(feature_map.dtype, torch.float32)
+    h = feature_map.sum(dim=(3, 4), dtype=exact) / (frames * joints)    # the gradient of a mean is a map written out
+    return h.mean(dim=1).to(feature_map.dtype)
 
 
 def attach_features(features: Tensor, data_samples: list) -> list:

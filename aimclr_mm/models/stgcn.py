@@ -165,6 +165,8 @@ class AimCLRSTGCN(STGCN):
             residual = temporal_convolution(residual, x, False) if isinstance(residual, unit_tcn) else residual(x)
             y = temporal_convolution(block.tcn, graph_convolution(block.gcn, x), self.spectral)
             x = torch.relu_(y.add_(residual))
-        if x.requires_grad:         # the gradient of a mean is one number spread out; operators with it are slow
-            x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
-        return x if len(x) == people else x[0].unflatten(2, (people, joints)).permute(2, 0, 1, 3)
+        x = x if len(x) == people else x.squeeze(0).unflatten(2, (people, joints)).permute(2, 0, 1, 3)
+        if x.requires_grad:     # the gradient of a sum is one number spread out; it is written out once, in x's order
+            strides = x.stride()
+            x.register_hook(lambda grad: grad.new_empty_strided(grad.shape, strides).copy_(grad))
+        return x

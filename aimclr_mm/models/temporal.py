@@ -69,7 +69,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     (_, channels, frames, signals), (out, _, taps, _) = x.shape, weight.shape
     to_x, to_w, to_y = transforms(frames, taps, x.dtype)
-    rows = x[0].permute(1, 2, 0).reshape(frames, signals * channels)
+    rows = x.squeeze(0).permute(1, 2, 0).reshape(frames, signals * channels)
     weights = to_w @ weight.permute(2, 3, 1, 0).reshape(taps, channels * out)
     products = torch.bmm((to_x @ rows).view(-1, signals, channels), weights.view(-1, channels, out))    # (P, R, C')
     y = torch.addmm(bias.repeat(signals), to_y, products.view(-1, signals * out))
