@@ -30,9 +30,10 @@ from aimclr_mm.files import atomic_folder
 from aimclr_mm.transforms import RandomTransform, SkeletonTransform, functional
 
 from .annotations import read_pickle, write_pickle
+from .columns import pack, to_columns, to_records, unpack
 
 ARRAYS = ('keypoint', 'keypoint_score')
-FORMAT = 2              # of a cache's folder
+FORMAT = 3              # of a cache's folder
 
 
 def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
@@ -103,8 +104,8 @@ class SequenceCache:
         try:
             index = read_pickle(os.path.join(folder, 'index.pkl'))
             self.metainfo: dict = index['metainfo']
-            self.split: dict[str, list[str]] = index['split']
-            self.annotations: list[dict] = index['annotations']
+            self.split: dict[str, list[str]] = {name: unpack(names) for name, names in index['split'].items()}
+            self.annotations: list[dict] = to_records(index['annotations'])
             self.notes: list[str] = index['notes']                                     # what is odd about the data
             self._shapes: dict[str, np.ndarray] = index['shapes']                      # name -> (N, axes)
             self._ends = {name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()}
@@ -177,7 +178,8 @@ def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: 
     _check_repeatable(transforms, annotations[0])
     with atomic_folder(folder) as target:
         rest, shapes = _write_arrays(target, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
-        index = dict(metainfo=data['metainfo'], split=data['split'], annotations=rest, shapes=shapes,
+        split = {name: pack(names) for name, names in data['split'].items()}
+        index = dict(metainfo=data['metainfo'], split=split, annotations=to_columns(rest), shapes=shapes,
                      notes=data.get('notes', []))
         write_pickle(index, os.path.join(target, 'index.pkl'))
         with open(os.path.join(target, 'about.json'), 'w', encoding='utf-8') as file:
