@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from aimclr_mm.datasets.columns import pack, to_columns, to_records, unpack
 
-VALUES = st.one_of(st.integers(), st.text(max_size=5), st.booleans(), st.none(), st.tuples(st.integers(), st.integers()),
-                   st.floats(allow_nan=False))
+VALUES = st.one_of(st.integers(), st.text(max_size=5), st.booleans(), st.none(), st.floats(allow_nan=False),
+                   st.tuples(st.integers(), st.integers()))
 COLUMNS = st.one_of(st.lists(VALUES), st.lists(st.integers()), st.lists(st.text(max_size=120)))
 
 
