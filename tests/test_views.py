@@ -4,7 +4,7 @@ import torch
 from mmaction.registry import TRANSFORMS
 
 from aimclr_mm.models.views import SkeletonViews
-from aimclr_mm.transforms.base import transform_batch
+from aimclr_mm.transforms.base import SkeletonTransform, transform_batch
 from aimclr_mm.transforms.pending import People, PendingSkeletons
 
 NAMES = ['TemporalCrop', 'Shear', 'SpatialFlip', 'Rotate', 'GaussianNoise', 'GaussianBlur', 'AxisMask', 'TemporalFlip']
@@ -76,6 +76,27 @@ def test_views_share_people_and_leave_each_other_alone():
     assert torch.equal(transform_batch([mirror], people), kept)
     assert second.eq(0).flatten(1).any(dim=1).all() and torch.isfinite(third).all()
     assert transform_batch([], people) is x
+
+
+@pytest.mark.parametrize('order', ['interleaved', 'planes'])
+@pytest.mark.parametrize('absent', [[], [(0, 1)]])
+@pytest.mark.parametrize('names', [['SpatialFlip', 'AxisMask'], ['SpatialFlip', 'GaussianNoise'],
+                                   ['SpatialFlip', 'GaussianBlur'], ['Identity', 'AxisMask'],
+                                   ['Identity', 'GaussianNoise'], ['GaussianBlur', 'GaussianNoise']])
+def test_nothing_is_written_into_what_views_share(order, absent, names):
+    """The first transform chooses no sample or returns what it was given; the second changes some."""
+    class Identity(SkeletonTransform):
+        def batch(self, x):
+            return x
+
+    x = batch(3, 25, absent)
+    x = x if order == 'interleaved' else x.movedim(-1, 2).contiguous().movedim(2, -1)
+    people, given = People(x), x.clone()
+    planes = people.planes.clone()
+    first = Identity() if names[0] == 'Identity' else TRANSFORMS.build(dict(type=names[0], p=0.0))
+    view = transform_batch([first, TRANSFORMS.build(dict(type=names[1], p=0.9))], people)
+    assert not torch.equal(view, given)
+    assert torch.equal(x, given) and torch.equal(people.planes, planes)
 
 
 def test_factors_and_matrices_in_both_orders():

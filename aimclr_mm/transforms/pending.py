@@ -58,6 +58,7 @@ class PendingSkeletons:
     def __init__(self, people: Tensor | People) -> None:
         self._people = people if isinstance(people, People) else People(people)
         self.x = self._people.x                                     # for its shape and kind: before what is pending
+        self._own = False                                           # whether nobody else has the memory of x
         self._frames: Tensor | None = None                          # (N, T)
         self._matrix: Tensor | None = None                          # (N, d, d)
         self._factors: Tensor | None = None                         # (N, d), never together with a matrix
@@ -102,8 +103,9 @@ class PendingSkeletons:
         On a CPU the function sees the chosen samples alone; on a GPU, where asking how many they are would stall it,
         all of them.
         """
-        own = self.value() is not self._people.x
-        self.x = _edit(to_planes(self.x), function, chosen, own).movedim(2, -1)
+        planes, own = self._planes()
+        planes, self._own = _edit(planes, function, chosen, own)
+        self.x = planes.movedim(2, -1)
 
     def add(self, draw: Callable[[Tensor], Tensor], chosen: Tensor | None) -> None:
         """Adds ``draw`` of the chosen samples to them, after everything that is pending; it looks at their shape only.
@@ -113,27 +115,33 @@ class PendingSkeletons:
         if chosen is None or self.x.is_cuda:
             self.edit(lambda x: x + draw(x), chosen)
         elif len(index := chosen.nonzero()[:, 0]):
-            own = self.value() is not self._people.x
-            planes = to_planes(self.x) if own else self.x.movedim(-1, 2).clone(memory_format=torch.contiguous_format)
+            planes, own = self._planes()
+            planes, self._own = planes if own else planes.clone(), True
             self.x = planes.index_add_(0, index, to_planes(draw(self.x[:len(index)]))).movedim(2, -1)
+
+    def _planes(self) -> tuple[Tensor, bool]:
+        """Planes (N, M, C, T, V) after all that was pending, and whether they may be written into."""
+        x = self.value()
+        planes = to_planes(x)
+        return planes, self._own or not _share(planes, x)
 
     def value(self) -> Tensor:
         """The skeletons (N, M, T, V, C) after all that was pending; in memory (N, M, C, T, V)."""
         if self._frames is None and self._matrix is None and self._factors is None and not self._exchanges:
             return self.x
         if self.x is not self._people.x:
-            planes = self._finish(to_planes(self.x), lambda parameter: parameter, True)
+            planes, self._own = self._finish(to_planes(self.x), lambda parameter: parameter, self._own)
         elif self._people.distinct is None:
-            planes = self._finish(self._people.planes, lambda parameter: parameter, False)
+            planes, self._own = self._finish(self._people.planes, lambda parameter: parameter, False)
         else:
             rows, places = self._people.distinct
             samples = rows.div(self.x.shape[1], rounding_mode='floor')
-            planes = self._finish(self._people.planes, lambda parameter: parameter[samples], False)
-            planes = planes[:, 0].index_select(0, places).unflatten(0, self.x.shape[:2])
+            planes, _ = self._finish(self._people.planes, lambda parameter: parameter[samples], False)
+            planes, self._own = planes[:, 0].index_select(0, places).unflatten(0, self.x.shape[:2]), True
         self.x = planes.movedim(2, -1)
         return self.x
 
-    def _finish(self, planes: Tensor, of_people: Callable[[Tensor], Tensor], own: bool) -> Tensor:
+    def _finish(self, planes: Tensor, of_people: Callable[[Tensor], Tensor], own: bool) -> tuple[Tensor, bool]:
         """All that is pending, applied to planes (P, M, C, T, V); ``of_people`` takes the rows of their samples."""
         if self._frames is not None:
             p, m, c, t, v = planes.shape
@@ -142,24 +150,36 @@ class PendingSkeletons:
             planes, own = planes.view(-1, v).index_select(0, rows).view(p, m, c, t, v), True
         for joints, chosen in self._exchanges:
             chosen = None if chosen is None else of_people(chosen)
-            planes, own = _edit(planes, lambda x, joints=joints: F.select_joints(x, joints), chosen, own), True
+            planes, own = _edit(planes, lambda x, joints=joints: F.select_joints(x, joints), chosen, own)
         if self._matrix is not None:
             planes, own = to_planes(F.linear_map(planes.movedim(2, -1), of_people(self._matrix))), True
         if self._factors is not None:
             factors = F.pad_factors(of_people(self._factors), planes.shape[2])[:, None, :, None, None]
-            planes = planes.mul_(factors) if own else planes * factors
+            planes, own = planes.mul_(factors) if own else planes * factors, True
         self._frames = self._matrix = self._factors = None
         self._exchanges = []
-        return planes
+        return planes, own
 
 
-def _edit(planes: Tensor, function: Callable[[Tensor], Tensor], chosen: Tensor | None, own: bool) -> Tensor:
-    """Planes (N, M, C, T, V) with ``function`` of the chosen samples' skeletons; written into if they are our own."""
+def _share(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors lie in the same memory."""
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _edit(planes: Tensor, function: Callable[[Tensor], Tensor], chosen: Tensor | None,
+          own: bool) -> tuple[Tensor, bool]:
+    """Planes (N, M, C, T, V) with ``function`` of the chosen samples' skeletons, written into if they are our own.
+
+    Returns:
+        the planes, and whether they are our own now.
+    """
     if chosen is None:
-        return to_planes(function(planes.movedim(2, -1)))
+        result = to_planes(function(planes.movedim(2, -1)))
+        return result, own or not _share(result, planes)
     if planes.is_cuda:
-        return torch.where(chosen[:, None, None, None, None], function(planes.movedim(2, -1)).movedim(-1, 2), planes)
+        new = function(planes.movedim(2, -1)).movedim(-1, 2)
+        return torch.where(chosen[:, None, None, None, None], new, planes), True
     if len(index := chosen.nonzero()[:, 0]):
-        planes = planes if own else planes.clone()
+        planes, own = planes if own else planes.clone(), True
         planes.index_copy_(0, index, to_planes(function(planes.index_select(0, index).movedim(2, -1))))
-    return planes
+    return planes, own
