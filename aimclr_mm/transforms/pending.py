@@ -135,7 +135,7 @@ class PendingSkeletons:
             planes, self._own = self._finish(self._people.planes, lambda parameter: parameter, False)
         else:
             rows, places = self._people.distinct
-            samples = rows.div(self.x.shape[1], rounding_mode='floor')
+            samples = rows // self.x.shape[1]
             planes, _ = self._finish(self._people.planes, lambda parameter: parameter[samples], False)
             planes, self._own = planes[:, 0].index_select(0, places).unflatten(0, self.x.shape[:2]), True
         self.x = planes.movedim(2, -1)
