@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.transforms.functional import distinct_people
 
+from .products import linear, matmul
 from .temporal import convolve, worthwhile
 
 NARROW = 256        # C * C' up to which one matrix a frame is faster, measured on a CPU
@@ -44,11 +45,11 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
     rows = x.permute(0, 2, 3, 1).reshape(-1, joints, channels)                             # (B * T, V, C)
     if channels * out <= NARROW:
         matrix = torch.einsum('kvw,koc->vcwo', adjacency, weight).reshape(joints * channels, joints * out)
-        y = torch.addmm(bias.flatten(), rows.flatten(1), matrix)
+        y = matmul(rows.flatten(1), matrix, bias.flatten())
     else:
         neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
         summed = torch.bmm(neighbors.expand(len(rows), -1, -1), rows)
-        y = summed.view(-1, subsets * channels) @ weight.transpose(1, 2).reshape(-1, out)
+        y = matmul(summed.view(-1, subsets * channels), weight.transpose(1, 2).reshape(-1, out))
         y = y.view(-1, joints, out).add_(bias)
     y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)
     return unit.act(unit.bn(y) if unit.training else y)
@@ -83,11 +84,31 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     on CPUs without AVX-512 (oneDNN's AVX2 kernels, torch 2.13).
     """
     rows = x[:, :, ::stride].permute(0, 2, 3, 1)                                           # (B, T', V, C)
-    return F.linear(rows, weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+    return linear(rows, weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+
+
+def bernoulli_mask(shape: torch.Size, kept: int) -> Tensor:
+    """Zeros and ones (uint8), each one with probability kept / 65536, on the CPU.
+
+    As many random bits an element as the probability has binary digits: with digits b_1 ... b_d (the last one is 1) of
+    d random bits r_i, m_i = r_i | m_(i+1) where b_i is 1 and r_i & m_(i+1) where it is 0, from m_(d+1) = 0; then m_1 is
+    the element. A half takes one bit, where torch draws a number.
+
+    Args:
+        shape: of the mask.
+        kept: from 1 to 65535.
+    """
+    words = (shape.numel() + 63) // 64
+    mask = torch.zeros(words, dtype=torch.long)
+    for digit in f'{kept:016b}'.rstrip('0')[::-1]:
+        bits = torch.empty(words, dtype=torch.long).random_(-2**63, None)
+        mask = bits | mask if digit == '1' else bits & mask
+    ones = (mask >> torch.arange(8)[:, None]).bitwise_and_(0x0101010101010101)       # a byte for each bit
+    return ones.view(torch.uint8).flatten()[:shape.numel()].view(shape)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout whose mask costs a CPU 16 random bits an element; p is rounded to 1/65536. Elsewhere torch's own.
+    """Dropout with masks that cost a CPU little (:func:`bernoulli_mask`); p is rounded to 1/65536. Elsewhere torch's own.
 
     Drawing the masks with torch's dropout takes a CPU about an eighth of a training step.
 
@@ -100,8 +121,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     kept = round((1 - p) * 65536)
     if x.device.type != 'cpu' or not 0 < kept < 65536:
         return F.dropout(x, p)
-    bits = torch.empty((x.numel() + 3) // 4, dtype=torch.long).random_(-2**63, None).view(torch.int16)
-    mask = (bits[:x.numel()] < kept - 32768).view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+    mask = bernoulli_mask(x.permute(0, 2, 3, 1).shape, kept).permute(0, 3, 1, 2)
     return x * mask.to(x.dtype).mul_(65536 / kept)
 
 

@@ -1,0 +1,77 @@
+"""Matrix products in float32 on a CPU by oneDNN: torch itself gives them to MKL, which is slower on many CPUs.
+
+MKL takes AVX2 on AMD's CPUs also where there is AVX-512; oneDNN, which computes torch's convolutions, takes what the
+CPU has. ``torch.backends.mkldnn.enabled = False`` switches this off.
+"""
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PRODUCT = getattr(torch.ops.mkldnn, '_linear_pointwise', None)          # what torch.compile calls on a CPU
+USABLE = PRODUCT is not None and platform.machine().lower() in ('x86_64', 'amd64')
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether oneDNN multiplies these: not empty, in float32, on an x86 CPU, outside of autocast."""
+    return (USABLE and torch.backends.mkldnn.enabled and not torch.is_autocast_enabled('cpu')
+            and all(x.dtype == torch.float32 and x.device.type == 'cpu' and x.numel() > 0 for x in tensors))
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    return PRODUCT(a, b.t(), bias, 'none', [], '')
+
+
+class _Product(torch.autograd.Function):
+    """(M, K) @ (K, N) + (N,)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _product(a, b, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (a, b), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        return (_product(grad, b.t()) if wanted[0] else None, _product(a.t(), grad) if wanted[1] else None,
+                grad.sum(dim=0) if wanted[2] else None)
+
+
+class _Products(torch.autograd.Function):
+    """(P, M, K) @ (P, K, N)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return torch.stack([_product(x, y) for x, y in zip(a, b)])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        return (torch.stack([_product(g, y.t()) for g, y in zip(grad, b)]) if ctx.needs_input_grad[0] else None,
+                torch.stack([_product(x.t(), g) for x, g in zip(a, grad)]) if ctx.needs_input_grad[1] else None)
+
+
+def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``a @ b + bias`` of matrices (M, K) and (K, N), bias (N,); differentiable once."""
+    if usable(a, b):
+        return _Product.apply(a, b, bias)
+    return a @ b if bias is None else torch.addmm(bias, a, b)
+
+
+def bmm(a: Tensor, b: Tensor) -> Tensor:
+    """``torch.bmm`` of few large matrices (P, M, K) and (P, K, N); differentiable once."""
+    return _Products.apply(a, b) if usable(a, b) else torch.bmm(a, b)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear`` of (..., K) and (N, K); differentiable once."""
+    if not usable(x, weight):
+        return F.linear(x, weight, bias)
+    return matmul(x.reshape(-1, x.shape[-1]), weight.t(), bias).view(*x.shape[:-1], len(weight))
