@@ -101,10 +101,11 @@ def test_kinds_of_operators(name, shapes, kind):
 
 def test_traffic_counts_what_operators_read_and_write():
     a, b = torch.ones(4, 5), torch.ones(5, 6, dtype=torch.bfloat16)
-    with profile.Traffic() as traffic:
+    with profile.Operators(queue=7) as found:
         c = a @ b.float()                                           # 30 x 2 -> 30 x 4; 20 + 30 -> 24, x 4
         c.view(-1, 2)[0].t()
-    assert (traffic.bytes, traffic.operators) == (30 * 6 + 74 * 4, 2)
+    assert (found.bytes, found.number) == (30 * 6 + 74 * 4, 2)
+    assert found.kinds.keys() >= {'copy', 'matrix product'} and found.operators['aten::mm'][1] == 1
 
 
 def test_profile_of_a_known_product(monkeypatch):

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aimclr_mm.engine.provenance import processor, source
+from aimclr_mm.engine.provenance import source
+from aimclr_mm.processor import processor
 from aimclr_mm.version import __version__
 
 STATUS, CLEAR = '/proc/self/status', '/proc/self/clear_refs'
@@ -67,7 +68,7 @@ def _commit() -> str | None:
 
 def describe(device: str) -> dict:
     """Device, CPU, threads, versions, commit and settings of precision."""
-    name, flags = processor()
+    name, _, flags = processor()
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
     return dict(
         device=torch.cuda.get_device_name() if device.startswith('cuda') else name, cpu=name, cores=os.cpu_count(),

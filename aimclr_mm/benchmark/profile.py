@@ -1,7 +1,9 @@
 """Where the time of a run goes, and how near it comes to what the machine can do."""
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from aimclr_mm.models.products import PRODUCT
+
 from .machine import ceilings
 from .timing import STDERR, Case, Times, clock
 
@@ -26,6 +30,7 @@ KINDS = (           # the first whose pattern is found in the name of an operato
     ('optimizer and momentum', r'_foreach|_fused|lerp|[Oo]ptimizer'),
     ('elementwise and reduction', r'^aten::'),
 )
+OUTSIDE = 'outside of operators'
 STEPS = 2
 
 
@@ -33,56 +38,70 @@ def kind_of(name: str, shapes: list, queue: int) -> str:
     """Kind of an operator; what works on K or 1 + K rows or columns is a comparison with the queue."""
     if any(axis in (queue, queue + 1) for shape in shapes if len(shape) < 3 for axis in shape):
         return 'comparison with the queue'
-    return next((kind for kind, pattern in KINDS if re.search(pattern, name)), 'outside of operators')
+    return next((kind for kind, pattern in KINDS if re.search(pattern, name)), OUTSIDE)
 
 
-class Traffic(TorchDispatchMode):
+class Operators(TorchDispatchMode):
     """Counts the operators of a run and the bytes of all tensors that they read and write, views left out.
 
-    It is what a run would move if no operator found anything in a cache.
+    The bytes are what a run would move if no operator found anything in a cache. The times, for a CPU, are those
+    of the calls: torch's own profiler makes the many small allocations of a step so slow there that it doubles.
+
+    Args:
+        queue: K.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, queue: int) -> None:
         super().__init__()
-        self.bytes = self.operators = 0
+        self.queue, self.bytes, self.number = queue, 0, 0
+        self.kinds: dict[str, float] = defaultdict(float)
+        self.operators: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Runs an operator and counts it."""
+        """Runs an operator, clocks and counts it."""
+        start = time.perf_counter()
         result = func(*args, **(kwargs or {}))
+        seconds = time.perf_counter() - start
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        name = f'{func.namespace}::{func.overloadpacket.__name__}'
+        self.kinds[kind_of(name, [tensor.shape for tensor in given], self.queue)] += seconds
+        self.operators[name][0] += seconds
+        self.operators[name][1] += 1
         if not func.is_view:
-            tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+            tensors = given + [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-            self.operators += 1
+            self.number += 1
         return result
 
 
-def _trace(run: Callable[[], object], device: str) -> list:
-    """Operators of some runs with their own time."""
-    cuda = device.startswith('cuda')
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    with torch.profiler.profile(activities=activities, record_shapes=True) as trace:
+def _times_of_kernels(run: Callable[[], object], queue: int) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Seconds of a run's kernels on a GPU by kind, and seconds and calls by operator."""
+    with torch.profiler.profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], record_shapes=True) as trace:
         for _ in range(STEPS):
             run()
-        if cuda:
-            torch.cuda.synchronize()
-    return list(trace.key_averages(group_by_input_shape=True))
-
-
-def _times(events: list, device: str, queue: int) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Seconds of a run by kind, and seconds and calls by operator."""
-    cuda, kinds, operators = device.startswith('cuda'), defaultdict(float), defaultdict(lambda: [0.0, 0.0])
+        torch.cuda.synchronize()
+    kinds: dict[str, float] = defaultdict(float)
+    operators: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     kernels = 0.0
-    for event in events:
+    for event in trace.key_averages(group_by_input_shape=True):
+        seconds = event.self_device_time_total / 1e6 / STEPS
         if event.device_type != DeviceType.CPU:
-            kernels += event.self_device_time_total / 1e6 / STEPS
+            kernels += seconds
             continue
-        seconds = (event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e6 / STEPS
         kinds[kind_of(event.key, event.input_shapes or [], queue)] += seconds
         operators[event.key][0] += seconds
         operators[event.key][1] += event.count / STEPS
-    if kernels:                 # of graphs and compiled code, which no operator has started
-        kinds['kernels without an operator'] = max(kernels - sum(kinds.values()), 0.0)
-    return dict(kinds), dict(operators)
+    # those of graphs and compiled code, which no operator has started
+    kinds['kernels without an operator'] = max(kernels - sum(kinds.values()), 0.0)
+    return kinds, operators
+
+
+def _product_flop(a: tuple, b: tuple, *_: object, **__: object) -> int:
+    """Operations of oneDNN's product of shapes (..., K) and (N, K), which torch's counter does not know."""
+    return 2 * math.prod(a) * b[0]
+
+
+COUNTED = {} if PRODUCT is None else {PRODUCT: _product_flop}
 
 
 def profile(run: Callable[[], object], device: str, queue: int, title: str = '', shown: int = 15) -> dict:
@@ -102,19 +121,23 @@ def profile(run: Callable[[], object], device: str, queue: int, title: str = '',
     """
     times = Times()
     clock(Case(run, repeats=STEPS), device, times)
-    with FlopCounterMode(display=False) as flops, Traffic() as traffic:
+    with Operators(queue) as counted, FlopCounterMode(display=False, custom_mapping=COUNTED) as flops:
         run()
-    kinds, operators = _times(_trace(run, device), device, queue)
+    if device.startswith('cuda'):
+        kinds, operators = _times_of_kernels(run, queue)
+    else:
+        kinds, operators = counted.kinds, counted.operators
+        kinds[OUTSIDE] += max(times.seconds[0] - sum(kinds.values()), 0.0)
     total = sum(kinds.values())
     top = ceilings(device)
-    gflop, gigabytes, seconds = flops.get_total_flops() / 1e9, traffic.bytes / 1e9, times.seconds[0]
+    gflop, gigabytes, seconds = flops.get_total_flops() / 1e9, counted.bytes / 1e9, times.seconds[0]
     result = dict(
         seconds=seconds,
         kinds={kind: dict(seconds=value, share=value / total)
                for kind, value in sorted(kinds.items(), key=lambda item: -item[1])},
         operators=[dict(name=name, seconds=value, share=value / total, calls=calls)
                    for name, (value, calls) in sorted(operators.items(), key=lambda item: -item[1][0])[:shown]],
-        gflop=gflop, traffic_gb=gigabytes, operators_run=traffic.operators, gflops=gflop / seconds,
+        gflop=gflop, traffic_gb=gigabytes, operators_run=counted.number, gflops=gflop / seconds,
         traffic_gbs=gigabytes / seconds, ceilings=top,
         least_seconds=dict(arithmetic_float32=gflop / top['matmul_float32_gflops'],
                            arithmetic_bfloat16=gflop / top['matmul_bfloat16_gflops'],

@@ -15,6 +15,7 @@ from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 
 from aimclr_mm.files import atomic_write, read_json
+from aimclr_mm.processor import processor
 from aimclr_mm.version import __version__
 
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'numpy')
@@ -96,21 +97,9 @@ def environment() -> dict[str, str | None]:
         except PackageNotFoundError:
             return None
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()[0]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor().name
     return dict(aimclr_mm=__version__, python=platform.python_version(), platform=platform.platform(), device=device,
                 cuda=torch.version.cuda, **{package: installed(package) for package in PACKAGES})
-
-
-def processor() -> tuple[str, set[str]]:
-    """Name of the CPU and its flags; without flags where Linux does not tell them."""
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
-            first = file.read().split('\n\n')[0]
-    except OSError:
-        first = ''
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in first.splitlines())}
-    return (fields.get('model name') or platform.processor() or platform.machine(),
-            set(fields.get('flags', '').split()))
 
 
 def source() -> dict | None:

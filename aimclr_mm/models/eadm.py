@@ -17,11 +17,13 @@ def energy_attention(x: Tensor, lam: float = 1e-4, unbiased: bool = False) -> Te
     Returns:
         (B, C, T, V) float32, without gradient.
     """
-    x = x.detach().float()
-    squared = (x - x.mean(dim=(2, 3), keepdim=True)).square()
+    rows = x.detach().float().movedim(1, -1)                                    # (B, T, V, C), as they lie in memory
+    mean = rows.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
+    squared = (rows - mean).square_()
     count = x.shape[2] * x.shape[3] - int(unbiased)
-    variance = squared.sum(dim=(2, 3), keepdim=True) / max(count, 1)
-    return torch.sigmoid(squared / (4 * (variance + lam)).clamp(min=torch.finfo(x.dtype).tiny) + 0.5)
+    variance = squared.sum(dim=2, keepdim=True).sum(dim=1, keepdim=True) / max(count, 1)
+    ratio = squared.div_((4 * (variance + lam)).clamp(min=torch.finfo(torch.float32).tiny))
+    return ratio.add_(0.5).sigmoid_().movedim(-1, 1)
 
 
 def drop_and_rescale(x: Tensor, keep: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class EADM(nn.Module):
         The temporal mask is (B, C, T, V), or (B, 1, T, 1) with ``temporal='frame'``.
         """
         attention = energy_attention(x, self.lam, self.unbiased)
-        spatial = attention.mean(dim=(1, 2), keepdim=True) < self.keep_margin              # (B, 1, 1, V)
+        spatial = attention.mean(dim=1, keepdim=True).mean(dim=2, keepdim=True) < self.keep_margin     # (B, 1, 1, V)
         if self.temporal == 'frame':
             attention = attention.mean(dim=(1, 3), keepdim=True)                           # (B, 1, T, 1)
         return spatial, attention < self.keep_margin

@@ -1,29 +1,44 @@
-"""Matrix products in float32 on a CPU by oneDNN: torch itself gives them to MKL, which is slower on many CPUs.
+"""Matrix products in float32 by oneDNN on AMD's CPUs: torch itself gives them to MKL, which is slower there.
 
 MKL takes AVX2 on AMD's CPUs also where there is AVX-512; oneDNN, which computes torch's convolutions, takes what the
-CPU has. ``torch.backends.mkldnn.enabled = False`` switches this off.
+CPU has. On Intel's MKL is the faster one. ``torch.backends.mkldnn.enabled = False`` switches this off.
 """
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from aimclr_mm.processor import processor
 
 PRODUCT = getattr(torch.ops.mkldnn, '_linear_pointwise', None)          # what torch.compile calls on a CPU
-USABLE = PRODUCT is not None and platform.machine().lower() in ('x86_64', 'amd64')
+USABLE = PRODUCT is not None and processor().vendor == 'AuthenticAMD'
+
+
+def precision(x: Tensor) -> torch.dtype:
+    """The type in which a product with x is computed: that of autocast where it is on, else that of x."""
+    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether oneDNN multiplies these: not empty, in float32, on an x86 CPU, outside of autocast."""
+    """Whether oneDNN multiplies these: not empty, in float32, on an AMD CPU, outside of autocast."""
     return (USABLE and torch.backends.mkldnn.enabled and not torch.is_autocast_enabled('cpu')
             and all(x.dtype == torch.float32 and x.device.type == 'cpu' and x.numel() > 0 for x in tensors))
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    return PRODUCT(a, b.t(), bias, 'none', [], '')
+    """``a @ b + bias``, without gradient."""
+    if usable(a, b):
+        return PRODUCT(a, b.t(), bias, 'none', [], '')
+    return a @ b if bias is None else torch.addmm(bias, a, b)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """``a.T @ b`` of long matrices (M, K) and (M, N), without gradient; oneDNN wants the narrow one first."""
+    return _product(a.t(), b) if a.shape[1] < b.shape[1] else _product(b.t(), a).t()
 
 
 class _Product(torch.autograd.Function):
@@ -35,10 +50,10 @@ class _Product(torch.autograd.Function):
         return _product(a, b, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (a, b), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        return (_product(grad, b.t()) if wanted[0] else None, _product(a.t(), grad) if wanted[1] else None,
+        return (_product(grad, b.t()) if wanted[0] else None, _inner(a, grad) if wanted[1] else None,
                 grad.sum(dim=0) if wanted[2] else None)
 
 
@@ -51,11 +66,28 @@ class _Products(torch.autograd.Function):
         return torch.stack([_product(x, y) for x, y in zip(a, b)])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
         return (torch.stack([_product(g, y.t()) for g, y in zip(grad, b)]) if ctx.needs_input_grad[0] else None,
-                torch.stack([_product(x.t(), g) for x, g in zip(a, grad)]) if ctx.needs_input_grad[1] else None)
+                torch.stack([_inner(x, g) for x, g in zip(a, grad)]) if ctx.needs_input_grad[1] else None)
+
+
+class _Shared(torch.autograd.Function):
+    """(M, K) @ (P, K, N)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return torch.bmm(a.expand(len(b), -1, -1), b)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        rows, columns = (x.transpose(0, 1).reshape(x.shape[1], -1) for x in (grad, b))
+        return (_product(rows, columns.t()) if ctx.needs_input_grad[0] else None,
+                torch.bmm(a.t().expand(len(b), -1, -1), grad) if ctx.needs_input_grad[1] else None)
 
 
 def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -68,6 +100,15 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 def bmm(a: Tensor, b: Tensor) -> Tensor:
     """``torch.bmm`` of few large matrices (P, M, K) and (P, K, N); differentiable once."""
     return _Products.apply(a, b) if usable(a, b) else torch.bmm(a, b)
+
+
+def shared_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of one small matrix (M, K) and many (P, K, N); differentiable once.
+
+    torch would write a gradient of ``a`` for each of the P and then add them up.
+    """
+    dtype = precision(b)
+    return _Shared.apply(a.to(dtype), b.to(dtype))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

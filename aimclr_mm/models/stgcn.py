@@ -1,17 +1,20 @@
 """The encoder of the paper: mmaction2's ST-GCN with the graph of the joint table and a wider last block."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmaction.models.backbones.stgcn import STGCN, STGCNBlock
 from mmaction.models.utils import unit_gcn, unit_tcn
 from mmaction.registry import MODELS
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.transforms.functional import distinct_people
 
-from .products import linear, matmul
+from .products import linear, matmul, shared_matmul
 from .temporal import convolve, worthwhile
 
 NARROW = 256        # C * C' up to which one matrix a frame is faster, measured on a CPU
@@ -48,15 +51,15 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
         y = matmul(rows.flatten(1), matrix, bias.flatten())
     else:
         neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
-        summed = torch.bmm(neighbors.expand(len(rows), -1, -1), rows)
+        summed = shared_matmul(neighbors, rows)
         y = matmul(summed.view(-1, subsets * channels), weight.transpose(1, 2).reshape(-1, out))
         y = y.view(-1, joints, out).add_(bias)
     y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)
-    return unit.act(unit.bn(y) if unit.training else y)
+    return torch.relu_(unit.bn(y) if unit.training else y)
 
 
 def temporal_convolution(unit: unit_tcn, x: Tensor, spectral: bool) -> Tensor:
-    """mmaction2's ``unit_tcn``: convolution over time, batch norm, dropout; in evaluation without the last two.
+    """mmaction2's ``unit_tcn`` without its dropout: convolution over time and, while training, batch norm.
 
     Args:
         unit: the temporal unit.
@@ -74,7 +77,7 @@ def temporal_convolution(unit: unit_tcn, x: Tensor, spectral: bool) -> Tensor:
         y = convolve(x, weight, bias)
     else:
         y = F.conv2d(x, weight, bias, conv.stride, conv.padding)
-    return dropout(bn(y), unit.drop.p) if unit.training else y
+    return bn(y) if unit.training else y
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
@@ -107,22 +110,50 @@ def bernoulli_mask(shape: torch.Size, kept: int) -> Tensor:
     return ones.view(torch.uint8).flatten()[:shape.numel()].view(shape)
 
 
-def dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout with masks that cost a CPU little (:func:`bernoulli_mask`); p is rounded to 1/65536. Elsewhere torch's own.
+def dropout_mask(x: Tensor, p: float) -> Tensor:
+    """Mask of a dropout on the CPU in x's type and order of memory: zeros, and ones over the probability of them.
 
     Drawing the masks with torch's dropout takes a CPU about an eighth of a training step.
 
     Args:
         x: (B, C, T, V), channels last.
-        p: probability with which an element becomes zero.
+        p: probability of a zero, rounded to 1/65536.
     """
-    if p == 0:
-        return x
     kept = round((1 - p) * 65536)
-    if x.device.type != 'cpu' or not 0 < kept < 65536:
-        return F.dropout(x, p)
     mask = bernoulli_mask(x.permute(0, 2, 3, 1).shape, kept).permute(0, 3, 1, 2)
-    return x * mask.to(x.dtype).mul_(65536 / kept)
+    return mask.to(x.dtype).mul_(65536 / kept)
+
+
+class _DropAddReLU(torch.autograd.Function):
+    """``relu(y * mask + residual)``, in two passes over memory where torch takes three."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, mask: Tensor, residual: Tensor) -> Tensor:
+        x = torch.addcmul(residual, y, mask).relu_()
+        ctx.save_for_backward(x, mask)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, mask = ctx.saved_tensors
+        grad = torch.ops.aten.threshold_backward(grad, x, 0)
+        return grad * mask, None, grad if ctx.needs_input_grad[2] else None
+
+
+def join(y: Tensor, residual: Tensor | int, p: float) -> Tensor:
+    """End of a block, ``relu(dropout(y, p) + residual)``; y is written into.
+
+    Args:
+        y: (B, C, T, V), channels last.
+        residual: the same, or 0.
+        p: probability with which an element of y becomes zero.
+    """
+    if y.device.type != 'cpu' or not 2**-17 < p < 1 - 2**-17:
+        return torch.relu_(F.dropout(y, p, inplace=p > 0).add_(residual))
+    mask = dropout_mask(y, p)
+    residual = residual.to(y.dtype) if isinstance(residual, Tensor) else y.new_zeros(())
+    return _DropAddReLU.apply(y, mask, residual)
 
 
 @MODELS.register_module()
@@ -184,7 +215,7 @@ class AimCLRSTGCN(STGCN):
             residual = block.residual
             residual = temporal_convolution(residual, x, False) if isinstance(residual, unit_tcn) else residual(x)
             y = temporal_convolution(block.tcn, graph_convolution(block.gcn, x), self.spectral)
-            x = torch.relu_(y.add_(residual))
+            x = join(y, residual, block.tcn.drop.p if self.training else 0.0)
         x = x if len(x) == people else x.squeeze(0).unflatten(2, (people, joints)).permute(2, 0, 1, 3)
         if x.requires_grad:     # the gradient of a sum is one number spread out; it is written out once, in x's order
             strides = x.stride()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .products import bmm, matmul
+from .products import bmm, matmul, precision
 
 WORTH = 0.4         # share of the direct multiplications up to which the detour is faster, measured on a CPU
 
@@ -41,11 +41,6 @@ def transforms(frames: int, taps: int, dtype: torch.dtype = torch.float64) -> tu
     x, w, y = (torch.from_numpy(np.concatenate(part)) for part in zip(*rows))
     with torch.inference_mode(False):           # they are kept, for training too
         return x.to(dtype), w.to(dtype), (2 / n * y.T).to(dtype)
-
-
-def precision(x: Tensor) -> torch.dtype:
-    """In which precision a convolution of x is computed: that of x or of autocast."""
-    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
 
 
 def worthwhile(conv: nn.Conv2d, x: Tensor) -> bool:
