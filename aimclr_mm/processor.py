@@ -4,6 +4,8 @@ from __future__ import annotations
 import platform
 from typing import NamedTuple
 
+CPUINFO = '/proc/cpuinfo'
+
 
 class Processor(NamedTuple):
     """Name, vendor (``AuthenticAMD``, ``GenuineIntel``, ...) and flags; the latter two empty where nobody tells."""
@@ -16,7 +18,7 @@ class Processor(NamedTuple):
 def processor() -> Processor:
     """The CPU that this process runs on, as Linux describes it; elsewhere what Python knows."""
     try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
+        with open(CPUINFO, encoding='utf-8') as file:
             first = file.read().split('\n\n')[0]
     except OSError:
         first = ''

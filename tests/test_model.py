@@ -10,7 +10,7 @@ from mmaction.structures import ActionDataSample
 from torch import nn
 
 from aimclr_mm.models import AimCLR, AimCLRSTGCN
-from aimclr_mm.models.stgcn import dropout, pointwise
+from aimclr_mm.models.stgcn import bernoulli_mask, join, pointwise
 from aimclr_mm.skeletons import LAYOUTS, NTU25
 
 K, N, T, TAU = 32, 6, 16, 0.1
@@ -384,11 +384,12 @@ def test_absent_people_are_computed_once_in_evaluation():
         assert torch.equal(backbone(torch.zeros(3, 2, 8, 17, 2))[2, 1], backbone(torch.zeros(1, 1, 8, 17, 2))[0, 0])
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize('p', [0.5, 0.1, 0.999])
-def test_dropout(p):
+def test_dropout_at_the_end_of_a_block(p, dtype):
     """As often zero as torch's, the same on average, and the same elements in the gradient."""
-    x = torch.ones(16, 32, 25, 17).to(memory_format=torch.channels_last).requires_grad_()
-    y = dropout(x, p)
+    x = torch.ones(16, 32, 25, 17, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+    y = join(x, 0, p)
     y.sum().backward()
     zero, n = y.detach() == 0, x.numel()
     assert abs(zero.sum().item() - n * p) < 5 * math.sqrt(n * p * (1 - p)) and torch.equal(x.grad, y.detach())
@@ -396,13 +397,42 @@ def test_dropout(p):
     shares = zero.float().mean(dim=(1, 2, 3)), zero.float().mean(dim=(0, 2, 3)), zero.float().mean(dim=(0, 1, 2))
     for share in shares:            # no sample, channel or joint is preferred
         assert ((share - p).abs() < 6 * math.sqrt(p * (1 - p) * len(share) / n)).all()
-    assert not torch.equal(dropout(x, p), y)
+    assert not torch.equal(join(x, 0, p), y)
+
+
+@pytest.mark.parametrize('kept', [1, 21845, 32768, 40000, 65535])
+def test_mask_of_any_probability(kept):
+    """Each of the 8 bits of a byte and each element is one as often as the probability says."""
+    n, share = 8 * 40_003, kept / 65536             # not a multiple of 64
+    mask = bernoulli_mask(torch.Size((40_003, 8)), kept)
+    assert mask.dtype == torch.uint8 and mask.max() <= 1
+    assert abs(mask.sum().item() - n * share) < 5 * math.sqrt(n * share * (1 - share)) + 1
+    assert ((mask.float().mean(dim=0) - share).abs() < 5 * math.sqrt(share * (1 - share) / 40_003) + 1e-4).all()
 
 
 def test_dropout_of_nothing_and_of_all():
-    x = torch.randn(2, 3, 4, 5)
-    assert dropout(x, 0.0) is x and not dropout(x, 1.0).any()
+    """Without random numbers: relu(y + residual), and relu(residual)."""
+    y, residual = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    state = torch.get_rng_state()
+    assert torch.equal(join(y.clone(), residual, 0.0), (y + residual).relu())
+    assert torch.equal(join(y.clone(), 0, 0.0), y.relu())
+    assert torch.equal(join(y.clone(), residual, 1.0), residual.relu())
+    assert torch.equal(torch.get_rng_state(), state)
 
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_end_of_a_block_and_its_gradients(dtype):
+    """relu(y * mask + residual) with the mask that the same seed gives to ones."""
+    y, residual = (torch.randn(4, 8, 6, 5).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+                   for _ in range(2))
+    torch.manual_seed(3)
+    mask = join(torch.ones(4, 8, 6, 5, dtype=dtype).to(memory_format=torch.channels_last), 0, 0.3)
+    torch.manual_seed(3)
+    ours, plain = join(y, residual, 0.3), torch.addcmul(residual, y, mask).relu()
+    assert mask.unique().numel() == 2 and torch.equal(ours, plain)
+    gradient = torch.randn_like(plain)
+    for one, other in zip(*(torch.autograd.grad(z, (y, residual), gradient) for z in (ours, plain))):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize('training', [False, True])

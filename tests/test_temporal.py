@@ -56,11 +56,30 @@ def test_layers_that_take_the_detour(conv, frames, expected):
     assert worthwhile(conv, torch.empty(1, conv.in_channels, frames, 25)) is expected
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_half_precision_stays_with_torch(dtype):
-    assert not worthwhile(last(), torch.empty(1, 64, 13, 25, dtype=dtype))
+@pytest.mark.parametrize('fast', [False, True])
+@pytest.mark.parametrize('training', [False, True])
+def test_half_precision(training, fast, monkeypatch):
+    """bfloat16 takes the detour while training on a CPU with products in it, float16 never."""
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: fast)
+    conv, x = last().train(training), torch.empty(1, 64, 13, 25)
+    assert worthwhile(conv, x.bfloat16()) is (training and fast) and not worthwhile(conv, x.half())
     with torch.autocast('cpu', torch.bfloat16):
-        assert not worthwhile(last(), torch.empty(1, 64, 13, 25))
+        assert worthwhile(conv, x) is (training and fast)
+    with torch.autocast('cpu', torch.float16):
+        assert not worthwhile(conv, x)
+
+
+def test_bfloat16_rounds_no_more_than_twice_as_much():
+    """Beside the direct convolution in bfloat16, both against float64."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 64, 13, 200).contiguous(memory_format=torch.channels_last)
+    conv = last()
+    exact = F.conv2d(x.double(), conv.weight.double(), conv.bias.double(), padding=(4, 0))
+    with torch.autocast('cpu', torch.bfloat16):
+        ours, direct = convolve(x, conv.weight, conv.bias), conv(x)
+    assert ours.dtype == torch.bfloat16
+    error, of_direct = ((y - exact).norm() / exact.norm() for y in (ours, direct))
+    assert error < 2.5 * of_direct and error < 0.01
 
 
 @pytest.mark.parametrize('training', [False, True])

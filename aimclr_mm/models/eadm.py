@@ -36,7 +36,7 @@ def drop_and_rescale(x: Tensor, keep: Tensor) -> Tensor:
         x: feature map.
         keep: boolean mask that broadcasts to x.
     """
-    scale = keep.numel() / keep.sum().clamp(min=1)
+    scale = keep.numel() / keep.count_nonzero().clamp(min=1)
     if x.dtype != torch.float16:
         return x * (keep * scale).to(x.dtype)
     largest = torch.finfo(x.dtype).max

@@ -58,36 +58,26 @@ class _Product(torch.autograd.Function):
 
 
 class _Products(torch.autograd.Function):
-    """(P, M, K) @ (P, K, N)."""
+    """(P, M, K) @ (P, K, N), and + (N,) to the first of the P."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, first: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return torch.stack([_product(x, y) for x, y in zip(a, b)])
+        products = torch.stack([_product(x, y) for x, y in zip(a, b)]) if usable(a, b) else torch.bmm(a, b)
+        products[0] += first
+        return products
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        a, b = ctx.saved_tensors
-        return (torch.stack([_product(g, y.t()) for g, y in zip(grad, b)]) if ctx.needs_input_grad[0] else None,
-                torch.stack([_inner(x, g) for x, g in zip(a, grad)]) if ctx.needs_input_grad[1] else None)
-
-
-class _Shared(torch.autograd.Function):
-    """(M, K) @ (P, K, N)."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return torch.bmm(a.expand(len(b), -1, -1), b)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        a, b = ctx.saved_tensors
-        rows, columns = (x.transpose(0, 1).reshape(x.shape[1], -1) for x in (grad, b))
-        return (_product(rows, columns.t()) if ctx.needs_input_grad[0] else None,
-                torch.bmm(a.t().expand(len(b), -1, -1), grad) if ctx.needs_input_grad[1] else None)
+        (a, b), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        if usable(grad, b):
+            grads = (torch.stack([_product(g, y.t()) for g, y in zip(grad, b)]) if wanted[0] else None,
+                     torch.stack([_inner(x, g) for x, g in zip(a, grad)]) if wanted[1] else None)
+        else:
+            grads = (torch.bmm(grad, b.transpose(1, 2)) if wanted[0] else None,
+                     torch.bmm(a.transpose(1, 2), grad) if wanted[1] else None)
+        return *grads, grad[0].sum(dim=0) if wanted[2] else None
 
 
 def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -97,18 +87,9 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return a @ b if bias is None else torch.addmm(bias, a, b)
 
 
-def bmm(a: Tensor, b: Tensor) -> Tensor:
-    """``torch.bmm`` of few large matrices (P, M, K) and (P, K, N); differentiable once."""
-    return _Products.apply(a, b) if usable(a, b) else torch.bmm(a, b)
-
-
-def shared_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` of one small matrix (M, K) and many (P, K, N); differentiable once.
-
-    torch would write a gradient of ``a`` for each of the P and then add them up.
-    """
-    dtype = precision(b)
-    return _Shared.apply(a.to(dtype), b.to(dtype))
+def bmm(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
+    """``torch.bmm`` of few large matrices (P, M, K) and (P, K, N), + first (N,) in place 0; differentiable once."""
+    return _Products.apply(a, b, first)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -14,10 +14,11 @@ from torch.autograd.function import once_differentiable
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.transforms.functional import distinct_people
 
-from .products import linear, matmul, shared_matmul
+from .products import linear, matmul, precision
 from .temporal import convolve, worthwhile
 
-NARROW = 256        # C * C' up to which one matrix a frame is faster, measured on a CPU
+# C * C' up to which one matrix a frame is faster, measured on CPUs, in bfloat16 on one with AMX
+NARROW = {torch.float32: 256, torch.bfloat16: 1024}
 
 
 def affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -46,12 +47,12 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
         scale, shift = affine(unit.bn)
         weight, bias = weight * scale[:, None], bias * scale + shift
     rows = x.permute(0, 2, 3, 1).reshape(-1, joints, channels)                             # (B * T, V, C)
-    if channels * out <= NARROW:
+    if channels * out <= NARROW.get(precision(x), 256):
         matrix = torch.einsum('kvw,koc->vcwo', adjacency, weight).reshape(joints * channels, joints * out)
         y = matmul(rows.flatten(1), matrix, bias.flatten())
     else:
         neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
-        summed = shared_matmul(neighbors, rows)
+        summed = neighbors @ rows
         y = matmul(summed.view(-1, subsets * channels), weight.transpose(1, 2).reshape(-1, out))
         y = y.view(-1, joints, out).add_(bias)
     y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)

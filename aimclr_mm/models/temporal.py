@@ -77,8 +77,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         to_x, to_w, to_y = transforms(frames, taps, weight.dtype)
         weights = (to_w @ weight.permute(2, 3, 1, 0).reshape(taps, channels * out)).to(dtype)
-        to_x, to_y, rows, bias = (part.to(dtype) for part in (to_x, to_y, x.squeeze(0).permute(1, 2, 0), bias))
+        to_x, to_y, rows = (part.to(dtype) for part in (to_x, to_y, x.squeeze(0).permute(1, 2, 0)))
         spectrum = matmul(to_x, rows.reshape(frames, signals * channels)).view(-1, signals, channels)
-        products = bmm(spectrum, weights.view(-1, channels, out))                              # (P, R, C')
-        y = matmul(to_y, products.view(-1, signals * out), bias.repeat(signals))
+        constant = bias * (frames + taps // 2)      # the first value of a transform is the sum over all n places
+        products = bmm(spectrum, weights.view(-1, channels, out), constant.to(dtype))                      # (P, R, C')
+        y = matmul(to_y, products.view(-1, signals * out))
     return y.view(1, frames, signals, out).permute(0, 3, 1, 2)
