@@ -17,7 +17,7 @@ def pool(feature_map: Tensor) -> Tensor:
     frames, joints = feature_map.shape[3:]
     exact = torch.promote_types(feature_map.dtype, torch.float32)
     rows = feature_map.permute(0, 1, 3, 4, 2)               # as they lie in memory: joints before frames is fastest
-    h = rows.sum(dim=3).sum(dim=2, dtype=exact) / (frames * joints)     # the gradient of a mean is a map written out
+    h = rows.sum(dim=3, dtype=exact).sum(dim=2) / (frames * joints)     # the gradient of a mean is a map written out
     return h.mean(dim=1).to(feature_map.dtype)
 
 

@@ -51,8 +51,8 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
         matrix = torch.einsum('kvw,koc->vcwo', adjacency, weight).reshape(joints * channels, joints * out)
         y = matmul(rows.flatten(1), matrix, bias.flatten())
     else:
-        neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)           # rows by (w, k)
-        summed = neighbors @ rows
+        neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints).to(precision(x))       # rows by (w, k)
+        summed = torch.bmm(neighbors.expand(len(rows), -1, -1), rows)
         y = matmul(summed.view(-1, subsets * channels), weight.transpose(1, 2).reshape(-1, out))
         y = y.view(-1, joints, out).add_(bias)
     y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)
