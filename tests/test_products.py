@@ -18,6 +18,7 @@ def plain_bmm(a, b, first):
 CASES = {
     'matmul': (matmul, lambda a, b, bias: a @ b + bias, [(50, 7), (7, 9), (9,)]),
     'wide': (matmul, lambda a, b, bias: a @ b + bias, [(50, 9), (9, 7), (7,)]),
+    'bias in turn': (matmul, lambda a, b, bias: a @ b + bias.repeat(10, 1), [(50, 7), (7, 9), (5, 9)]),
     'no bias': (matmul, torch.matmul, [(50, 7), (7, 9)]),
     'one row': (matmul, torch.matmul, [(1, 7), (7, 1)]),
     'bmm': (bmm, plain_bmm, [(3, 50, 7), (3, 7, 9), (9,)]),
@@ -87,6 +88,10 @@ def test_autocast_decides_the_type(onednn):
     with torch.autocast('cpu', torch.bfloat16):
         assert matmul(x, x.T).dtype == linear(x, x).dtype == torch.bfloat16
         assert products.precision(x) == torch.bfloat16
+        weight = torch.randn(7, 4, requires_grad=True)
+        y = matmul(x, weight, torch.ones(5, 4))
+    y.sum().backward()                                              # outside, as in a training
+    assert y.dtype == torch.bfloat16 and weight.grad.dtype == torch.float32 and weight.grad.any()
     assert products.precision(x) == torch.float32
 
 

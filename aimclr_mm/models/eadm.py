@@ -38,7 +38,7 @@ def drop_and_rescale(x: Tensor, keep: Tensor) -> Tensor:
     """
     scale = keep.numel() / keep.count_nonzero().clamp(min=1)
     if x.dtype != torch.float16:
-        return x * (keep * scale).to(x.dtype)
+        return x * keep.to(x.dtype).mul_(scale)
     largest = torch.finfo(x.dtype).max
     return (x * (keep * scale.clamp(max=largest)).to(x.dtype)).clamp(-largest, largest)
 

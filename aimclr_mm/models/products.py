@@ -42,19 +42,24 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """(M, K) @ (K, N) + (N,)."""
+    """(M, K) @ (K, N) + (N,), or + (R, N) that rows take in turn."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(a, b)
-        return _product(a, b, bias)
+        ctx.shape = None if bias is None else bias.shape
+        if bias is None or bias.dim() == 1:
+            return _product(a, b, bias)
+        y = _product(a, b)
+        y.view(-1, *bias.shape).add_(bias)          # outside of a function torch would copy the gradient of a view
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (a, b), wanted = ctx.saved_tensors, ctx.needs_input_grad
         return (_product(grad, b.t()) if wanted[0] else None, _inner(a, grad) if wanted[1] else None,
-                grad.sum(dim=0) if wanted[2] else None)
+                grad.reshape(-1, *ctx.shape).sum(dim=0) if wanted[2] else None)
 
 
 class _Products(torch.autograd.Function):
@@ -81,10 +86,14 @@ class _Products(torch.autograd.Function):
 
 
 def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``a @ b + bias`` of matrices (M, K) and (K, N), bias (N,); differentiable once."""
-    if usable(a, b):
-        return _Product.apply(a, b, bias)
-    return a @ b if bias is None else torch.addmm(bias, a, b)
+    """``a @ b + bias`` of matrices (M, K) and (K, N); differentiable once.
+
+    Args:
+        a, b: the matrices.
+        bias: (N,); or (R, N), of which row r comes to the rows r, r + R, ... of the product. M is a multiple of R.
+    """
+    dtype = precision(a)
+    return _Product.apply(a.to(dtype), b.to(dtype), None if bias is None else bias.to(dtype))
 
 
 def bmm(a: Tensor, b: Tensor, first: Tensor) -> Tensor:

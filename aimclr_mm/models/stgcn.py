@@ -53,8 +53,7 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
     else:
         neighbors = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints).to(precision(x))       # rows by (w, k)
         summed = torch.bmm(neighbors.expand(len(rows), -1, -1), rows)
-        y = matmul(summed.view(-1, subsets * channels), weight.transpose(1, 2).reshape(-1, out))
-        y = y.view(-1, joints, out).add_(bias)
+        y = matmul(summed.view(-1, subsets * channels), weight.transpose(1, 2).reshape(-1, out), bias)
     y = y.view(x.shape[0], *x.shape[2:], out).permute(0, 3, 1, 2)
     return torch.relu_(unit.bn(y) if unit.training else y)
 
