@@ -156,17 +156,25 @@ def gaussian_kernel(sigma: Tensor, taps: int, normalized: bool) -> Tensor:
 def temporal_blur(x: Tensor, kernel: Tensor, dims: int) -> Tensor:
     """Convolves the ``dims`` coordinates over time with each sample's kernel; frames outside the clip are zero.
 
+    One matrix of frames by frames a sample: torch's convolution prepares itself anew for each number of samples.
+
     Args:
         x: (N, M, T, V, C) skeletons.
         kernel: (N, taps), taps odd.
         dims: number of coordinates.
     """
-    n, m, t, v, _ = x.shape
-    channels = m * dims
-    weight = kernel.to(x.dtype).repeat_interleave(channels, dim=0)[:, None, :, None]
-    planes = x[..., :dims].movedim(-1, 2).reshape(1, n * channels, t, v)
-    blurred = F.conv2d(planes, weight, padding=(kernel.shape[1] // 2, 0), groups=n * channels)
-    return _with_rest(blurred.view(n, m, dims, t, v).movedim(2, -1), x)
+    taps = kernel.shape[1]
+    band = F.pad(kernel.to(x.dtype), (0, 1)).index_select(1, _band(x.shape[2], taps, x.device))
+    band = band.view(len(x), 1, 1, x.shape[2], x.shape[2])
+    return _with_rest((band @ x[..., :dims].movedim(-1, 2)).movedim(2, -1), x)
+
+
+@lru_cache(maxsize=64)
+def _band(frames: int, taps: int, device: torch.device) -> Tensor:
+    """(T * T,) tap of frame s in the blurred frame t; ``taps`` where s is too far away."""
+    time = torch.arange(frames, device=device)
+    tap = time - time[:, None] + taps // 2
+    return torch.where((tap >= 0) & (tap < taps), tap, taps).flatten()
 
 
 def pad_factors(factors: Tensor, channels: int) -> Tensor:
