@@ -53,7 +53,7 @@ def test_cases_take_turns_and_warm_up_first(clock):
         return timing.Case(run, **options)
 
     times = timing.alternate(dict(a=case('a', 1.0, repeats=2), b=case('b', 3.0, scale=50.0)), rounds=2, warmup=2)
-    assert ''.join(order) == 'aabb' + 'aab' + 'aab'
+    assert ''.join(order) == 'aabb' + 'ab' + 'aab' + 'aab'
     assert times['a'].seconds == [1.0, 1.0] and times['b'].seconds == [150.0, 150.0]
 
 

@@ -95,16 +95,19 @@ def alternate(cases: Mapping[str, Case], rounds: int, warmup: int = 1, device: s
     Args:
         cases: by name.
         rounds: how often each is timed.
-        warmup: runs of each before, at least 1; the last of them is that whose memory is measured.
+        warmup: runs of each before, at least 1; the last of them is that whose memory is measured. One more follows.
         device: ``cpu`` or ``cuda``.
         progress: show a progress bar on stderr.
     """
     times = {name: Times() for name in cases}
     with Progress(console=STDERR, disable=not progress) as bar:
-        task = bar.add_task('', total=len(cases) * (rounds + 1))
+        task = bar.add_task('', total=len(cases) * (rounds + 2))
         for name, case in cases.items():
             bar.update(task, description=f'Warming up: {name}')
             warm_up(case, device, times[name], warmup)
+            bar.advance(task)
+        for case in cases.values():         # measuring the memory of one has taken the freed memory of the others
+            case.run()
             bar.advance(task)
         for _ in range(rounds):
             for name, case in cases.items():
