@@ -23,7 +23,7 @@ def processor() -> Processor:
     except OSError:
         first = ''
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in first.splitlines())}
-    elsewhere = platform.processor()                # on Windows: family, model and vendor
-    return Processor(fields.get('model name') or elsewhere or platform.machine(),
-                     fields.get('vendor_id') or elsewhere.rpartition(', ')[2],
+    # platform.processor() starts a process on Linux; on Windows it gives family, model and vendor
+    return Processor(fields.get('model name') or platform.processor() or platform.machine(),
+                     fields.get('vendor_id') or platform.processor().rpartition(', ')[2],
                      frozenset(fields.get('flags', '').split()))

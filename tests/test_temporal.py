@@ -69,7 +69,7 @@ def test_half_precision(training, fast, monkeypatch):
         assert not worthwhile(conv, x)
 
 
-def test_bfloat16_rounds_no_more_than_twice_as_much():
+def test_bfloat16_rounds_little_more_than_the_direct_convolution():
     """Beside the direct convolution in bfloat16, both against float64."""
     torch.manual_seed(0)
     x = torch.randn(1, 64, 13, 200).contiguous(memory_format=torch.channels_last)

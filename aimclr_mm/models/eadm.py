@@ -40,7 +40,7 @@ def drop_and_rescale(x: Tensor, keep: Tensor) -> Tensor:
     if x.dtype != torch.float16:
         return x * keep.to(x.dtype).mul_(scale)
     largest = torch.finfo(x.dtype).max
-    return (x * (keep * scale.clamp(max=largest)).to(x.dtype)).clamp(-largest, largest)
+    return (x * keep.to(x.dtype).mul_(scale.clamp(max=largest))).clamp(-largest, largest)
 
 
 @MODELS.register_module()

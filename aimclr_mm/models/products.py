@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -41,6 +40,11 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return _product(a.t(), b) if a.shape[1] < b.shape[1] else _product(b.t(), a).t()
 
 
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """(P, M, K) @ (P, K, N), without gradient."""
+    return torch.stack([_product(x, y) for x, y in zip(a, b)]) if usable(a, b) else torch.bmm(a, b)
+
+
 class _Product(torch.autograd.Function):
     """(M, K) @ (K, N) + (N,), or + (R, N) that rows take in turn."""
 
@@ -68,7 +72,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, first: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        products = torch.stack([_product(x, y) for x, y in zip(a, b)]) if usable(a, b) else torch.bmm(a, b)
+        products = _products(a, b)
         products[0] += first
         return products
 
@@ -76,13 +80,9 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (a, b), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        if usable(grad, b):
-            grads = (torch.stack([_product(g, y.t()) for g, y in zip(grad, b)]) if wanted[0] else None,
-                     torch.stack([_inner(x, g) for x, g in zip(a, grad)]) if wanted[1] else None)
-        else:
-            grads = (torch.bmm(grad, b.transpose(1, 2)) if wanted[0] else None,
-                     torch.bmm(a.transpose(1, 2), grad) if wanted[1] else None)
-        return *grads, grad[0].sum(dim=0) if wanted[2] else None
+        return (_products(grad, b.transpose(1, 2)) if wanted[0] else None,
+                _products(a.transpose(1, 2), grad) if wanted[1] else None,
+                grad[0].sum(dim=0) if wanted[2] else None)
 
 
 def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -103,6 +103,4 @@ def bmm(a: Tensor, b: Tensor, first: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear`` of (..., K) and (N, K); differentiable once."""
-    if not usable(x, weight):
-        return F.linear(x, weight, bias)
     return matmul(x.reshape(-1, x.shape[-1]), weight.t(), bias).view(*x.shape[:-1], len(weight))

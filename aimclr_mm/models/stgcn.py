@@ -17,8 +17,8 @@ from aimclr_mm.transforms.functional import distinct_people
 from .products import linear, matmul, precision
 from .temporal import convolve, worthwhile
 
-# C * C' up to which one matrix a frame is faster, measured on CPUs, in bfloat16 on one with AMX
-NARROW = {torch.float32: 256, torch.bfloat16: 1024}
+NARROW = 256                # C * C' up to which one matrix a frame is faster, measured on CPUs
+NARROW_BFLOAT16 = 1024      # the same in bfloat16, measured on one with AMX
 
 
 def affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
         scale, shift = affine(unit.bn)
         weight, bias = weight * scale[:, None], bias * scale + shift
     rows = x.permute(0, 2, 3, 1).reshape(-1, joints, channels)                             # (B * T, V, C)
-    if channels * out <= NARROW.get(precision(x), 256):
+    if channels * out <= (NARROW_BFLOAT16 if precision(x) == torch.bfloat16 else NARROW):
         matrix = torch.einsum('kvw,koc->vcwo', adjacency, weight).reshape(joints * channels, joints * out)
         y = matmul(rows.flatten(1), matrix, bias.flatten())
     else:
@@ -150,7 +150,7 @@ def join(y: Tensor, residual: Tensor | int, p: float) -> Tensor:
         p: probability with which an element of y becomes zero.
     """
     if y.device.type != 'cpu' or not 2**-17 < p < 1 - 2**-17:
-        return torch.relu_(F.dropout(y, p, inplace=p > 0).add_(residual))
+        return torch.relu_(F.dropout(y, p, inplace=True).add_(residual))
     mask = dropout_mask(y, p)
     residual = residual.to(y.dtype) if isinstance(residual, Tensor) else y.new_zeros(())
     return _DropAddReLU.apply(y, mask, residual)
