@@ -1,4 +1,5 @@
 """Installs aimclr_mm: pip install -e '.[lite]' -c constraints.txt"""
+
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -15,14 +16,16 @@ setup(
     long_description_content_type='text/markdown',
     license='MIT',
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
-    package_data={'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
-                  'aimclr_mm.evaluation.report': ['page.html', 'style.css', 'script.js']},
+    package_data={
+        'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
+        'aimclr_mm.visualization.report': ['page.html', 'style.css', 'script.js'],
+    },
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',
         'mmengine>=0.10.4,<0.11',
         'mmaction2>=1.2,<1.3',
-        'importlib_metadata',       # imported by mmaction2 without being declared
+        'importlib_metadata',  # imported by mmaction2 without being declared
         'numpy',
         'pandas',
         'scipy',
@@ -35,11 +38,11 @@ setup(
         'Jinja2',
     ],
     extras_require={
-        'umap': ['umap-learn'],                  # tools/embedding.py --method umap
-        'export': ['onnx', 'onnxruntime', 'onnxscript'],        # tools/export.py
-        'tensorboard': ['tensorboard'],         # --with configs/runtime/tensorboard.py
-        'docs': ['mkdocs-material'],            # make docs
-        'lite': ['mmcv-lite>=2.0.1,<2.2'],      # who has full mmcv leaves this out
+        'umap': ['umap-learn'],  # tools/embedding.py --method umap
+        'export': ['onnx', 'onnxruntime', 'onnxscript'],  # tools/export.py
+        'tensorboard': ['tensorboard'],  # --with configs/runtime/tensorboard.py
+        'docs': ['mkdocs-material'],  # make docs
+        'lite': ['mmcv-lite>=2.0.1,<2.2'],  # who has full mmcv leaves this out
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'hypothesis'],
     },
 )

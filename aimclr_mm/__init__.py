@@ -1,5 +1,6 @@
 """AimCLR for mmaction2: importing this package registers its datasets, transforms, models, hooks and evaluators."""
-from . import compat
+
+from .utils import compat
 
 compat.apply()
 

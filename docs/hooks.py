@@ -1,4 +1,5 @@
 """Hooks of mkdocs: Markdown files beside docs/ become pages too, and links lead to the same place as on GitHub."""
+
 from __future__ import annotations
 
 import os
@@ -8,7 +9,10 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {f'{name}.md': f'{name.lower()}.md' for name in ('README', 'CONTRIBUTING', 'SECURITY', 'CHANGELOG')}
+PAGES = {
+    f'{name}.md': f'{name.lower()}.md'
+    for name in ('README', 'CONTRIBUTING', 'SECURITY', 'CHANGELOG')
+}
 LINK = re.compile(r'(?<!!)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)')
 
 
@@ -23,6 +27,7 @@ def site_links(markdown: str, folder: str) -> str:
         The text; of links to files that are no pages (a config, a test) only what is to be read is left. Links to
         files that do not exist stay as they are, and mkdocs complains of them.
     """
+
     def replace(match: re.Match) -> str:
         text, target, anchor = match[1], match[2], match[3] or ''
         path = os.path.normpath(os.path.join(folder, target)).replace(os.sep, '/')

@@ -1,4 +1,5 @@
 """What reading a file must never do, watched by Python's audit events; what tests of hostile files share."""
+
 import io
 import os
 import sys
@@ -13,20 +14,53 @@ import pytest
 import torch
 
 TEMPORARY = Path(tempfile.gettempdir())
-RUNS = ('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'os.forkpty', 'subprocess.Popen', 'pty.spawn',
-        'socket.connect', 'socket.bind', 'urllib.Request', 'ctypes.dlopen', 'pickle.find_class', 'code.__new__',
-        'webbrowser.open', 'os.putenv')
-CHANGES = ('os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.link', 'os.symlink', 'os.truncate', 'os.chmod',
-           'shutil.rmtree', 'shutil.move', 'shutil.copyfile', 'shutil.unpack_archive')
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')} | {'<frozen'})
-_watching: list = []            # the folder that may be written, and what was seen; a hook can never be removed
+RUNS = (
+    'os.system',
+    'os.exec',
+    'os.posix_spawn',
+    'os.fork',
+    'os.forkpty',
+    'subprocess.Popen',
+    'pty.spawn',
+    'socket.connect',
+    'socket.bind',
+    'urllib.Request',
+    'ctypes.dlopen',
+    'pickle.find_class',
+    'code.__new__',
+    'webbrowser.open',
+    'os.putenv',
+)
+CHANGES = (
+    'os.remove',
+    'os.rename',
+    'os.rmdir',
+    'os.mkdir',
+    'os.link',
+    'os.symlink',
+    'os.truncate',
+    'os.chmod',
+    'shutil.rmtree',
+    'shutil.move',
+    'shutil.copyfile',
+    'shutil.unpack_archive',
+)
+LIBRARIES = tuple(
+    {sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')} | {'<frozen'}
+)
+_watching: list = []  # the folder that may be written, and what was seen; a hook can never be removed
 
 
 def _hook(event: str, args: tuple) -> None:
     if _watching:
         folder, seen = _watching
-        if event in RUNS or event == 'exec' and _is_foreign(args[0]) or (
-                event in CHANGES or event == 'open' and _writes(*args[1:])) and _is_outside(args[0], folder):
+        if (
+            event in RUNS
+            or event == 'exec'
+            and _is_foreign(args[0])
+            or (event in CHANGES or event == 'open' and _writes(*args[1:]))
+            and _is_outside(args[0], folder)
+        ):
             seen.append((event, str(args)[:200]))
 
 
@@ -36,11 +70,15 @@ def _is_foreign(code: object) -> bool:
 
 
 def _writes(mode: str | None, flags: object) -> bool:
-    return bool(set(mode or '') & set('wax+')) or isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+    return (
+        bool(set(mode or '') & set('wax+'))
+        or isinstance(flags, int)
+        and bool(flags & (os.O_WRONLY | os.O_RDWR))
+    )
 
 
 def _is_outside(path: object, folder: Path) -> bool:
-    known = isinstance(path, (str, bytes, os.PathLike))         # not a number of an open file
+    known = isinstance(path, (str, bytes, os.PathLike))  # not a number of an open file
     return known and not Path(os.fsdecode(path)).resolve().is_relative_to(folder)
 
 
@@ -75,7 +113,10 @@ def payload(mark: Path) -> Payload:
 
 def refused(function: Callable, *args, match: str = '', **kwargs) -> str:
     """Asserts that a call ends in ValueError or FileNotFoundError and runs nothing; returns the message."""
-    with watch(TEMPORARY) as seen, pytest.raises((ValueError, FileNotFoundError), match=match) as error:
+    with (
+        watch(TEMPORARY) as seen,
+        pytest.raises((ValueError, FileNotFoundError), match=match) as error,
+    ):
         function(*args, **kwargs)
     assert not seen
     return str(error.value)

@@ -1,10 +1,11 @@
 """One thread, the package registered, and the same random numbers in every test."""
+
 import pytest
 import torch
 from mmengine.config import Config
 
 import aimclr_mm  # noqa: F401
-from aimclr_mm.engine import provenance
+from aimclr_mm.engine.hooks import provenance
 
 torch.set_num_threads(1)
 

@@ -1,4 +1,5 @@
 """Code blocks of the documentation, and how they are run in a folder that looks like the project."""
+
 from __future__ import annotations
 
 import contextlib
@@ -15,10 +16,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs import ROOT, command, environment
+from tests.runs import ROOT, command, environment
 
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```$', re.M | re.S)
-FILE = re.compile(r'^# (\w+\.(?:py|yaml))\n')                 # a block that begins so is that file
+FILE = re.compile(r'^# (\w+\.(?:py|yaml))\n')  # a block that begins so is that file
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ class Block:
 
     def commands(self) -> list[str]:
         """The commands of a ``bash`` block; those over several lines in one."""
-        return [line for line in re.sub(r'\\\n', ' ', self.text).splitlines() if shlex.split(line, comments=True)]
+        return [
+            line
+            for line in re.sub(r'\\\n', ' ', self.text).splitlines()
+            if shlex.split(line, comments=True)
+        ]
 
     def words(self) -> list[list[str]]:
         """Words of each command, without comments."""
@@ -50,14 +55,24 @@ class Block:
 
 def pages() -> list[Path]:
     """The pages whose blocks are looked at."""
-    return [*(ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'SECURITY.md')), *sorted(ROOT.glob('docs/*.md'))]
+    return [
+        *(ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'SECURITY.md')),
+        *sorted(ROOT.glob('docs/*.md')),
+    ]
 
 
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page."""
     text = page.read_text(encoding='utf-8')
-    return [Block(page.relative_to(ROOT).as_posix(), text.count('\n', 0, match.start()) + 1, match[1], match[2])
-            for match in FENCE.finditer(text)]
+    return [
+        Block(
+            page.relative_to(ROOT).as_posix(),
+            text.count('\n', 0, match.start()) + 1,
+            match[1],
+            match[2],
+        )
+        for match in FENCE.finditer(text)
+    ]
 
 
 @contextlib.contextmanager
@@ -89,15 +104,23 @@ def make_project(folder: Path) -> Path:
 
 def import_libraries() -> None:
     """What tools import, once instead of for each of them; some of it is imported late by libraries."""
-    for name in ('aimclr_mm.apis', 'torch._dynamo', 'matplotlib.pyplot', 'sklearn.linear_model', 'scipy.io'):
+    for name in (
+        'aimclr_mm.apis',
+        'torch._dynamo',
+        'matplotlib.pyplot',
+        'sklearn.linear_model',
+        'scipy.io',
+    ):
         importlib.import_module(name)
 
 
 def work_in(folder: str, tool: str, words: list[str], log: str) -> None:
     """A tool in this process, as if called in the folder."""
     os.chdir(folder)
-    sys.path.insert(0, folder)              # as PYTHONPATH=. for modules that a config imports
-    sys.stdout, sys.stderr = (os.fdopen(n, 'w', buffering=1, closefd=False) for n in (1, 2))      # not pytest's
+    sys.path.insert(0, folder)  # as PYTHONPATH=. for modules that a config imports
+    sys.stdout, sys.stderr = (
+        os.fdopen(n, 'w', buffering=1, closefd=False) for n in (1, 2)
+    )  # not pytest's
     command(tool, words, log, environment())
 
 
@@ -110,8 +133,12 @@ class Folder:
         after: called with the folder after each command.
     """
 
-    def __init__(self, path: Path, reductions: dict[str, str],
-                 after: Callable[[Path], None] = lambda path: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        reductions: dict[str, str],
+        after: Callable[[Path], None] = lambda path: None,
+    ) -> None:
         self.path, self.reductions, self.after, self.names = path, reductions, after, {}
 
     def run(self, block: Block) -> str:
@@ -138,7 +165,9 @@ class Folder:
 
     def command(self, line: str, block: Block) -> str:
         """Runs one command; tools run in a process that has imported the libraries already."""
-        more = next((options for begin, options in self.reductions.items() if line.startswith(begin)), '')
+        more = next(
+            (options for begin, options in self.reductions.items() if line.startswith(begin)), ''
+        )
         words, log = [*shlex.split(line, comments=True), *more.split()], self.path / 'command.log'
         log.write_text('')
         if words[0] == 'python' and words[1].startswith('tools/'):
@@ -146,8 +175,14 @@ class Folder:
         else:
             path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
             with open(log, 'w') as file:
-                code = subprocess.run(['bash', '-ec', line], cwd=self.path, env=environment(PATH=path), stdout=file,
-                                      stderr=subprocess.STDOUT, timeout=60).returncode
+                code = subprocess.run(
+                    ['bash', '-ec', line],
+                    cwd=self.path,
+                    env=environment(PATH=path),
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    timeout=60,
+                ).returncode
         printed = log.read_text()
         assert code == 0, f'{block}\n$ {line}\n{printed[-3000:]}'
         self.after(self.path)

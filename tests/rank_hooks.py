@@ -1,4 +1,5 @@
 """Hooks for tests of trainings on several ranks: one writes down what a rank does, one lets a rank fail."""
+
 import os
 import signal
 
@@ -6,8 +7,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from aimclr_mm.engine.ranks import unwrap
-from aimclr_mm.models.queue import MemoryQueue
+from aimclr_mm.engine.distributed import unwrap
+from aimclr_mm.models.memory_bank import MemoryQueue
 
 
 @HOOKS.register_module()
@@ -29,17 +30,22 @@ class RankRecorder(Hook):
         def record(keys) -> None:
             kept.append(keys.clone())
             enqueue(keys)
+
         return record
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         self.names.append([sample.frame_dir for sample in data_batch['data_samples']])
 
     def after_train_epoch(self, runner) -> None:
-        self.states.append({name: value.clone() for name, value in unwrap(runner.model).state_dict().items()})
+        self.states.append(
+            {name: value.clone() for name, value in unwrap(runner.model).state_dict().items()}
+        )
 
     def after_train(self, runner) -> None:
-        torch.save(dict(names=self.names, states=self.states, keys=self.keys, first=self.first),
-                   os.path.join(runner.work_dir, f'rank{os.environ.get("RANK", 0)}.pth'))
+        torch.save(
+            dict(names=self.names, states=self.states, keys=self.keys, first=self.first),
+            os.path.join(runner.work_dir, f'rank{os.environ.get("RANK", 0)}.pth'),
+        )
 
 
 @HOOKS.register_module()

@@ -1,4 +1,5 @@
 """Trainings for tests: a toy model within the process, and the real command in processes that start quickly."""
+
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ from aimclr_mm.datasets.readers.synthetic import Synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 
-CONFIG = '''
+CONFIG = """
 _base_ = ['{root}/configs/_base_/default_runtime.py', '{root}/configs/_base_/aimclr.py']
 preprocess = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=4), dict(type='FormatGCNInput', num_person=1)]
 train_dataloader = dict(
@@ -36,7 +37,7 @@ custom_hooks = [dict(h, epoch=2) if h['type'] == 'StageSwitchHook' else h for h 
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(by_epoch=False, interval=1))
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[3], gamma=0.1, end=100)]
 train_cfg = dict(max_epochs=6)
-'''
+"""
 
 
 def write_config(folder: Path, text: str = '') -> Path:
@@ -48,29 +49,38 @@ def write_config(folder: Path, text: str = '') -> Path:
 
 def environment(**variables: str) -> dict[str, str]:
     """One thread, no GPU, the repository's package."""
-    return {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '', 'PYTHON': sys.executable,
-            'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}', **variables}
+    return {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        'PYTHON': sys.executable,
+        'PYTHONPATH': f'{ROOT}',
+        **variables,
+    }
 
 
 def command(tool: str, arguments: list[str], log: str, variables: dict[str, str]) -> None:
     """A tool in this process; what it prints goes to a file."""
     os.environ.update(variables)
-    os.setpgrp()            # a group of its own, to which a signal may be sent
+    os.setpgrp()  # a group of its own, to which a signal may be sent
     with open(log, 'a') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    runner.collect_env = dict           # what takes long and does nothing for the result
+    runner.collect_env = dict  # what takes long and does nothing for the result
     Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))
     sys.argv = [tool, *arguments]
     runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
 
 
-def start(config: Path, work_dir: Path, *options: str, tool: str = 'train.py',
-          **variables: str) -> multiprocessing.Process:
+def start(
+    config: Path, work_dir: Path, *options: str, tool: str = 'train.py', **variables: str
+) -> multiprocessing.Process:
     """Starts a training, or another tool, in a process that is forked from one which has imported the libraries."""
     os.environ.update(environment())
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['aimclr_mm', 'runs', 'torch._dynamo', 'matplotlib.pyplot'])
+    context.set_forkserver_preload(
+        ['aimclr_mm', 'tests.runs', 'torch._dynamo', 'matplotlib.pyplot']
+    )
     arguments = [str(config), '--work-dir', str(work_dir), *options]
     process = context.Process(target=command, args=(tool, arguments, f'{work_dir}.log', variables))
     process.start()
@@ -108,14 +118,23 @@ def leaves(value, name: str = '') -> dict:
     """Numbers of nested containers by their path, tensors as lists."""
     if isinstance(value, (dict, list, tuple)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {path: leaf for key, item in items for path, leaf in leaves(item, f'{name}/{key}').items()}
+        return {
+            path: leaf
+            for key, item in items
+            for path, leaf in leaves(item, f'{name}/{key}').items()
+        }
     return {name: value.tolist() if isinstance(value, torch.Tensor) else value}
 
 
-def assert_same(path: Path, other: Path, parts=('state_dict', 'optimizer', 'param_schedulers')) -> dict:
+def assert_same(
+    path: Path, other: Path, parts=('state_dict', 'optimizer', 'param_schedulers')
+) -> dict:
     """Two checkpoints hold the same, bit for bit; returns the first."""
     first, second = (torch.load(p, weights_only=True) for p in (path, other))
-    assert first['meta']['iter'] == second['meta']['iter'] and first['meta']['epoch'] == second['meta']['epoch']
+    assert (
+        first['meta']['iter'] == second['meta']['iter']
+        and first['meta']['epoch'] == second['meta']['epoch']
+    )
     for part in parts:
         one, two = leaves(first[part]), leaves(second[part])
         assert one.keys() == two.keys() and len(one) > 0, part
@@ -126,8 +145,11 @@ def assert_same(path: Path, other: Path, parts=('state_dict', 'optimizer', 'para
 
 def losses(work_dir: Path) -> dict[int, float]:
     """The smoothed loss by iteration, over all runs in a folder."""
-    lines = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
     return {line['step']: line['loss'] for line in lines if 'loss' in line}
 
 
@@ -161,9 +183,15 @@ class ToyModel(BaseModel):
 
 
 VALIDATION = dict(
-    val_dataloader=dict(batch_size=4, num_workers=0, dataset=dict(type='ToyData'),
-                        sampler=dict(type='DefaultSampler', shuffle=False)),
-    val_cfg=dict(type='ValLoop'), val_evaluator=[])
+    val_dataloader=dict(
+        batch_size=4,
+        num_workers=0,
+        dataset=dict(type='ToyData'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    ),
+    val_cfg=dict(type='ValLoop'),
+    val_evaluator=[],
+)
 
 
 def register_toys() -> None:
@@ -172,20 +200,31 @@ def register_toys() -> None:
     MODELS.register_module(module=ToyModel, force=True)
 
 
-def toy_runner(work_dir: Path, resume: bool = False, hooks: list = (), checkpoint: dict | None = None, **cfg) -> Runner:
+def toy_runner(
+    work_dir: Path, resume: bool = False, hooks: list = (), checkpoint: dict | None = None, **cfg
+) -> Runner:
     """A runner of two epochs of five batches, with the hooks of the default runtime."""
     register_toys()
     loader = dict(batch_size=2, num_workers=0, drop_last=True, dataset=dict(type='ToyData'))
     base = dict(
-        model=dict(type='ToyModel'), work_dir=str(work_dir), resume=resume, default_scope='mmaction',
+        model=dict(type='ToyModel'),
+        work_dir=str(work_dir),
+        resume=resume,
+        default_scope='mmaction',
         train_dataloader=dict(**loader, sampler=dict(type='DefaultSampler', shuffle=True)),
         train_cfg=dict(type='ResumableTrainLoop', max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         param_scheduler=[dict(type='MultiStepLR', milestones=[1], end=9)],
-        default_hooks=dict(checkpoint=checkpoint or dict(type='SafeCheckpointHook', interval=1),
-                           divergence=dict(type='DivergenceHook'), provenance=dict(type='ProvenanceHook')),
+        default_hooks=dict(
+            checkpoint=checkpoint or dict(type='SafeCheckpointHook', interval=1),
+            divergence=dict(type='DivergenceHook'),
+            provenance=dict(type='ProvenanceHook'),
+        ),
         custom_hooks=[dict(type='EpochSeedHook'), dict(type='PlainCheckpointHook')],
-        randomness=dict(seed=3), log_level='WARNING', experiment_name=f'{work_dir.name}_{time.monotonic_ns()}')
+        randomness=dict(seed=3),
+        log_level='WARNING',
+        experiment_name=f'{work_dir.name}_{time.monotonic_ns()}',
+    )
     base.update(cfg)
     result = Runner.from_cfg(Config(base))
     for hook in hooks:

@@ -9,17 +9,24 @@ of these; the names of folders in it are the labels. The joints must be those of
 features (N, C), names, labels (empty where not known), sources and the fingerprint of the encoder; tools/search.py
 and tools/few_shot.py take it, and so does tools/embedding.py, which draws it.
 """
+
 import argparse
 
-from aimclr_mm import cli
+from aimclr_mm.apis import cli
 
 
 def parse_args() -> argparse.Namespace:
     """Encoder, recordings and the file to write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     cli.add_encoder_options(parser)
-    parser.add_argument('sources', nargs='+', metavar='SOURCE', help='files and folders of recordings')
-    parser.add_argument('--out', type=cli.output_file, default='embeddings.npz', help='default: embeddings.npz')
+    parser.add_argument(
+        'sources', nargs='+', metavar='SOURCE', help='files and folders of recordings'
+    )
+    parser.add_argument(
+        '--out', type=cli.output_file, default='embeddings.npz', help='default: embeddings.npz'
+    )
     return parser.parse_args()
 
 
@@ -32,8 +39,10 @@ def main() -> None:
     labels = sorted(set(embedded.labels) - {''})
     shown = ', '.join(labels[:8]) + (', ...' if len(labels) > 8 else '')
     count, channels = embedded.features.shape
-    print(f'{args.out}: {count} sequences, {channels} channels, '
-          + (f'{len(labels)} labels ({shown})' if labels else 'no labels'))
+    print(
+        f'{args.out}: {count} sequences, {channels} channels, '
+        + (f'{len(labels)} labels ({shown})' if labels else 'no labels')
+    )
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ One machine: PORT is free to choose, and chosen if it is not set. Several machin
 PORT (29500 if not set) in the environment of each. A rank that fails or is killed ends all others; the last line names
 it, and the exit code is its own, or 128 and the number of its signal.
 """
+
 import os
 import signal
 import socket
@@ -21,8 +22,10 @@ TOOLS = os.path.dirname(os.path.abspath(__file__))
 def whole(name: str, text: str | None, least: int, most: int) -> int:
     """A whole number; ends the command with one line if it is none, or out of range."""
     if text is None or not text.isdecimal() or not least <= int(text) <= most:
-        sys.exit(f'error: {name} is {"not set" if text is None else repr(text)}; it must be a whole number of {least} '
-                 f'to {most}')
+        sys.exit(
+            f'error: {name} is {"not set" if text is None else repr(text)}; it must be a whole number of {least} '
+            f'to {most}'
+        )
     return int(text)
 
 
@@ -30,7 +33,9 @@ def meeting_point() -> list[str]:
     """Options of torchrun: how many machines there are, and where their ranks find each other."""
     environment = os.environ
     nodes = whole('NNODES', environment.get('NNODES', '1'), 1, 10000)
-    node = whole('NODE_RANK', environment.get('NODE_RANK', '0' if nodes == 1 else None), 0, nodes - 1)
+    node = whole(
+        'NODE_RANK', environment.get('NODE_RANK', '0' if nodes == 1 else None), 0, nodes - 1
+    )
     if nodes == 1 and 'PORT' not in environment:
         return ['--standalone', '--local-addr=127.0.0.1']
     port = whole('PORT', environment.get('PORT', '29500'), 1, 65535)
@@ -40,9 +45,16 @@ def meeting_point() -> list[str]:
         if not host:
             raise OSError('it is not set')
     except OSError as error:
-        sys.exit(f'error: MASTER_ADDR is {host!r} ({error}); it must be the name or address of the first of the '
-                 f'{nodes} machines')
-    return [f'--nnodes={nodes}', f'--node-rank={node}', f'--master-addr={host}', f'--master-port={port}']
+        sys.exit(
+            f'error: MASTER_ADDR is {host!r} ({error}); it must be the name or address of the first of the '
+            f'{nodes} machines'
+        )
+    return [
+        f'--nnodes={nodes}',
+        f'--node-rank={node}',
+        f'--master-addr={host}',
+        f'--master-port={port}',
+    ]
 
 
 def end(message: str, code: int) -> None:
@@ -57,7 +69,10 @@ def explain(error: ChildFailedError) -> None:
     if failure.exitcode == 128 + signal.SIGTERM:
         end(f'rank {rank} ended after a SIGTERM, as its message above says', failure.exitcode)
     if failure.exitcode >= 0:
-        end(f'error: rank {rank} failed with exit code {failure.exitcode}; its message stands above', failure.exitcode)
+        end(
+            f'error: rank {rank} failed with exit code {failure.exitcode}; its message stands above',
+            failure.exitcode,
+        )
     name = signal.Signals(-failure.exitcode).name
     hint = '; the system does that when memory runs out' if name == 'SIGKILL' else ''
     end(f'error: rank {rank} was ended by {name}{hint}', 128 - failure.exitcode)
@@ -74,17 +89,30 @@ def main() -> None:
     os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // count, 1)))
     options = meeting_point()
     try:
-        torchrun.main([*options, f'--nproc-per-node={count}', os.path.join(TOOLS, tool), *arguments,
-                       '--launcher', 'pytorch'])
+        torchrun.main(
+            [
+                *options,
+                f'--nproc-per-node={count}',
+                os.path.join(TOOLS, tool),
+                *arguments,
+                '--launcher',
+                'pytorch',
+            ]
+        )
     except ChildFailedError as error:
         explain(error)
     except SignalException as error:
         end(f'ended by {error.sigval.name}', 128 + error.sigval)
-    except (RuntimeError, OSError) as error:        # the ranks did not find each other
-        reason = str(error).splitlines()[0].rpartition(': ')[2] if str(error) else type(error).__name__
+    except (RuntimeError, OSError) as error:  # the ranks did not find each other
+        reason = (
+            str(error).splitlines()[0].rpartition(': ')[2] if str(error) else type(error).__name__
+        )
         taken = 'EADDRINUSE' in str(error)
-        end(f'error: the ranks did not find each other at {" ".join(options)} ({reason})'
-            + ('; another job has this port, set PORT to a free one' if taken else ''), 1)
+        end(
+            f'error: the ranks did not find each other at {" ".join(options)} ({reason})'
+            + ('; another job has this port, set PORT to a free one' if taken else ''),
+            1,
+        )
 
 
 if __name__ == '__main__':

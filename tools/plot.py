@@ -4,18 +4,24 @@
 
 Pictures of what it learnt: tools/embedding.py and tools/knn_curve.py.
 """
+
 import argparse
 import os
 
-from aimclr_mm import cli
+from aimclr_mm.apis import cli
 
 
 def parse_args() -> argparse.Namespace:
     """Work directory and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('run', metavar='WORK_DIR', help='work directory of a training')
-    parser.add_argument('--out', type=cli.output_file,
-                        help='picture to write: .png, .svg or .pdf (default: training.png in WORK_DIR)')
+    parser.add_argument(
+        '--out',
+        type=cli.output_file,
+        help='picture to write: .png, .svg or .pdf (default: training.png in WORK_DIR)',
+    )
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args()
 
@@ -23,7 +29,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Writes the picture and prints where it is."""
     args = parse_args()
-    from aimclr_mm.evaluation import plots
+    from aimclr_mm.visualization import plots
+
     path = args.out or os.path.join(args.run, 'training.png')
     plots.plot_training(plots.read_scalars(args.run), path)
     print(path)

@@ -11,37 +11,82 @@ goes on where it was. Each run has a folder in the work directory, with its log 
 table2.md and table2.csv there. A cell … is not finished, - has no published number; ours is the mean and the
 population standard deviation over the seeds.
 """
+
 import argparse
 import os
 import sys
 
-from aimclr_mm import cli
+from aimclr_mm.apis import cli
 
 
 def parse_args() -> argparse.Namespace:
     """Which table, on what, how much of it, and where it runs."""
-    from aimclr_mm.reproduce.published import TABLES
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from paper_tables.published import TABLES
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('table', choices=list(TABLES), help='number of a table, or a figure')
-    parser.add_argument('--dataset', nargs='+', default=[], metavar='D', help='of the table (default: all), or any '
-                        'that has a config configs/aimclr_D_S_joint.py')
+    parser.add_argument(
+        '--dataset',
+        nargs='+',
+        default=[],
+        metavar='D',
+        help='of the table (default: all), or any that has a config configs/aimclr_D_S_joint.py',
+    )
     parser.add_argument('--split', nargs='+', default=[], metavar='S', help='xsub, xview or xset')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N', help='one run of everything '
-                        'for each (default: 0 1 2)')
-    parser.add_argument('--rows', nargs='+', default=[], metavar='NAME', help='run only these rows; * and ? stand for '
-                        'anything')
-    parser.add_argument('--scale', type=float, default=1.0, metavar='E', help='factor of the epochs of '
-                        'pre-training, for a rehearsal')
-    parser.add_argument('--data', type=float, default=1.0, metavar='F', help='class-balanced share of the training '
-                        'split to pre-train on, for a rehearsal')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0, 1, 2],
+        metavar='N',
+        help='one run of everything for each (default: 0 1 2)',
+    )
+    parser.add_argument(
+        '--rows',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='run only these rows; * and ? stand for anything',
+    )
+    parser.add_argument(
+        '--scale',
+        type=float,
+        default=1.0,
+        metavar='E',
+        help='factor of the epochs of pre-training, for a rehearsal',
+    )
+    parser.add_argument(
+        '--data',
+        type=float,
+        default=1.0,
+        metavar='F',
+        help='class-balanced share of the training split to pre-train on, for a rehearsal',
+    )
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     devices = parser.add_mutually_exclusive_group()
-    devices.add_argument('--gpus', type=int, nargs='+', metavar='N', help='GPUs, one run on each at a time (default: '
-                         'the first; without a GPU one CPU process)')
-    devices.add_argument('--workers', type=int, metavar='N', help='CPU processes, which share the cores')
-    parser.add_argument('--plan', action='store_true', help='print what would run and how long it takes, run nothing')
-    parser.add_argument('--work-dir', type=cli.output_folder, default='work_dirs/reproduce',
-                        help='folder of all runs and tables')
+    devices.add_argument(
+        '--gpus',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='GPUs, one run on each at a time (default: the first; without a GPU one CPU process)',
+    )
+    devices.add_argument(
+        '--workers', type=int, metavar='N', help='CPU processes, which share the cores'
+    )
+    parser.add_argument(
+        '--plan',
+        action='store_true',
+        help='print what would run and how long it takes, run nothing',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=cli.output_folder,
+        default='work_dirs/reproduce',
+        help='folder of all runs and tables',
+    )
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
     cli.check_seeds(parser, args.seeds)
@@ -57,15 +102,19 @@ def parse_args() -> argparse.Namespace:
 def choose_devices(args: argparse.Namespace) -> list:
     """Where jobs run."""
     if args.workers is not None:
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''             # also for the measurements of --plan
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # also for the measurements of --plan
     import torch
+    from paper_tables.jobs import cpu_devices, gpu_devices
 
-    from aimclr_mm.reproduce.jobs import cpu_devices, gpu_devices
     count = torch.cuda.device_count()
     gpus = args.gpus if args.gpus is not None else [0] if count else []
     if any(not 0 <= number < count for number in gpus) or len(set(gpus)) < len(gpus):
-        raise ValueError(f'--gpus {" ".join(map(str, gpus))}: they must be different numbers below {count}, the number '
-                         'of GPUs here' if count else '--gpus: there is no GPU here; --workers N takes CPU processes')
+        raise ValueError(
+            f'--gpus {" ".join(map(str, gpus))}: they must be different numbers below {count}, the number '
+            'of GPUs here'
+            if count
+            else '--gpus: there is no GPU here; --workers N takes CPU processes'
+        )
     if gpus:
         return gpu_devices(gpus, os.environ.get('CUDA_VISIBLE_DEVICES'))
     return cpu_devices(args.workers or 1, os.cpu_count() or 1)
@@ -74,23 +123,28 @@ def choose_devices(args: argparse.Namespace) -> list:
 def show_plan(args: argparse.Namespace, jobs: list, devices: list) -> None:
     """Prints the jobs and an estimate of their time."""
     import torch
+    from paper_tables.estimate import Estimator, describe
+    from paper_tables.screen import duration
 
-    from aimclr_mm.reproduce.estimate import Estimator, describe
-    from aimclr_mm.reproduce.screen import duration
     if args.gpus:
         torch.cuda.set_device(args.gpus[0])
-    torch.set_num_threads(int(dict(devices[0].environment).get('OMP_NUM_THREADS', torch.get_num_threads())))
+    torch.set_num_threads(
+        int(dict(devices[0].environment).get('OMP_NUM_THREADS', torch.get_num_threads()))
+    )
     lines, seconds = describe(jobs, Estimator(args.amp))
     print('\n'.join(lines or ['Everything is finished.']))
-    print(f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on '
-          f'{", ".join(device.name for device in devices)}, from a few steps on random data with the machine as busy '
-          'as now; linear classifiers, pictures and the reading of data come on top')
+    print(
+        f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on '
+        f'{", ".join(device.name for device in devices)}, from a few steps on random data with the machine as busy '
+        'as now; linear classifiers, pictures and the reading of data come on top'
+    )
 
 
 def run(args: argparse.Namespace, report, records, wanted: list[str], devices: list) -> None:
     """Runs what is needed for some jobs and prints the table as it then stands."""
-    from aimclr_mm.reproduce.jobs import JobRunner, stop_requests
-    from aimclr_mm.reproduce.records import work_dir_lock
+    from paper_tables.jobs import JobRunner, stop_requests
+    from paper_tables.records import work_dir_lock
+
     with work_dir_lock(args.work_dir) as lock, stop_requests() as stop:
         states = JobRunner(records, records.needed(wanted), devices, stop, lock, report.write).run()
         text = report.write()
@@ -100,8 +154,10 @@ def run(args: argparse.Namespace, report, records, wanted: list[str], devices: l
     print('\n'.join([f'\n{text}', *report.files(), *report.problems]), flush=True)
     failed = sum(state in ('failed', 'skipped') for state in states.values())
     if failed or report.problems:
-        sys.exit(f'error: {failed} of {len(states)} jobs failed or were skipped, {len(report.problems)} results cannot '
-                 'be read; see above')
+        sys.exit(
+            f'error: {failed} of {len(states)} jobs failed or were skipped, {len(report.problems)} results cannot '
+            'be read; see above'
+        )
 
 
 def main() -> None:
@@ -112,13 +168,15 @@ def main() -> None:
     devices = choose_devices(args)
     from functools import partial
 
-    from aimclr_mm.reproduce import configs
-    from aimclr_mm.reproduce.choose import choose_columns, choose_jobs
-    from aimclr_mm.reproduce.graph import Options
-    from aimclr_mm.reproduce.plan import make_plan
-    from aimclr_mm.reproduce.published import TABLES
-    from aimclr_mm.reproduce.records import Records
-    from aimclr_mm.reproduce.tables import Report
+    from paper_tables.choose import choose_columns, choose_jobs
+    from paper_tables.graph import Options
+    from paper_tables.plan import make_plan
+    from paper_tables.published import TABLES
+    from paper_tables.records import Records
+    from paper_tables.tables import Report
+
+    from .tables import configs
+
     table = TABLES[args.table]
     columns = choose_columns(table, configs.known_sites(), args.dataset, args.split)
     options = Options(tuple(args.seeds), args.scale, args.data, args.amp)

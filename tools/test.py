@@ -10,27 +10,49 @@ Features are computed once, for the training split (bank) and the test split (qu
 test_dataloader; every evaluator works on those. A checkpoint of several streams is evaluated stream by stream and
 fused. CONFIG is that of the training, or the one that a training left in its work directory.
 """
+
 import argparse
 import json
 import os
 
-from aimclr_mm import cli
-from aimclr_mm.files import atomic_write
+from aimclr_mm.apis import cli
+from aimclr_mm.utils.files import atomic_write
 
 
 def parse_args() -> argparse.Namespace:
     """Command line of mmaction2's tools/test.py, and the choice of evaluators."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file, that of the pre-training')
-    parser.add_argument('checkpoint', help="checkpoint file; or 'random' or 'raw', to have something to compare with")
-    parser.add_argument('--eval', nargs='+', default=['knn', 'linear'], metavar='NAME',
-                        help='evaluators: knn, linear (the paper\'s recipe), linear_large (batch 1024, rate 24); '
-                             'default: knn linear')
+    parser.add_argument(
+        'checkpoint',
+        help="checkpoint file; or 'random' or 'raw', to have something to compare with",
+    )
+    parser.add_argument(
+        '--eval',
+        nargs='+',
+        default=['knn', 'linear'],
+        metavar='NAME',
+        help="evaluators: knn, linear (the paper's recipe), linear_large (batch 1024, rate 24); "
+        'default: knn linear',
+    )
     parser.add_argument('--out', type=cli.output_file, help='write the metrics to this JSON file')
-    parser.add_argument('--dump', type=cli.output_folder, metavar='FOLDER',
-                        help='write features and scores there, as .npz')
-    parser.add_argument('--seeds', '--seed', type=int, nargs='+', default=[None], metavar='SEED',
-                        help='of the linear classifier: mean and spread; the first one also of the random encoder')
+    parser.add_argument(
+        '--dump',
+        type=cli.output_folder,
+        metavar='FOLDER',
+        help='write features and scores there, as .npz',
+    )
+    parser.add_argument(
+        '--seeds',
+        '--seed',
+        type=int,
+        nargs='+',
+        default=[None],
+        metavar='SEED',
+        help='of the linear classifier: mean and spread; the first one also of the random encoder',
+    )
     cli.add_run_options(parser)
     return parser.parse_args()
 
@@ -39,12 +61,13 @@ def main() -> None:
     """Builds the runner, loads the encoder, evaluates and prints the metrics."""
     args = parse_args()
     cfg = cli.load_config(args)
-    if args.work_dir is None:               # not in the folder of the training: mmengine writes its config there
+    if args.work_dir is None:  # not in the folder of the training: mmengine writes its config there
         cfg.work_dir = os.path.join(cfg.work_dir, 'test')
 
-    from aimclr_mm.evaluation.run import evaluate
+    from aimclr_mm.evaluation.evaluate import evaluate
+
     metrics = evaluate(cfg, args.checkpoint, args.eval, list(dict.fromkeys(args.seeds)), args.dump)
-    if metrics is None:         # not the first rank of a distributed run
+    if metrics is None:  # not the first rank of a distributed run
         return
     for name, value in metrics.items():
         print(f'{name}: {value:.2f}')

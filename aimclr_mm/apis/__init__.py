@@ -1,7 +1,17 @@
 """What a notebook imports: encoders, their representations, neighbours and classifiers."""
+
+from aimclr_mm.datasets.own_files.recordings import read_recordings
+
 from .classifier import EmbeddingClassifier, Neighbors, fit_classifier, leave_one_out, nearest
 from .inferencer import EmbeddingInferencer, load_encoder
-from .recordings import read_recordings
 
-__all__ = ['EmbeddingClassifier', 'EmbeddingInferencer', 'Neighbors', 'fit_classifier', 'leave_one_out',
-           'load_encoder', 'nearest', 'read_recordings']
+__all__ = [
+    'EmbeddingClassifier',
+    'EmbeddingInferencer',
+    'Neighbors',
+    'fit_classifier',
+    'leave_one_out',
+    'load_encoder',
+    'nearest',
+    'read_recordings',
+]

@@ -1,4 +1,5 @@
 """Classifiers from a handful of labelled representations, and nearest neighbours among representations."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ import torch
 from rich.progress import track
 from scipy.special import softmax
 
-from aimclr_mm.evaluation.files import ArrayFile
 from aimclr_mm.evaluation.knn import nearest_in_bank
+from aimclr_mm.evaluation.results import ArrayFile
 
-LONG = 200              # examples from which on leaving one out takes longer than some seconds
+LONG = 200  # examples from which on leaving one out takes longer than some seconds
 
 
 def as_embeddings(embeddings: np.ndarray, name: str, channels: int | None = None) -> np.ndarray:
@@ -30,10 +31,14 @@ def as_embeddings(embeddings: np.ndarray, name: str, channels: int | None = None
     array = np.atleast_2d(np.asarray(embeddings, dtype=np.float64))
     if array.ndim != 2 or 0 in array.shape or channels not in (None, array.shape[1]):
         wanted = 'C' if channels is None else channels
-        raise ValueError(f'{name} has shape {np.shape(embeddings)}; it must be (N, {wanted}), as embed() gives them')
+        raise ValueError(
+            f'{name} has shape {np.shape(embeddings)}; it must be (N, {wanted}), as embed() gives them'
+        )
     broken = np.flatnonzero(~np.isfinite(array).all(axis=1) | ~array.any(axis=1))
     if len(broken):
-        raise ValueError(f'{name}: row {broken[0]} is zero or not finite; it has no direction to compare')
+        raise ValueError(
+            f'{name}: row {broken[0]} is zero or not finite; it has no direction to compare'
+        )
     return array
 
 
@@ -71,8 +76,11 @@ class EmbeddingClassifier(ArrayFile):
         return self.classes[self.probabilities(embeddings).argmax(axis=1)]
 
 
-def fit_classifier(embeddings: np.ndarray, labels: Sequence[int] | Sequence[str] | np.ndarray,
-                   strength: float = 100.0) -> EmbeddingClassifier:
+def fit_classifier(
+    embeddings: np.ndarray,
+    labels: Sequence[int] | Sequence[str] | np.ndarray,
+    strength: float = 100.0,
+) -> EmbeddingClassifier:
     """A classifier from labelled embeddings, from one example a class on.
 
     It is scikit-learn's multinomial logistic regression on embeddings of length 1, which depends on nothing random.
@@ -87,23 +95,31 @@ def fit_classifier(embeddings: np.ndarray, labels: Sequence[int] | Sequence[str]
         ValueError: if shapes do not go together, or there are fewer than two classes.
     """
     from sklearn.linear_model import LogisticRegression
+
     rows, labels = unit_rows(as_embeddings(embeddings, 'embeddings')), np.asarray(labels)
     if labels.shape != rows.shape[:1] or labels.dtype.kind not in 'iuU':
-        raise ValueError(f'labels has shape {labels.shape} and type {labels.dtype}; it must be ({len(rows)},) whole '
-                         'numbers or text, one for each embedding')
+        raise ValueError(
+            f'labels has shape {labels.shape} and type {labels.dtype}; it must be ({len(rows)},) whole '
+            'numbers or text, one for each embedding'
+        )
     if len(classes := np.unique(labels)) < 2:
-        raise ValueError(f'all labels are {classes[0]!r}; a classifier needs examples of two classes at least')
+        raise ValueError(
+            f'all labels are {classes[0]!r}; a classifier needs examples of two classes at least'
+        )
     if not 0 < strength < np.inf:
         raise ValueError(f'strength={strength}; it must be positive')
     model = LogisticRegression(C=strength, class_weight='balanced', max_iter=5000).fit(rows, labels)
     weight, bias = model.coef_, model.intercept_
-    if len(classes) == 2:               # scikit-learn keeps one row of two: the second class against the first
+    if len(classes) == 2:  # scikit-learn keeps one row of two: the second class against the first
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return EmbeddingClassifier(weight, bias, model.classes_)
 
 
-def leave_one_out(embeddings: np.ndarray, labels: Sequence[int] | Sequence[str] | np.ndarray,
-                  strength: float = 100.0) -> float:
+def leave_one_out(
+    embeddings: np.ndarray,
+    labels: Sequence[int] | Sequence[str] | np.ndarray,
+    strength: float = 100.0,
+) -> float:
     """Accuracy, in per cent, on each example of a classifier that was fitted to all others.
 
     Args:
@@ -112,8 +128,10 @@ def leave_one_out(embeddings: np.ndarray, labels: Sequence[int] | Sequence[str] 
     embeddings, labels = as_embeddings(embeddings, 'embeddings'), np.asarray(labels)
     places, counts = np.arange(len(embeddings)), np.unique(labels, return_counts=True)[1]
     if len(labels) != len(embeddings) or counts.min() < 2:
-        raise ValueError(f'{len(embeddings)} embeddings, {len(labels)} labels, {counts.min()} of the rarest class; '
-                         'leaving one out needs two examples of every class')
+        raise ValueError(
+            f'{len(embeddings)} embeddings, {len(labels)} labels, {counts.min()} of the rarest class; '
+            'leaving one out needs two examples of every class'
+        )
     right = 0
     for left_out in track(places, 'Leaving one out', disable=len(places) < LONG):
         kept = places != left_out
@@ -125,8 +143,8 @@ def leave_one_out(embeddings: np.ndarray, labels: Sequence[int] | Sequence[str] 
 class Neighbors(NamedTuple):
     """The k nearest of Q queries, the nearest first."""
 
-    indices: np.ndarray         # (Q, k) rows of the bank
-    similarities: np.ndarray    # (Q, k) cosines
+    indices: np.ndarray  # (Q, k) rows of the bank
+    similarities: np.ndarray  # (Q, k) cosines
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, k: int = 5) -> Neighbors:
@@ -143,7 +161,9 @@ def nearest(query: np.ndarray, bank: np.ndarray, k: int = 5) -> Neighbors:
     bank = as_embeddings(bank, 'bank')
     query = as_embeddings(query, 'query', bank.shape[1])
     if not isinstance(k, (int, np.integer)) or not 1 <= k <= len(bank):
-        raise ValueError(f'k={k}; it must be a whole number of 1 to {len(bank)}, the rows of the bank')
+        raise ValueError(
+            f'k={k}; it must be a whole number of 1 to {len(bank)}, the rows of the bank'
+        )
     parts = nearest_in_bank(torch.from_numpy(bank), torch.from_numpy(query), int(k))
     similarities, indices = (torch.cat(part).numpy() for part in zip(*parts))
     return Neighbors(indices, similarities)

@@ -1,4 +1,5 @@
 """A trained encoder that takes recordings as they are and gives representations."""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,20 +20,24 @@ from mmengine.registry import init_default_scope
 from rich.progress import track
 from torch import Tensor
 
-from aimclr_mm.checkpoints import load_model
-from aimclr_mm.compat import load_checkpoint_file
-from aimclr_mm.config_check import check_config
+from aimclr_mm.checkpoints.loading import load_model
+from aimclr_mm.datasets.own_files.recordings import (
+    PathLike,
+    as_annotations,
+    check_names,
+    read_recordings,
+)
 from aimclr_mm.datasets.skeleton_dataset import build_transform
-from aimclr_mm.evaluation.files import EmbeddingSet
-from aimclr_mm.evaluation.run import stream_config
+from aimclr_mm.evaluation.evaluate import stream_config
+from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.models.encoder import attach_features, pool
-from aimclr_mm.overlays import read_config
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.utils.compat import load_checkpoint_file
+from aimclr_mm.utils.config_check import check_config
+from aimclr_mm.utils.overlays import read_config
 
-from .recordings import PathLike, as_annotations, check_names, read_recordings
-
-BATCH = 64              # sequences that the encoder gets at once
-LONG = 256              # sequences from which on a progress bar is shown
+BATCH = 64  # sequences that the encoder gets at once
+LONG = 256  # sequences from which on a progress bar is shown
 
 
 class EmbeddingInferencer(BaseInferencer):
@@ -58,27 +63,39 @@ class EmbeddingInferencer(BaseInferencer):
         ValueError: if the config cannot be right, or not every tensor of the encoder is in the checkpoint.
     """
 
-    def __init__(self, model: str | os.PathLike | Config, weights: str | os.PathLike, device: str | None = None,
-                 stream: str | None = None, show_progress: bool = True) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike | Config,
+        weights: str | os.PathLike,
+        device: str | None = None,
+        stream: str | None = None,
+        show_progress: bool = True,
+    ) -> None:
         if not isinstance(model, (str, os.PathLike, Config)):
-            raise ValueError(f'model={model!r}; give the config as a file or as a Config. The one that a checkpoint '
-                             'holds is a program, and is not run')
+            raise ValueError(
+                f'model={model!r}; give the config as a file or as a Config. The one that a checkpoint '
+                'holds is a program, and is not run'
+            )
         cfg = model if isinstance(model, Config) else read_config(os.fspath(model))
         check_config(cfg.to_dict(), str(cfg.filename))
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         self.stream = stream
         if stream is not None and cfg.model.type == 'CrossStream':
             if stream not in cfg.model.streams:
-                raise ValueError(f'stream={stream!r}; the config has {", ".join(cfg.model.streams)}')
+                raise ValueError(
+                    f'stream={stream!r}; the config has {", ".join(cfg.model.streams)}'
+                )
             cfg = stream_config(cfg, stream)
         super().__init__(cfg, os.fspath(weights), device, 'mmaction', show_progress)
 
-    def _init_model(self, cfg: Config, weights: str, device: str | torch.device = 'cpu') -> torch.nn.Module:
+    def _init_model(
+        self, cfg: Config, weights: str, device: str | torch.device = 'cpu'
+    ) -> torch.nn.Module:
         model = MODELS.build(cfg.model)
         if weights == 'random':
             logger = MMLogger.get_current_instance()
             level = logger.level
-            logger.setLevel('WARNING')              # mmengine would name every parameter
+            logger.setLevel('WARNING')  # mmengine would name every parameter
             model.init_weights()
             logger.setLevel(level)
         else:
@@ -86,22 +103,33 @@ class EmbeddingInferencer(BaseInferencer):
         try:
             return model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device={str(device)!r} cannot be used here ({str(error).splitlines()[0]}); take 'cpu', "
-                             'or None for a GPU where there is one') from error
+            raise ValueError(
+                f"device={str(device)!r} cannot be used here ({str(error).splitlines()[0]}); take 'cpu', "
+                'or None for a GPU where there is one'
+            ) from error
 
     def _init_pipeline(self, cfg: Config) -> Callable[[dict], dict]:
         if not cfg.get('test_dataloader'):
-            raise ValueError(f'config {cfg.filename!r} has no test_dataloader, which tells the preprocessing')
+            raise ValueError(
+                f'config {cfg.filename!r} has no test_dataloader, which tells the preprocessing'
+            )
         data = cfg.test_dataloader.dataset
-        self.layout: Layout = get_layout(data.get('layout') or cfg.model.data_preprocessor.get('layout', 'ntu25'))
-        steps = [build_transform(step, self.layout) for step in [*data.get('preprocess', []), *data.pipeline]]
+        self.layout: Layout = get_layout(
+            data.get('layout') or cfg.model.data_preprocessor.get('layout', 'ntu25')
+        )
+        steps = [
+            build_transform(step, self.layout)
+            for step in [*data.get('preprocess', []), *data.pipeline]
+        ]
         return Compose(steps)
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell whether two encoders give the same representations."""
         data, stream = self.cfg.test_dataloader.dataset, self.cfg.model.data_preprocessor.stream
-        digest = hashlib.sha256(repr([self.layout, data.get('preprocess'), data.pipeline, stream]).encode())
+        digest = hashlib.sha256(
+            repr([self.layout, data.get('preprocess'), data.pipeline, stream]).encode()
+        )
         part = getattr(self.model, 'encoder', self.model)
         for name, value in getattr(part, 'backbone', part).state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -113,14 +141,18 @@ class EmbeddingInferencer(BaseInferencer):
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
         return as_annotations(inputs, self.layout)
 
-    def preprocess(self, inputs: Sequence[dict], batch_size: int = BATCH, **kwargs: Any) -> Iterator[dict]:
+    def preprocess(
+        self, inputs: Sequence[dict], batch_size: int = BATCH, **kwargs: Any
+    ) -> Iterator[dict]:
         """Batches for the network.
 
         Args:
             inputs: annotations.
             batch_size: sequences of a batch.
         """
-        samples = ({**annotation, 'start_index': 0, 'modality': 'Pose'} for annotation in inputs)     # as data sets do
+        samples = (
+            {**annotation, 'start_index': 0, 'modality': 'Pose'} for annotation in inputs
+        )  # as data sets do
         return super().preprocess(samples, batch_size, **kwargs)
 
     @torch.no_grad()
@@ -129,17 +161,22 @@ class EmbeddingInferencer(BaseInferencer):
         data = self.model.data_preprocessor(inputs, False)
         if not hasattr(self.model, 'cls_head'):
             return self.model(**data, mode='predict')
-        views: Tensor = data['inputs'].flatten(0, 1)                                       # (N * clips, M, T, V, C)
+        views: Tensor = data['inputs'].flatten(0, 1)  # (N * clips, M, T, V, C)
         return attach_features(pool(self.model.backbone(views)), data['data_samples'])
 
     def visualize(self, inputs: list, preds: Any, show: bool = False, **kwargs: Any) -> list:
         """Nothing; see ``tools/visualize.py``."""
         return []
 
-    def postprocess(self, preds: list, visualization: list, return_datasample: bool = False, **kwargs: Any) -> dict:
+    def postprocess(
+        self, preds: list, visualization: list, return_datasample: bool = False, **kwargs: Any
+    ) -> dict:
         """``predictions``: the data samples, or for each a dict of ``name`` and ``embedding``, a list of C numbers."""
         if not return_datasample:
-            preds = [dict(name=sample.get('frame_dir', ''), embedding=sample.feature.tolist()) for sample in preds]
+            preds = [
+                dict(name=sample.get('frame_dir', ''), embedding=sample.feature.tolist())
+                for sample in preds
+            ]
         return dict(predictions=preds, visualization=visualization)
 
     def embed(self, sequences: Any, batch_size: int = BATCH) -> np.ndarray:
@@ -164,7 +201,9 @@ class EmbeddingInferencer(BaseInferencer):
         annotations, found = self._inputs_to_list(sequences), []
         batches = self.preprocess(annotations, batch_size)
         total = -(-len(annotations) // batch_size)
-        for batch in track(batches, 'Embedding', total, disable=not self.show_progress or len(annotations) < LONG):
+        for batch in track(
+            batches, 'Embedding', total, disable=not self.show_progress or len(annotations) < LONG
+        ):
             found += [sample.feature for sample in self.forward(batch)]
         return torch.stack(found).numpy()
 
@@ -179,8 +218,11 @@ class EmbeddingInferencer(BaseInferencer):
         """
         sources = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
         parts = [self._embed_source(os.fspath(source)) for source in sources]
-        columns = {field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                   for field in fields(EmbeddingSet) if field.name not in EmbeddingSet.texts}
+        columns = {
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(EmbeddingSet)
+            if field.name not in EmbeddingSet.texts
+        }
         check_names(columns['names'])
         return EmbeddingSet(**columns, encoder=self.fingerprint)
 
@@ -190,19 +232,27 @@ class EmbeddingInferencer(BaseInferencer):
             self.check_fingerprint(embedded.encoder, path)
             return embedded
         recordings = read_recordings(path, self.layout)
-        texts = {key: np.array([str(r[name] or '') for r in recordings])
-                 for key, name in dict(names='frame_dir', labels='label', sources='source').items()}
+        texts = {
+            key: np.array([str(r[name] or '') for r in recordings])
+            for key, name in dict(names='frame_dir', labels='label', sources='source').items()
+        }
         return EmbeddingSet(self.embed(recordings), **texts)
 
     def check_fingerprint(self, fingerprint: str, path: str) -> None:
         """Raises ValueError if a file is of another encoder."""
         if fingerprint != self.fingerprint:
-            raise ValueError(f'{path!r} comes from another checkpoint, stream or preprocessing than this encoder '
-                             f'({fingerprint or "unknown"}, not {self.fingerprint}); make it anew with this one')
+            raise ValueError(
+                f'{path!r} comes from another checkpoint, stream or preprocessing than this encoder '
+                f'({fingerprint or "unknown"}, not {self.fingerprint}); make it anew with this one'
+            )
 
 
-def load_encoder(config: str | os.PathLike | Config, checkpoint: str | os.PathLike, device: str | None = None,
-                 stream: str | None = None) -> EmbeddingInferencer:
+def load_encoder(
+    config: str | os.PathLike | Config,
+    checkpoint: str | os.PathLike,
+    device: str | None = None,
+    stream: str | None = None,
+) -> EmbeddingInferencer:
     """A trained encoder, ready to embed sequences.
 
     Args:

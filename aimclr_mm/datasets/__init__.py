@@ -1,4 +1,5 @@
 """Data sets: reading annotation files, synthetic actions."""
+
 from .annotations import load_annotations, write_pickle
 from .sampler import EvenSampler
 from .skeleton_dataset import SkeletonDataset

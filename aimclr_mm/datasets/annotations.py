@@ -4,14 +4,15 @@ Format: a pickled dict with ``split`` (name of a split -> list of sequence names
 with ``frame_dir`` (name), ``keypoint`` (M, T, V, C), ``total_frames`` and, where known, ``label`` (int) and
 ``keypoint_score`` (M, T, V).
 """
+
 from __future__ import annotations
 
 import os
 import pickle
 from typing import Any
 
-from aimclr_mm.files import atomic_write
-from aimclr_mm.pickles import read_pickle
+from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.utils.pickles import read_pickle
 
 
 def write_pickle(content: Any, path: str) -> None:
@@ -44,10 +45,14 @@ def load_annotations(path: str, hint: str = '') -> dict:
     data = read_pickle(path)
     if isinstance(data, list):
         data = dict(split={}, annotations=data)
-    elif isinstance(data, dict) and 'keypoint' in data:         # of one video, as mmaction2's pose extraction writes
+    elif (
+        isinstance(data, dict) and 'keypoint' in data
+    ):  # of one video, as mmaction2's pose extraction writes
         data = dict(split={}, annotations=[data])
     if not isinstance(data, dict) or not isinstance(data.get('annotations'), list):
-        raise ValueError(f"{path!r} is not in mmaction2's pose format: it needs a list 'annotations'")
+        raise ValueError(
+            f"{path!r} is not in mmaction2's pose format: it needs a list 'annotations'"
+        )
     splits = data.setdefault('split', {})
     if not isinstance(splits, dict):
         raise ValueError(f"{path!r}: 'split' must map names of splits to lists of sequence names")
@@ -73,11 +78,15 @@ def structure_defect(annotation: Any, num_joints: int | None = None) -> str:
         return "an annotation has no 'frame_dir' (its name)"
     shape = getattr(annotation.get('keypoint'), 'shape', None)
     if shape is None or len(shape) != 4 or 0 in shape or shape[-1] not in (2, 3):
-        return (f"'keypoint' of {str(name)!r} has shape {shape}; it must be an array (people, frames, joints, 2 or 3) "
-                'without an empty axis')
+        return (
+            f"'keypoint' of {str(name)!r} has shape {shape}; it must be an array (people, frames, joints, 2 or 3) "
+            'without an empty axis'
+        )
     if num_joints is not None and shape[2] != num_joints:
-        return (f'{str(name)!r} has {shape[2]} joints, but the layout of the config has {num_joints}; set layout to '
-                'that of the data')
+        return (
+            f'{str(name)!r} has {shape[2]} joints, but the layout of the config has {num_joints}; set layout to '
+            'that of the data'
+        )
     return ''
 
 

@@ -5,6 +5,7 @@ scores, ``index.pkl`` (shapes and everything else of the annotations) and ``abou
 name holds a hash of the annotation file's size and time, the transforms with their settings and code, and the versions
 of the libraries, so that a change of any of them makes another cache. Caches that no run uses may be deleted.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -26,24 +27,29 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 from rich.progress import track
 
-from aimclr_mm.files import atomic_folder
 from aimclr_mm.transforms import RandomTransform, SkeletonTransform, functional
+from aimclr_mm.utils.files import atomic_folder
 
 from .annotations import read_pickle, write_pickle
 from .columns import pack, to_columns, to_records, unpack
 
 ARRAYS = ('keypoint', 'keypoint_score')
-FORMAT = 3              # of a cache's folder
+FORMAT = 3  # of a cache's folder
 
 
 def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
     """The transforms without the project's own where an annotation file says that its sequences are preprocessed."""
     if not data['metainfo'].get('preprocessed', False):
         return list(transforms)
-    kept = [step for step in transforms if isinstance(step, RandomTransform) or not isinstance(step, SkeletonTransform)]
+    kept = [
+        step
+        for step in transforms
+        if isinstance(step, RandomTransform) or not isinstance(step, SkeletonTransform)
+    ]
     MMLogger.get_current_instance().info(
         'The annotation file says that its sequences are preprocessed; left out: '
-        + ', '.join(type(step).__name__ for step in transforms if step not in kept))
+        + ', '.join(type(step).__name__ for step in transforms if step not in kept)
+    )
     return kept
 
 
@@ -55,41 +61,65 @@ def _code(step: BaseTransform) -> list[str]:
     """
     modules = {sys.modules[kind.__module__] for kind in type(step).__mro__ if kind is not object}
     try:
-        return sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16] for module in modules)
+        return sorted(
+            hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]
+            for module in modules
+        )
     except (OSError, TypeError) as error:
-        raise ValueError(f'{type(step).__name__} is in no file ({error}), so that its changes cannot be seen and its '
-                         'results not be cached; set cache=False, or move it to a module') from error
+        raise ValueError(
+            f'{type(step).__name__} is in no file ({error}), so that its changes cannot be seen and its '
+            'results not be cached; set cache=False, or move it to a module'
+        ) from error
 
 
 def _describe(ann_file: str, transforms: Sequence[BaseTransform], settings: Any) -> dict:
     """What a cache is made from, as it is hashed and written down."""
     status = os.stat(ann_file)
-    layouts = [repr(getattr(step, 'layout', None)) for step in transforms]          # a file of a layout may change
+    layouts = [
+        repr(getattr(step, 'layout', None)) for step in transforms
+    ]  # a file of a layout may change
     libraries = {library.__name__: library.__version__ for library in (mmaction, mmcv, np, torch)}
-    return dict(format=FORMAT, annotation_file=os.path.basename(ann_file), bytes=status.st_size,
-                changed_ns=status.st_mtime_ns, settings=repr(settings), layouts=layouts, libraries=libraries,
-                functions=hashlib.sha256(inspect.getsource(functional).encode()).hexdigest()[:16],
-                code=[_code(step) for step in transforms])
+    return dict(
+        format=FORMAT,
+        annotation_file=os.path.basename(ann_file),
+        bytes=status.st_size,
+        changed_ns=status.st_mtime_ns,
+        settings=repr(settings),
+        layouts=layouts,
+        libraries=libraries,
+        functions=hashlib.sha256(inspect.getsource(functional).encode()).hexdigest()[:16],
+        code=[_code(step) for step in transforms],
+    )
 
 
 def _run(transforms: Sequence[BaseTransform], annotation: dict) -> dict:
     """The annotation after all transforms; its own arrays stay as they are."""
-    results = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in annotation.items()}
+    results = {
+        key: value.copy() if isinstance(value, np.ndarray) else value
+        for key, value in annotation.items()
+    }
     for step in transforms:
         results = step(results)
-    return {key: np.asarray(value, dtype=np.float32) if key in ARRAYS else value for key, value in results.items()}
+    return {
+        key: np.asarray(value, dtype=np.float32) if key in ARRAYS else value
+        for key, value in results.items()
+    }
 
 
 def _check_repeatable(transforms: Sequence[BaseTransform], annotation: dict) -> None:
     """Raises ValueError if the transforms do not give the same result twice."""
     for step in transforms:
         if isinstance(step, RandomTransform):
-            raise ValueError(f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the '
-                             'views of the data preprocessor')
+            raise ValueError(
+                f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the '
+                'views of the data preprocessor'
+            )
     if pickle.dumps(_run(transforms, annotation)) != pickle.dumps(_run(transforms, annotation)):
         names = ', '.join(type(step).__name__ for step in transforms)
-        raise ValueError(f'preprocess ({names}) gives another result each time and cannot be cached; move what is '
-                         'random to pipeline')
+        raise ValueError(
+            f'preprocess ({names}) gives another result each time and cannot be cached; move what is '
+            'random to pipeline'
+        )
 
 
 class SequenceCache:
@@ -104,14 +134,27 @@ class SequenceCache:
         try:
             index = read_pickle(os.path.join(folder, 'index.pkl'))
             self.metainfo: dict = index['metainfo']
-            self.split: dict[str, list[str]] = {name: unpack(names) for name, names in index['split'].items()}
+            self.split: dict[str, list[str]] = {
+                name: unpack(names) for name, names in index['split'].items()
+            }
             self.annotations: list[dict] = to_records(index['annotations'])
-            self.notes: list[str] = index['notes']                                     # what is odd about the data
-            self._shapes: dict[str, np.ndarray] = index['shapes']                      # name -> (N, axes)
-            self._ends = {name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()}
+            self.notes: list[str] = index['notes']  # what is odd about the data
+            self._shapes: dict[str, np.ndarray] = index['shapes']  # name -> (N, axes)
+            self._ends = {
+                name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()
+            }
             self._check()
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, FileNotFoundError) as error:
-            raise ValueError(f'the cache {folder!r} is damaged ({error!r}); delete it, and it is made anew') from error
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            IndexError,
+            FileNotFoundError,
+        ) as error:
+            raise ValueError(
+                f'the cache {folder!r} is damaged ({error!r}); delete it, and it is made anew'
+            ) from error
         self._maps: dict[str, np.memmap] = {}
 
     def _check(self) -> None:
@@ -119,10 +162,12 @@ class SequenceCache:
         for name, ends in self._ends.items():
             size = os.path.getsize(os.path.join(self.folder, f'{name}.f32'))
             if name not in ARRAYS or len(ends) != len(self.annotations) or size != 4 * ends[-1]:
-                raise ValueError(f'{name}.f32 has {size} bytes, which are not {len(self.annotations)} sequences')
+                raise ValueError(
+                    f'{name}.f32 has {size} bytes, which are not {len(self.annotations)} sequences'
+                )
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_maps': {}}           # a memory map would be sent to a worker as a whole
+        return {**self.__dict__, '_maps': {}}  # a memory map would be sent to a worker as a whole
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """Copies of the arrays of a sequence, ``keypoint`` and perhaps ``keypoint_score``, float32."""
@@ -130,7 +175,7 @@ class SequenceCache:
         for name, ends in self._ends.items():
             shape = self._shapes[name][index]
             start = ends[index] - shape.prod()
-            found[name] = np.array(self._map(name)[start:ends[index]]).reshape(shape)
+            found[name] = np.array(self._map(name)[start : ends[index]]).reshape(shape)
         return found
 
     def keypoints(self, indices: np.ndarray) -> np.ndarray:
@@ -141,9 +186,11 @@ class SequenceCache:
         """
         shapes = self._shapes['keypoint']
         if (shapes != shapes[0]).any():
-            raise ValueError(f'the sequences differ in shape, such as {tuple(shapes[0])} and '
-                             f'{tuple(shapes[(shapes != shapes[0]).any(axis=1).argmax()])}, and cannot be fetched as '
-                             'one array; add ResizeClip and FormatGCNInput to preprocess, or set batched=False')
+            raise ValueError(
+                f'the sequences differ in shape, such as {tuple(shapes[0])} and '
+                f'{tuple(shapes[(shapes != shapes[0]).any(axis=1).argmax()])}, and cannot be fetched as '
+                'one array; add ResizeClip and FormatGCNInput to preprocess, or set batched=False'
+            )
         return np.take(self._map('keypoint').reshape(-1, *shapes[0]), indices, axis=0)
 
     def _map(self, name: str) -> np.memmap:
@@ -153,8 +200,9 @@ class SequenceCache:
         return self._maps[name]
 
 
-def _write_arrays(folder: str, annotations: Sequence[dict], transforms: Sequence[BaseTransform],
-                  title: str) -> tuple[list[dict], dict[str, np.ndarray]]:
+def _write_arrays(
+    folder: str, annotations: Sequence[dict], transforms: Sequence[BaseTransform], title: str
+) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Writes the arrays of all sequences; returns what else the annotations hold, and the shapes by array."""
     rest, shapes = [], {}
     with ExitStack() as stack:
@@ -163,12 +211,16 @@ def _write_arrays(folder: str, annotations: Sequence[dict], transforms: Sequence
             results = _run(transforms, annotation)
             for name in (name for name in ARRAYS if name in results):
                 if name not in files:
-                    files[name] = stack.enter_context(open(os.path.join(folder, f'{name}.f32'), 'wb'))
+                    files[name] = stack.enter_context(
+                        open(os.path.join(folder, f'{name}.f32'), 'wb')
+                    )
                 results[name].tofile(files[name])
                 shapes.setdefault(name, []).append(results.pop(name).shape)
             rest.append(results)
     if any(len(found) != len(rest) for found in shapes.values()):
-        raise ValueError('some sequences have a keypoint_score and others have none; give all or none one')
+        raise ValueError(
+            'some sequences have a keypoint_score and others have none; give all or none one'
+        )
     return rest, {name: np.array(found) for name, found in shapes.items()}
 
 
@@ -177,17 +229,29 @@ def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: 
     annotations, transforms = data['annotations'], needed(transforms, data)
     _check_repeatable(transforms, annotations[0])
     with atomic_folder(folder) as target:
-        rest, shapes = _write_arrays(target, annotations, transforms, f'Preprocessing {about["annotation_file"]}')
+        rest, shapes = _write_arrays(
+            target, annotations, transforms, f'Preprocessing {about["annotation_file"]}'
+        )
         split = {name: pack(names) for name, names in data['split'].items()}
-        index = dict(metainfo=data['metainfo'], split=split, annotations=to_columns(rest), shapes=shapes,
-                     notes=data.get('notes', []))
+        index = dict(
+            metainfo=data['metainfo'],
+            split=split,
+            annotations=to_columns(rest),
+            shapes=shapes,
+            notes=data.get('notes', []),
+        )
         write_pickle(index, os.path.join(target, 'index.pkl'))
         with open(os.path.join(target, 'about.json'), 'w', encoding='utf-8') as file:
             json.dump(about, file, indent=2)
 
 
-def open_cache(ann_file: str, transforms: Sequence[BaseTransform], settings: Any, load: Callable[[], dict],
-               cache_dir: str | None = None) -> SequenceCache:
+def open_cache(
+    ann_file: str,
+    transforms: Sequence[BaseTransform],
+    settings: Any,
+    load: Callable[[], dict],
+    cache_dir: str | None = None,
+) -> SequenceCache:
     """The cache of an annotation file, made by whoever comes first while the others wait.
 
     Args:
@@ -212,8 +276,10 @@ def open_cache(ann_file: str, transforms: Sequence[BaseTransform], settings: Any
             os.makedirs(cache_dir, exist_ok=True)
             lock.acquire()
         except OSError as error:
-            raise OSError(f'the cache of preprocessed sequences cannot be written to {cache_dir!r} ({error.strerror}); '
-                          'set cache_dir of the data set to another folder, or cache=False') from error
+            raise OSError(
+                f'the cache of preprocessed sequences cannot be written to {cache_dir!r} ({error.strerror}); '
+                'set cache_dir of the data set to another folder, or cache=False'
+            ) from error
         try:
             if not os.path.isdir(folder):
                 _build(folder, load(), transforms, about)

@@ -1,4 +1,5 @@
 """Lists of records as columns: what a pickle holds of them is a few arrays and not a hundred thousand dicts."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-LONGEST = 100       # characters of a text in an array, each of whose texts takes the place of the longest
+LONGEST = (
+    100  # characters of a text in an array, each of whose texts takes the place of the longest
+)
 
 
 def pack(values: Sequence) -> np.ndarray | list:
@@ -17,7 +20,7 @@ def pack(values: Sequence) -> np.ndarray | list:
         return np.array(values, dtype=np.int64)
     if kinds == {str} and max(map(len, values)) <= LONGEST:
         array = np.array(values)
-        return array if array.tolist() == values else values            # NumPy drops zeros at the end of text
+        return array if array.tolist() == values else values  # NumPy drops zeros at the end of text
     return values
 
 

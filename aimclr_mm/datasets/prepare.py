@@ -4,6 +4,7 @@ The recordings are read in parts. Each finished part is a file in ``<out>.partia
 source and the options; a second run with the same ones keeps them. At the end they become one annotation file,
 sequence by sequence, so that neither the processes nor their parent ever hold the whole data set.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -23,26 +24,57 @@ import numpy as np
 from filelock import FileLock, Timeout
 from rich.progress import Progress
 
-from aimclr_mm.files import atomic_write
+from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
 from .checks import array_defects, oddities, overlaps
-from .readers.base import Reader
-from .readers.sources import RecordingError
+from .own_files.folders import Folders
+from .own_files.manifest import Custom
+from .readers import (
+    NTU60,
+    NTU120,
+    NWUCLA,
+    PKUMMD1,
+    PKUMMD2,
+    UTDMHAD,
+    MSRAction3D,
+    Official,
+    Reader,
+    RecordingError,
+    Synthetic,
+)
 from .summary import Summary
 
-MAX_PART = 256          # recordings
-MAX_MESSAGE = 1000      # characters
+READERS: dict[str, type[Reader]] = {
+    reader.name: reader
+    for reader in (
+        Synthetic,
+        NTU60,
+        NTU120,
+        PKUMMD1,
+        PKUMMD2,
+        UTDMHAD,
+        NWUCLA,
+        MSRAction3D,
+        Official,
+        Custom,
+        Folders,
+    )
+}
+OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option in reader.options))
 
-_reader: Reader         # of this process
+MAX_PART = 256  # recordings
+MAX_MESSAGE = 1000  # characters
+
+_reader: Reader  # of this process
 
 
 def _start(reader: Reader) -> None:
     """Prepares a process: its reader, and an end with that of its parent, which would otherwise leave it behind."""
     global _reader
     _reader = reader
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # the parent gets it too, and ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends them
     parent = os.getppid()
 
     def watch() -> None:
@@ -94,7 +126,9 @@ class _Stream(list):
         return list, (), None, self._items
 
 
-def _merge(parts: Sequence[str], splits: dict[str, list[str]], summary: Summary, strict: bool) -> Iterator[dict]:
+def _merge(
+    parts: Sequence[str], splits: dict[str, list[str]], summary: Summary, strict: bool
+) -> Iterator[dict]:
     """Yields the sequences of all parts; fills splits and summary on the way."""
     seen: set[str] = set()
     for path in parts:
@@ -114,18 +148,27 @@ def _merge(parts: Sequence[str], splits: dict[str, list[str]], summary: Summary,
             yield annotation
 
 
-def _run_parts(reader: Reader, todo: dict[str, Sequence[Any]], done: int, workers: int, strict: bool) -> None:
+def _run_parts(
+    reader: Reader, todo: dict[str, Sequence[Any]], done: int, workers: int, strict: bool
+) -> None:
     """Converts the parts that are not there yet, with a progress bar over recordings."""
     total = done + sum(map(len, todo.values()))
-    with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(reader,)) as pool:
+    with (
+        Progress() as progress,
+        ProcessPoolExecutor(workers, initializer=_start, initargs=(reader,)) as pool,
+    ):
         task = progress.add_task(f'Reading {reader.name}', total=total, completed=done)
-        futures = [pool.submit(_convert, recordings, path, strict) for path, recordings in todo.items()]
+        futures = [
+            pool.submit(_convert, recordings, path, strict) for path, recordings in todo.items()
+        ]
         try:
             for future in as_completed(futures):
                 progress.advance(task, future.result())
         except BrokenProcessPool as error:
-            raise RuntimeError('a process that read recordings died, perhaps for lack of memory; run the command '
-                               'again to go on, with fewer --workers') from error
+            raise RuntimeError(
+                'a process that read recordings died, perhaps for lack of memory; run the command '
+                'again to go on, with fewer --workers'
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -147,7 +190,9 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     """
     recordings = reader.recordings()
     if not recordings:
-        raise ValueError(f'the source holds no recording of {reader.name} (files named like {reader.pattern})')
+        raise ValueError(
+            f'the source holds no recording of {reader.name} (files named like {reader.pattern})'
+        )
     if os.path.isdir(out):
         raise ValueError(f'{out!r} is a folder; --out is the file to write')
     folder = f'{out}.partial'
@@ -165,22 +210,28 @@ def _only_one(folder: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=3)
     except Timeout as error:
-        raise ValueError(f'another process is working on {folder!r}; wait for it, or give another --out') from error
+        raise ValueError(
+            f'another process is working on {folder!r}; wait for it, or give another --out'
+        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _prepare(reader: Reader, recordings: Sequence[Any], out: str, folder: str, workers: int, strict: bool) -> Summary:
+def _prepare(
+    reader: Reader, recordings: Sequence[Any], out: str, folder: str, workers: int, strict: bool
+) -> Summary:
     """Converts all parts that are not there yet and makes one file of them."""
-    key = hashlib.sha256(repr((__version__, reader.metainfo(), recordings)).encode()).hexdigest()[:16]
-    for other in os.listdir(folder):        # parts of another source or of other options
+    key = hashlib.sha256(repr((__version__, reader.metainfo(), recordings)).encode()).hexdigest()[
+        :16
+    ]
+    for other in os.listdir(folder):  # parts of another source or of other options
         if other not in (key, 'lock'):
             shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
     size, parts = max(1, min(MAX_PART, len(recordings) // 64)), {}
     for start in range(0, len(recordings), size):
-        parts[os.path.join(folder, key, f'{start:08d}.pkl')] = recordings[start:start + size]
+        parts[os.path.join(folder, key, f'{start:08d}.pkl')] = recordings[start : start + size]
     todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
     _run_parts(reader, todo, len(recordings) - sum(map(len, todo.values())), workers, strict)
 
@@ -190,12 +241,22 @@ def _prepare(reader: Reader, recordings: Sequence[Any], out: str, folder: str, w
     result = os.path.join(folder, key, 'result')
     with atomic_write(result, 'wb') as file:
         pickler = pickle.Pickler(file, protocol=4)
-        pickler.fast = True                 # no memo: what has been written (and later read) can be forgotten
-        pickler.dump(dict(metainfo=reader.metainfo(), annotations=_Stream(_merge(list(parts), splits, summary, strict)),
-                          split=splits))
-    summary.splits, summary.overlaps = {name: len(names) for name, names in splits.items()}, overlaps(splits)
+        pickler.fast = True  # no memo: what has been written (and later read) can be forgotten
+        pickler.dump(
+            dict(
+                metainfo=reader.metainfo(),
+                annotations=_Stream(_merge(list(parts), splits, summary, strict)),
+                split=splits,
+            )
+        )
+    summary.splits, summary.overlaps = (
+        {name: len(names) for name, names in splits.items()},
+        overlaps(splits),
+    )
     if not summary.sequences:
         shutil.rmtree(folder)
-        raise ValueError(f'none of {len(recordings)} recordings can be used; the first: {summary.problems[0]}')
+        raise ValueError(
+            f'none of {len(recordings)} recordings can be used; the first: {summary.problems[0]}'
+        )
     os.replace(result, out)
     return summary

@@ -1,4 +1,5 @@
 """The order of training samples on several ranks."""
+
 from __future__ import annotations
 
 from collections.abc import Sized

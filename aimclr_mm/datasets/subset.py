@@ -1,4 +1,5 @@
 """Class-balanced shares of a training split ("Semi-supervised Evaluation Protocol")."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -32,7 +33,9 @@ def balanced_draw(labels: Sequence[int], fraction: float, seed: int = 0) -> np.n
     counts = np.maximum(np.floor(quotas + 1e-9).astype(int), 1)
     missing = int(np.floor(fraction * len(labels) + 0.5)) - counts.sum()
     remainders = np.where(counts < sizes, quotas - counts, -np.inf)
-    for i in np.lexsort((rng.random(len(classes)), -remainders))[:max(missing, 0)]:
+    for i in np.lexsort((rng.random(len(classes)), -remainders))[: max(missing, 0)]:
         counts[i] += counts[i] < sizes[i]
-    chosen = [rng.permutation(np.flatnonzero(labels == c))[:count] for c, count in zip(classes, counts)]
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == c))[:count] for c, count in zip(classes, counts)
+    ]
     return np.sort(np.concatenate(chosen))

@@ -1,4 +1,5 @@
 """What a prepared data set holds, counted and printed."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -8,7 +9,7 @@ import numpy as np
 
 from .checks import name_of, printable, some
 
-EXAMPLES = 5        # of each kind that are printed
+EXAMPLES = 5  # of each kind that are printed
 
 
 class Summary:
@@ -24,8 +25,12 @@ class Summary:
         heading: what the problems are called, ``skipped`` or ``defects``.
     """
 
-    def __init__(self, published: Mapping[str, int] | None = None, num_classes: int | None = None,
-                 heading: str = 'skipped') -> None:
+    def __init__(
+        self,
+        published: Mapping[str, int] | None = None,
+        num_classes: int | None = None,
+        heading: str = 'skipped',
+    ) -> None:
         self.published, self.num_classes = dict(published or {}), num_classes
         self.labels: Counter = Counter()
         self.people: Counter = Counter()
@@ -63,35 +68,70 @@ class Summary:
 
     def _counts(self) -> list[tuple[str, str]]:
         classes = len(self.labels) - (None in self.labels)
-        expected = f' (published: {self.num_classes})' if self.num_classes and self.num_classes != classes else ''
+        expected = (
+            f' (published: {self.num_classes})'
+            if self.num_classes and self.num_classes != classes
+            else ''
+        )
         unlabelled = f'; {self.labels[None]} without label' if None in self.labels else ''
-        skeletons = ', '.join(f'{count} x {joints} joints, {channels} coordinates{" and score" if score else ""}'
-                              for (joints, channels, score), count in self.shapes.most_common())
-        return [('sequences', f'{self.sequences}'),
-                ('classes', f'{classes}{expected}{unlabelled}'),
-                ('subjects', str(len(self.subjects) or 'not known')),
-                ('people', ', '.join(f'{count} with {people}' for people, count in sorted(self.people.items()))),
-                ('frames', f'{sum(self.frames)} ({min(self.frames)} to {max(self.frames)}, median '
-                           f'{np.median(self.frames):.0f})'),
-                ('skeleton', skeletons)]
+        skeletons = ', '.join(
+            f'{count} x {joints} joints, {channels} coordinates{" and score" if score else ""}'
+            for (joints, channels, score), count in self.shapes.most_common()
+        )
+        return [
+            ('sequences', f'{self.sequences}'),
+            ('classes', f'{classes}{expected}{unlabelled}'),
+            ('subjects', str(len(self.subjects) or 'not known')),
+            (
+                'people',
+                ', '.join(
+                    f'{count} with {people}' for people, count in sorted(self.people.items())
+                ),
+            ),
+            (
+                'frames',
+                f'{sum(self.frames)} ({min(self.frames)} to {max(self.frames)}, median '
+                f'{np.median(self.frames):.0f})',
+            ),
+            ('skeleton', skeletons),
+        ]
 
     def _splits(self) -> list[tuple[str, str]]:
         lines = []
-        for name in sorted({*self.splits, *self.published}, key=lambda n: (n not in self.splits, n)):
+        for name in sorted(
+            {*self.splits, *self.published}, key=lambda n: (n not in self.splits, n)
+        ):
             count, published = self.splits.get(name, 0), self.published.get(name)
-            note = '' if published is None else ' = published' if count == published else f'; published: {published}'
+            note = (
+                ''
+                if published is None
+                else ' = published'
+                if count == published
+                else f'; published: {published}'
+            )
             lines.append((f'split {name}', f'{count}{note}'))
         return lines
 
     def _omissions(self) -> list[tuple[str, str]]:
         lines = [(f'left out ({len(names)})', reason) for reason, names in self.left_out.items()]
-        lines += [(f'odd ({len(names)})', f'{kind}: {some(names)}') for kind, names in self.odd.items()]
+        lines += [
+            (f'odd ({len(names)})', f'{kind}: {some(names)}') for kind, names in self.odd.items()
+        ]
         lines += [('odd', text) for text in self.overlaps]
-        lines += [(f'{self.heading} ({len(self.problems)})', problem) for problem in self.problems[:EXAMPLES]]
+        lines += [
+            (f'{self.heading} ({len(self.problems)})', problem)
+            for problem in self.problems[:EXAMPLES]
+        ]
         rest = len(self.problems) - EXAMPLES
         return lines + ([('', f'and {rest} more')] if rest > 0 else [])
 
     def __str__(self) -> str:
-        lines = (self._counts() if self.frames else [('sequences', '0')]) + self._splits() + self._omissions()
+        lines = (
+            (self._counts() if self.frames else [('sequences', '0')])
+            + self._splits()
+            + self._omissions()
+        )
         width = max(len(name) for name, _ in lines)
-        return '\n'.join(f'  {printable(name):<{width}}  {printable(value)}' for name, value in lines)
+        return '\n'.join(
+            f'  {printable(name):<{width}}  {printable(value)}' for name, value in lines
+        )

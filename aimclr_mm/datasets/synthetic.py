@@ -7,6 +7,7 @@ and when; body, habits, idle posture, sway, tempo, phase, side, facing, camera a
 A person's own frame has x to their left, y up, z ahead; Kinect's camera frame has x to the camera's left,
 y up, z away from it. Both are right-handed, in metres. Angles are in degrees, phases in cycles.
 """
+
 from __future__ import annotations
 
 from functools import cache
@@ -17,22 +18,44 @@ import numpy as np
 from aimclr_mm.skeletons import NTU25, Layout
 
 FPS, MIN_FRAMES, MAX_FRAMES = 30, 30, 100
-CAMERA_AZIMUTHS = (-45., 0., 45.)
+CAMERA_AZIMUTHS = (-45.0, 0.0, 45.0)
 
 # Offset of a joint from its neighbour towards the pelvis while the arms hang, metres; x is off the midline.
 _OFFSETS = {
-    'spine_mid': (0, .26, 0), 'spine_shoulder': (0, .25, 0), 'neck': (0, .07, 0), 'head': (0, .14, .02),
-    'shoulder': (.17, -.04, 0), 'elbow': (0, -.27, 0), 'wrist': (0, -.25, 0),
-    'hand': (0, -.08, 0), 'thumb': (-.02, -.03, .04), 'hand_tip': (.02, -.05, -.03),
-    'hip': (.09, -.04, 0), 'knee': (0, -.4, 0), 'ankle': (0, -.39, 0), 'foot': (0, -.06, .12)}
+    'spine_mid': (0, 0.26, 0),
+    'spine_shoulder': (0, 0.25, 0),
+    'neck': (0, 0.07, 0),
+    'head': (0, 0.14, 0.02),
+    'shoulder': (0.17, -0.04, 0),
+    'elbow': (0, -0.27, 0),
+    'wrist': (0, -0.25, 0),
+    'hand': (0, -0.08, 0),
+    'thumb': (-0.02, -0.03, 0.04),
+    'hand_tip': (0.02, -0.05, -0.03),
+    'hip': (0.09, -0.04, 0),
+    'knee': (0, -0.4, 0),
+    'ankle': (0, -0.39, 0),
+    'foot': (0, -0.06, 0.12),
+}
 # How far a joint sways while it does nothing, degrees; all others stay stiff.
 _SWAY = dict(spine_base=2, spine_mid=5, neck=12, shoulder=13, elbow=16, wrist=12, hip=3, knee=3)
 # Idle shoulder (ahead, out, twist) and elbow: arm hangs (thrice as likely), hand on hip, belly, ear or back.
-_ARMS = (*3 * ((5, 8, 0, 15),), (-20, 45, -50, 95), (25, 8, -60, 90), (45, 35, -20, 130), (-30, 15, -30, 50))
+_ARMS = (
+    *3 * ((5, 8, 0, 15),),
+    (-20, 45, -50, 95),
+    (25, 8, -60, 90),
+    (45, 35, -20, 130),
+    (-30, 15, -30, 50),
+)
 # When in a cycle a move is on: start of the rise, full, start of the fall, end. Moreover 'beat' swings four
 # times a cycle during 'hold', and 'step' and 'counter' take the first and the second half of the cycle.
-_ENVELOPES = {'hold': (.08, .25, .72, .92), 'pulse': (.15, .45, .55, .85), 'early': (.12, .32, .38, .52),
-              'late': (.38, .48, .54, .74), 'after': (.46, .56, .66, .92)}
+_ENVELOPES = {
+    'hold': (0.08, 0.25, 0.72, 0.92),
+    'pulse': (0.15, 0.45, 0.55, 0.85),
+    'early': (0.12, 0.32, 0.38, 0.52),
+    'late': (0.38, 0.48, 0.54, 0.74),
+    'after': (0.46, 0.56, 0.66, 0.92),
+}
 
 
 class Action(NamedTuple):
@@ -52,9 +75,11 @@ class Action(NamedTuple):
 @cache
 def _parse(moves: str) -> list[tuple[str, str, np.ndarray]]:
     """Moves as joint, envelope and (3,) target."""
-    return [(side + joint.removeprefix('both_'), envelope, np.array([*target, 0, 0][:3], float))
-            for joint, envelope, *target in map(str.split, moves.split(';'))
-            for side in (('left_', 'right_') if joint.startswith('both_') else ('',))]
+    return [
+        (side + joint.removeprefix('both_'), envelope, np.array([*target, 0, 0][:3], float))
+        for joint, envelope, *target in map(str.split, moves.split(';'))
+        for side in (('left_', 'right_') if joint.startswith('both_') else ('',))
+    ]
 
 
 _SHAKE = 'right_shoulder hold 50 5; right_elbow hold 40; right_elbow beat 75'
@@ -62,35 +87,66 @@ _HUG = 'travel hold .15; both_shoulder hold 75 15 -30; both_elbow hold 60; spine
 _ACTIONS = {
     'wave': Action(2.6, 'right_shoulder hold 15 95 75; right_elbow hold 110; right_elbow beat 30'),
     'raise_arm': Action(2.4, 'right_shoulder hold 20 140 30; right_elbow hold 20'),
-    'clap': Action(2.4, 'both_shoulder hold 55 10 -10; both_elbow hold 70; both_shoulder beat 55 10 -45'),
-    'throw': Action(2.0, '''right_shoulder early -10 100 95; right_elbow early 105; spine_mid early -8 0 -20;
-                            right_shoulder late 95 10; right_elbow late 20; spine_mid late 15 0 20'''),
-    'kick': Action(1.8, '''right_hip early -15; right_knee early -75; right_hip late 75; right_knee late -8;
-                           spine_mid late -10; both_shoulder late 0 30'''),
-    'squat': Action(2.4, '''both_hip pulse 95 8; both_knee pulse -115; both_ankle pulse 45;
-                            spine_base pulse 28; both_shoulder pulse 60 10; both_elbow pulse 25'''),
+    'clap': Action(
+        2.4, 'both_shoulder hold 55 10 -10; both_elbow hold 70; both_shoulder beat 55 10 -45'
+    ),
+    'throw': Action(
+        2.0,
+        """right_shoulder early -10 100 95; right_elbow early 105; spine_mid early -8 0 -20;
+                            right_shoulder late 95 10; right_elbow late 20; spine_mid late 15 0 20""",
+    ),
+    'kick': Action(
+        1.8,
+        """right_hip early -15; right_knee early -75; right_hip late 75; right_knee late -8;
+                           spine_mid late -10; both_shoulder late 0 30""",
+    ),
+    'squat': Action(
+        2.4,
+        """both_hip pulse 95 8; both_knee pulse -115; both_ankle pulse 45;
+                            spine_base pulse 28; both_shoulder pulse 60 10; both_elbow pulse 25""",
+    ),
     'bow': Action(2.6, 'spine_base pulse 45; both_hip pulse 45; spine_mid pulse 15; neck pulse 15'),
-    'pick_up': Action(2.6, '''both_hip pulse 95; both_knee pulse -75; both_ankle pulse 28; spine_mid pulse 25;
-                              spine_base pulse 50; right_shoulder pulse 75; right_elbow pulse 10'''),
-    'jump': Action(1.8, '''both_hip early 70; both_knee early -85; both_ankle early 32; spine_base early 25;
-                           both_shoulder early -30 10; both_shoulder late 80 25; travel late 0 0 .3'''),
-    'walk_in_place': Action(1.3, '''right_hip step 40; right_knee step -60; right_shoulder counter 25;
-                                    left_hip counter 40; left_knee counter -60; left_shoulder step 25'''),
-    'punch': Action(1.8, '''right_shoulder early 0 25; right_elbow early 125; spine_mid early 0 0 -20;
-                            right_shoulder late 85 5; right_elbow late 10; spine_mid late 8 0 20''',
-                    'spine_mid after -22; neck after -20; travel after -.1; right_elbow after 60', .9),
-    'push': Action(2.0, '''both_shoulder early 10 15; both_elbow early 110; both_shoulder late 80 8;
-                           both_elbow late 15; spine_mid late 12; travel late .1''',
-                   'spine_mid after -18; travel after -.3; left_hip after -25; left_knee after -20', .85),
-    'handshake': Action(2.4, _SHAKE, _SHAKE, .95),
-    'hug': Action(2.6, _HUG, _HUG, .7),
+    'pick_up': Action(
+        2.6,
+        """both_hip pulse 95; both_knee pulse -75; both_ankle pulse 28; spine_mid pulse 25;
+                              spine_base pulse 50; right_shoulder pulse 75; right_elbow pulse 10""",
+    ),
+    'jump': Action(
+        1.8,
+        """both_hip early 70; both_knee early -85; both_ankle early 32; spine_base early 25;
+                           both_shoulder early -30 10; both_shoulder late 80 25; travel late 0 0 .3""",
+    ),
+    'walk_in_place': Action(
+        1.3,
+        """right_hip step 40; right_knee step -60; right_shoulder counter 25;
+                                    left_hip counter 40; left_knee counter -60; left_shoulder step 25""",
+    ),
+    'punch': Action(
+        1.8,
+        """right_shoulder early 0 25; right_elbow early 125; spine_mid early 0 0 -20;
+                            right_shoulder late 85 5; right_elbow late 10; spine_mid late 8 0 20""",
+        'spine_mid after -22; neck after -20; travel after -.1; right_elbow after 60',
+        0.9,
+    ),
+    'push': Action(
+        2.0,
+        """both_shoulder early 10 15; both_elbow early 110; both_shoulder late 80 8;
+                           both_elbow late 15; spine_mid late 12; travel late .1""",
+        'spine_mid after -18; travel after -.3; left_hip after -25; left_knee after -20',
+        0.85,
+    ),
+    'handshake': Action(2.4, _SHAKE, _SHAKE, 0.95),
+    'hug': Action(2.6, _HUG, _HUG, 0.7),
 }
 ACTIONS: tuple[str, ...] = tuple(_ACTIONS)
 
 # Lowest and highest value of the arguments; names in NTU's style have three digits a number.
-_LIMITS = dict(action=(0, len(ACTIONS) - 1), seed=(0, 2 ** 32 - 1),
-               **dict.fromkeys(('camera', 'cameras'), (1, len(CAMERA_AZIMUTHS))),
-               **dict.fromkeys(('subject', 'subjects', 'repetition', 'repetitions'), (1, 999)))
+_LIMITS = dict(
+    action=(0, len(ACTIONS) - 1),
+    seed=(0, 2**32 - 1),
+    **dict.fromkeys(('camera', 'cameras'), (1, len(CAMERA_AZIMUTHS))),
+    **dict.fromkeys(('subject', 'subjects', 'repetition', 'repetitions'), (1, 999)),
+)
 
 
 def _side(joint: str) -> tuple[str, int]:
@@ -101,9 +157,15 @@ def _side(joint: str) -> tuple[str, int]:
 
 def _tree(layout: Layout, root: str) -> list[tuple[int, int]]:
     """The layout's bones as (joint, parent), re-rooted at ``root``, parents first."""
-    bones = [pair for joint, parent in enumerate(layout.bones) for pair in ((joint, parent), (parent, joint))]
+    bones = [
+        pair
+        for joint, parent in enumerate(layout.bones)
+        for pair in ((joint, parent), (parent, joint))
+    ]
     tree, reached = [], {layout.index(root)}
-    while level := [(joint, parent) for joint, parent in bones if parent in reached and joint not in reached]:
+    while level := [
+        (joint, parent) for joint, parent in bones if parent in reached and joint not in reached
+    ]:
         tree += level
         reached.update(joint for joint, _ in level)
     return tree
@@ -113,7 +175,9 @@ _TREE = _tree(NTU25, 'spine_base')
 _ROWS = {name: row for row, name in enumerate((*NTU25.joints, 'travel'))}
 # (V + 1, 3) signs of (ahead, out, twist) as rotations about x, z and y; limbs hang, so that ahead is -x.
 _SIGNS = np.array([(-1 if side else 1, side or 1, side or 1) for _, side in map(_side, _ROWS)])
-_SWAYS = np.array([np.multiply(_SWAY.get(_side(joint)[0], 0), (1, .6, .8)) for joint in _ROWS])  # (V + 1, 3)
+_SWAYS = np.array(
+    [np.multiply(_SWAY.get(_side(joint)[0], 0), (1, 0.6, 0.8)) for joint in _ROWS]
+)  # (V + 1, 3)
 
 
 def _rotation(axis: int, degrees: np.ndarray | float) -> np.ndarray:
@@ -131,26 +195,33 @@ class Body(NamedTuple):
 
     offsets: np.ndarray  # (V, 3) of each joint from its neighbour towards the pelvis, metres
     posture: np.ndarray  # (V + 1, 3) habitual rotation, degrees
-    amplitude: float     # part of a move that is carried out
-    tempo: float         # duration of a cycle, relative to the action's period
-    left_handed: float   # probability that an action is mirrored
+    amplitude: float  # part of a move that is carried out
+    tempo: float  # duration of a cycle, relative to the action's period
+    left_handed: float  # probability that an action is mirrored
 
 
 @cache
 def _body(*key: int) -> Body:
     """The person with this key."""
     rng = np.random.default_rng(key)
-    rest = {name: np.multiply(offset, rng.uniform(.92, 1.08)) for name, offset in _OFFSETS.items()}
-    offsets = [rest.get(name, np.zeros(3)) * (side or 1, 1, 1) for name, side in map(_side, NTU25.joints)]
-    return Body(np.array(offsets) * rng.uniform(.88, 1.12), rng.normal(0, .3, _SWAYS.shape) * _SWAYS,
-                rng.uniform(.8, 1.1), rng.uniform(.75, 1.3), rng.choice([.2, .8]))
+    rest = {name: np.multiply(offset, rng.uniform(0.92, 1.08)) for name, offset in _OFFSETS.items()}
+    offsets = [
+        rest.get(name, np.zeros(3)) * (side or 1, 1, 1) for name, side in map(_side, NTU25.joints)
+    ]
+    return Body(
+        np.array(offsets) * rng.uniform(0.88, 1.12),
+        rng.normal(0, 0.3, _SWAYS.shape) * _SWAYS,
+        rng.uniform(0.8, 1.1),
+        rng.uniform(0.75, 1.3),
+        rng.choice([0.2, 0.8]),
+    )
 
 
 def _phase(rng: np.random.Generator, frames: int, period: float) -> np.ndarray:
     """(T,) phase of an action, cycles: at least one whole cycle, from a random start, at an uneven pace."""
     time, waves = np.linspace(0, 1, frames), rng.integers(1, 4)
-    pace = time + .1 * rng.random() / waves * np.sin(2 * np.pi * (waves * time + rng.random()))
-    return rng.random() + max(1.1, frames / FPS / (period * rng.uniform(.7, 1.4))) * pace
+    pace = time + 0.1 * rng.random() / waves * np.sin(2 * np.pi * (waves * time + rng.random()))
+    return rng.random() + max(1.1, frames / FPS / (period * rng.uniform(0.7, 1.4))) * pace
 
 
 def _envelope(name: str, phase: np.ndarray) -> np.ndarray:
@@ -158,17 +229,17 @@ def _envelope(name: str, phase: np.ndarray) -> np.ndarray:
     if name in ('step', 'counter'):
         return np.maximum(0, np.sin(2 * np.pi * phase) * (1 if name == 'step' else -1))
     if name == 'beat':
-        return _envelope('hold', phase) * (.5 - .5 * np.cos(8 * np.pi * phase))
+        return _envelope('hold', phase) * (0.5 - 0.5 * np.cos(8 * np.pi * phase))
     points = np.array(_ENVELOPES[name]).reshape(2, 2, 1)  # rise and fall, from and to
-    ramp = np.clip((phase % 1 - points[:, 0]) / (points[:, 1] - points[:, 0]), 0, 1)       # (2, T)
-    return np.subtract(*(ramp ** 2 * (3 - 2 * ramp)))
+    ramp = np.clip((phase % 1 - points[:, 0]) / (points[:, 1] - points[:, 0]), 0, 1)  # (2, T)
+    return np.subtract(*(ramp**2 * (3 - 2 * ramp)))
 
 
 def _idle(rng: np.random.Generator, posture: np.ndarray, frames: int) -> np.ndarray:
     """(T, V + 1, 3) rotations of somebody who stands about."""
     start, rate, size = rng.random((3, *_SWAYS.shape))
-    wave = np.sin(2 * np.pi * (start + (.1 + .7 * rate) / FPS * np.arange(frames)[:, None, None]))
-    angles = posture + _SWAYS * (rng.normal(0, .6, _SWAYS.shape) + 1.3 * size * wave)
+    wave = np.sin(2 * np.pi * (start + (0.1 + 0.7 * rate) / FPS * np.arange(frames)[:, None, None]))
+    angles = posture + _SWAYS * (rng.normal(0, 0.6, _SWAYS.shape) + 1.3 * size * wave)
     for side in ('left', 'right'):
         *shoulder, elbow = _ARMS[rng.integers(len(_ARMS))]
         angles[:, _ROWS[f'{side}_shoulder']] += shoulder
@@ -179,19 +250,19 @@ def _idle(rng: np.random.Generator, posture: np.ndarray, frames: int) -> np.ndar
 def _perform(rng: np.random.Generator, body: Body, moves: str, phase: np.ndarray) -> np.ndarray:
     """(T, V, 3) joints of a person who carries moves out, in their own frame with the origin on the floor."""
     angles = _idle(rng, body.posture, len(phase))
-    amplitude = body.amplitude * rng.uniform(.8, 1.1)
+    amplitude = body.amplitude * rng.uniform(0.8, 1.1)
     weights = {name: amplitude * _envelope(name, phase)[:, None] for _, name, _ in _parse(moves)}
     for joint, envelope, target in _parse(moves):
         idle = angles[:, _ROWS[joint]]
-        idle += weights[envelope] * (target * rng.normal(1, .12, 3) - idle)
+        idle += weights[envelope] * (target * rng.normal(1, 0.12, 3) - idle)
     return _forward_kinematics(angles, body.offsets)
 
 
 def _forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """(T, V, 3) joints from (T, V + 1, 3) rotations and (V, 3) offsets; the lowest is on the floor."""
-    ahead, out, twist = np.transpose(angles * _SIGNS)[:, :-1]                  # (V, T) each
-    turn = _rotation(2, out) @ _rotation(0, ahead) @ _rotation(1, twist)       # (V, T, 3, 3)
-    joints = np.zeros(turn.shape[:-1])                                         # (V, T, 3)
+    ahead, out, twist = np.transpose(angles * _SIGNS)[:, :-1]  # (V, T) each
+    turn = _rotation(2, out) @ _rotation(0, ahead) @ _rotation(1, twist)  # (V, T, 3, 3)
+    joints = np.zeros(turn.shape[:-1])  # (V, T, 3)
     for joint, parent in _TREE:
         joints[joint] = joints[parent] + turn[parent] @ offsets[joint]
         np.matmul(turn[parent], turn[joint], out=turn[joint])
@@ -202,18 +273,20 @@ def _forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def _film(rng: np.random.Generator, persons: np.ndarray, azimuth: float) -> np.ndarray:
     """(M, T, V, 3) persons seen from a camera at an azimuth; two persons stand sideways to it."""
     facing = 180 + azimuth + rng.normal(0, 20) + (rng.choice([-70, 70]) if len(persons) > 1 else 0)
-    place = rng.uniform((-.4, -1.5, 2.7), (.4, -.8, 3.8))  # of the person's origin, as seen by a level camera
+    place = rng.uniform(
+        (-0.4, -1.5, 2.7), (0.4, -0.8, 3.8)
+    )  # of the person's origin, as seen by a level camera
     return (persons @ _rotation(1, facing).T + place) @ _rotation(0, rng.normal(0, 6)).T
 
 
 def _disturb(rng: np.random.Generator, keypoint: np.ndarray) -> np.ndarray:
     """Sensor faults: jitter of every joint, joints that jump for a frame, bodies lost for some frames."""
-    noise = rng.normal(0, rng.uniform(.008, .02), keypoint.shape)
-    jumps = rng.random(keypoint.shape[:3]) < .004
-    noise[jumps] += rng.normal(0, .15, (jumps.sum(), 3))
-    lost = rng.random(keypoint.shape[:2]) < .01
+    noise = rng.normal(0, rng.uniform(0.008, 0.02), keypoint.shape)
+    jumps = rng.random(keypoint.shape[:3]) < 0.004
+    noise[jumps] += rng.normal(0, 0.15, (jumps.sum(), 3))
+    lost = rng.random(keypoint.shape[:2]) < 0.01
     for _ in range(2):
-        lost[:, 1:] |= lost[:, :-1] & (rng.random(lost[:, 1:].shape) < .5)
+        lost[:, 1:] |= lost[:, :-1] & (rng.random(lost[:, 1:].shape) < 0.5)
     return np.where(lost[..., None, None], 0, keypoint + noise)
 
 
@@ -235,8 +308,15 @@ def label_of(action: str | int) -> int:
     return ACTIONS.index(action)
 
 
-def synthesize(action: str | int, subject: int, camera: int, repetition: int, seed: int = 0, *,
-               noise: bool = True) -> np.ndarray:
+def synthesize(
+    action: str | int,
+    subject: int,
+    camera: int,
+    repetition: int,
+    seed: int = 0,
+    *,
+    noise: bool = True,
+) -> np.ndarray:
     """One recording. The same arguments give the same recording, others another performance.
 
     Args:
@@ -258,12 +338,12 @@ def synthesize(action: str | int, subject: int, camera: int, repetition: int, se
     rng = np.random.default_rng((seed, subject, camera, repetition, label))
     spec, body = _ACTIONS[ACTIONS[label]], _body(seed, subject)
     phase = _phase(rng, int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1)), spec.period * body.tempo)
-    persons = _perform(rng, body, spec.moves, phase)[None]                     # (1, T, V, 3)
+    persons = _perform(rng, body, spec.moves, phase)[None]  # (1, T, V, 3)
     if spec.partner:
-        partner = _perform(rng, _body(seed, subject, 1), spec.partner, phase - rng.uniform(0, .04))
+        partner = _perform(rng, _body(seed, subject, 1), spec.partner, phase - rng.uniform(0, 0.04))
         partner = partner @ _rotation(1, 180 + rng.normal(0, 12)).T
-        half = np.array([rng.normal(0, .03), 0, spec.distance * rng.uniform(.45, .58)])
-        persons = rng.permutation(np.stack([persons[0] - half, partner + half]))           # (2, T, V, 3)
+        half = np.array([rng.normal(0, 0.03), 0, spec.distance * rng.uniform(0.45, 0.58)])
+        persons = rng.permutation(np.stack([persons[0] - half, partner + half]))  # (2, T, V, 3)
     if rng.random() < body.left_handed:
         persons = persons[:, :, list(NTU25.mirror)] * (-1, 1, 1)
     keypoint = _film(rng, persons, CAMERA_AZIMUTHS[camera - 1])

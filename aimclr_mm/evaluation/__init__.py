@@ -1,9 +1,10 @@
 """Evaluators of frozen representations and of classifiers."""
-from .classifier import ClassifierMetric
+
+from .classification import ClassifierMetric
 from .features import FeatureCollector, FeatureMetric, top_k_accuracy
-from .files import FeatureSet, ScoreSet
 from .knn import KNNMetric, knn_scores
 from .linear import LinearProbeMetric, train_linear
+from .results import FeatureSet, ScoreSet
 
 # names of `tools/test.py --eval` and the evaluator that each stands for
 EVALUATORS = {
@@ -12,5 +13,16 @@ EVALUATORS = {
     'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
 }
 
-__all__ = ['EVALUATORS', 'ClassifierMetric', 'FeatureCollector', 'FeatureMetric', 'FeatureSet', 'KNNMetric',
-           'LinearProbeMetric', 'ScoreSet', 'knn_scores', 'top_k_accuracy', 'train_linear']
+__all__ = [
+    'EVALUATORS',
+    'ClassifierMetric',
+    'FeatureCollector',
+    'FeatureMetric',
+    'FeatureSet',
+    'KNNMetric',
+    'LinearProbeMetric',
+    'ScoreSet',
+    'knn_scores',
+    'top_k_accuracy',
+    'train_linear',
+]

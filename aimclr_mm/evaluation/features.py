@@ -1,4 +1,5 @@
 """What the evaluators share: features computed once, a bank (training split) and queries (test split)."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from .files import FeatureSet, ScoreSet
+from .results import FeatureSet, ScoreSet
 
 
 def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
@@ -37,30 +38,50 @@ class FeatureMetric(BaseMetric):
         collect_device, prefix: see mmengine's ``BaseMetric``.
     """
 
-    def __init__(self, device: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self, device: str | None = None, collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
         super().__init__(collect_device, prefix)
         self.device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0].split(':')[0]
-            raise ValueError(f"{type(self).__name__}: device={device!r} cannot be used here ({reason}); take 'cpu', or "
-                             'None for a GPU where there is one') from error
-        self.scores: Tensor | None = None       # (Q, classes) of the last call of score(), where the metric has any
+            raise ValueError(
+                f"{type(self).__name__}: device={device!r} cannot be used here ({reason}); take 'cpu', or "
+                'None for a GPU where there is one'
+            ) from error
+        self.scores: Tensor | None = (
+            None  # (Q, classes) of the last call of score(), where the metric has any
+        )
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keeps feature, label, role and name of each sample."""
         for sample in data_samples:
             if 'gt_label' not in sample:
-                raise ValueError(f'{type(self).__name__} needs labels, but a sample of the evaluation data has none')
-            self.results.append((sample['feature'], int(sample['gt_label']), sample['role'] == 'bank',
-                                 str(sample.get('frame_dir', ''))))
+                raise ValueError(
+                    f'{type(self).__name__} needs labels, but a sample of the evaluation data has none'
+                )
+            self.results.append(
+                (
+                    sample['feature'],
+                    int(sample['gt_label']),
+                    sample['role'] == 'bank',
+                    str(sample.get('frame_dir', '')),
+                )
+            )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the collected samples."""
         features, labels, bank, names = zip(*results)
-        return self.evaluate_features(FeatureSet(torch.stack(features).numpy(), np.array(labels, dtype=np.int64),
-                                                 np.array(bank), np.array(names)))
+        return self.evaluate_features(
+            FeatureSet(
+                torch.stack(features).numpy(),
+                np.array(labels, dtype=np.int64),
+                np.array(bank),
+                np.array(names),
+            )
+        )
 
     def evaluate_features(self, data: FeatureSet) -> dict[str, float]:
         """Splits features into bank and queries and scores them.
@@ -70,22 +91,32 @@ class FeatureMetric(BaseMetric):
         """
         kind, bank = type(self).__name__, torch.from_numpy(data.bank)
         if bank.all() or not bank.any():
-            raise ValueError(f'{kind} needs a bank and queries: give the evaluation data set a pair of splits, such as '
-                             "split=['xsub_train', 'xsub_val']")
+            raise ValueError(
+                f'{kind} needs a bank and queries: give the evaluation data set a pair of splits, such as '
+                "split=['xsub_train', 'xsub_val']"
+            )
         features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
         if not torch.isfinite(features).all():
             broken = int((~torch.isfinite(features).all(dim=1)).sum())
-            raise ValueError(f'{broken} of {len(features)} features are not finite; the encoder or its input is broken')
-        MMLogger.get_current_instance().info(f'{kind}: {int(bank.sum())} bank, {int((~bank).sum())} query sequences')
+            raise ValueError(
+                f'{broken} of {len(features)} features are not finite; the encoder or its input is broken'
+            )
+        MMLogger.get_current_instance().info(
+            f'{kind}: {int(bank.sum())} bank, {int((~bank).sum())} query sequences'
+        )
         features, labels, bank = (tensor.to(self.device) for tensor in (features, labels, bank))
         return self.score(features[bank], labels[bank], features[~bank], labels[~bank])
 
     def score_set(self, data: FeatureSet) -> ScoreSet:
         """The class scores of the queries, after :meth:`evaluate_features`."""
         queries = ~data.bank
-        return ScoreSet(self.scores.float().cpu().numpy(), data.labels[queries], data.names[queries])
+        return ScoreSet(
+            self.scores.float().cpu().numpy(), data.labels[queries], data.names[queries]
+        )
 
-    def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
+    def score(
+        self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor
+    ) -> dict[str, float]:
         """Metrics in per cent from (B, C) and (Q, C) features and their labels."""
         raise NotImplementedError
 

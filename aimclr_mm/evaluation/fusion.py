@@ -1,4 +1,5 @@
 """Fusion of streams ("3s" in the paper), from the files that tools/test.py --dump writes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,12 +8,13 @@ import numpy as np
 
 from aimclr_mm.models import STREAMS
 
-from .files import FeatureSet, ScoreSet
 from .knn import KNNMetric
+from .results import FeatureSet, ScoreSet
 
 
-def fuse_files(paths: Sequence[str], weights: Sequence[float] | None = None,
-               k: Sequence[int] | None = None) -> dict[str, float]:
+def fuse_files(
+    paths: Sequence[str], weights: Sequence[float] | None = None, k: Sequence[int] | None = None
+) -> dict[str, float]:
     """Accuracy of the fused streams in per cent.
 
     Args:
@@ -29,7 +31,9 @@ def fuse_files(paths: Sequence[str], weights: Sequence[float] | None = None,
     """
     if weights is None:
         if len(paths) != len(STREAMS):
-            raise ValueError(f'{len(paths)} files: give as many --weights; only three have the weights of the paper')
+            raise ValueError(
+                f'{len(paths)} files: give as many --weights; only three have the weights of the paper'
+            )
         weights = list(STREAMS.values())
     if len(weights) != len(paths):
         raise ValueError(f'{len(paths)} files need as many weights, not {len(weights)}')
@@ -40,6 +44,8 @@ def fuse_files(paths: Sequence[str], weights: Sequence[float] | None = None,
         metrics = KNNMetric(k=[1] if k is None else list(k)).evaluate_features(fused)
         return {f'fused/knn/{name}': value for name, value in metrics.items()}
     if k is not None:
-        raise ValueError(f'{paths[0]!r} is no feature file, and --k is for those: leave it out, or give features.npz')
+        raise ValueError(
+            f'{paths[0]!r} is no feature file, and --k is for those: leave it out, or give features.npz'
+        )
     scores = ScoreSet.fuse([ScoreSet.load(path) for path in paths], weights)
     return {f'fused/top{k}': scores.accuracy(k) for k in (1, 5)}

@@ -1,4 +1,5 @@
 """Nearest-neighbour evaluation ("KNN Evaluation Protocol")."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,9 @@ from torch import Tensor
 from .features import FeatureMetric, top_k_accuracy
 
 
-def nearest_in_bank(bank: Tensor, queries: Tensor, k: int, chunk: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
+def nearest_in_bank(
+    bank: Tensor, queries: Tensor, k: int, chunk: int = 4096
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The k nearest by cosine similarity, some queries at a time.
 
     Args:
@@ -29,8 +32,16 @@ def nearest_in_bank(bank: Tensor, queries: Tensor, k: int, chunk: int = 4096) ->
         yield similarity, index
 
 
-def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, weighted: bool = False,
-               temperature: float = 0.07, num_classes: int | None = None, chunk: int = 4096) -> Tensor:
+def knn_scores(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    k: int,
+    weighted: bool = False,
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    chunk: int = 4096,
+) -> Tensor:
     """Votes of the k nearest neighbours by cosine similarity.
 
     Args:
@@ -49,9 +60,14 @@ def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, weigh
     num_classes = num_classes or int(bank_labels.max()) + 1
     votes = []
     for similarity, index in nearest_in_bank(bank, queries, k, chunk):
-        weight = (similarity / temperature - similarity[:, :1] / temperature).exp() if weighted \
+        weight = (
+            (similarity / temperature - similarity[:, :1] / temperature).exp()
+            if weighted
             else torch.ones_like(similarity)
-        weight = weight.double() + 1e-9 * 0.5 ** torch.arange(k, device=weight.device)     # nearer decides ties
+        )
+        weight = weight.double() + 1e-9 * 0.5 ** torch.arange(
+            k, device=weight.device
+        )  # nearer decides ties
         vote = weight.new_zeros(len(index), num_classes)
         votes.append(vote.scatter_add_(1, bank_labels[index], weight))
     return torch.cat(votes)
@@ -72,27 +88,40 @@ class KNNMetric(FeatureMetric):
 
     default_prefix = 'knn'
 
-    def __init__(self, k: int | Sequence[int] = (1, 5, 20), weighted: bool = False, temperature: float = 0.07,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        k: int | Sequence[int] = (1, 5, 20),
+        weighted: bool = False,
+        temperature: float = 0.07,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.ks = [k] if isinstance(k, int) else list(k)
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f'KNNMetric: k={k}; every k must be at least 1')
         self.weighted, self.temperature = weighted, temperature
 
-    def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
+    def score(
+        self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor
+    ) -> dict[str, float]:
         """Top-1 and top-5 of the first k, top-1 of every k; a k larger than the bank is left out."""
         num_classes = int(max(bank_labels.max(), labels.max())) + 1
         metrics = {}
         for position, k in enumerate(self.ks):
             if k > len(bank):
                 if position == 0:
-                    raise ValueError(f'KNNMetric: k={k}, but the bank holds only {len(bank)} sequences')
+                    raise ValueError(
+                        f'KNNMetric: k={k}, but the bank holds only {len(bank)} sequences'
+                    )
                 continue
-            scores = knn_scores(bank, bank_labels, queries, k, self.weighted, self.temperature, num_classes)
+            scores = knn_scores(
+                bank, bank_labels, queries, k, self.weighted, self.temperature, num_classes
+            )
             if position == 0:
                 # neighbours beyond the k voters settle the order of the remaining classes
-                nearest = knn_scores(bank, bank_labels, queries, min(200, len(bank)), True, num_classes=num_classes)
+                nearest = knn_scores(
+                    bank, bank_labels, queries, min(200, len(bank)), True, num_classes=num_classes
+                )
                 metrics['top1'] = top_k_accuracy(scores, labels, 1)
                 metrics['top5'] = top_k_accuracy(scores + 1e-12 * nearest, labels, 5)
             metrics[f'top1_k{k}'] = top_k_accuracy(scores, labels, 1)

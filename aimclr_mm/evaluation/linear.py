@@ -1,4 +1,5 @@
 """Linear evaluation ("Linear Evaluation Protocol"): a linear classifier on frozen features."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,9 +13,21 @@ from torch import Tensor, nn
 from .features import FeatureMetric, top_k_accuracy
 
 
-def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, *, lr: float, epochs: int,
-                 milestones: Sequence[int], batch_size: int, momentum: float, weight_decay: float,
-                 seed: int, progress: bool = False) -> tuple[list[tuple[float, float]], Tensor]:
+def train_linear(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    labels: Tensor,
+    *,
+    lr: float,
+    epochs: int,
+    milestones: Sequence[int],
+    batch_size: int,
+    momentum: float,
+    weight_decay: float,
+    seed: int,
+    progress: bool = False,
+) -> tuple[list[tuple[float, float]], Tensor]:
     """Trains a linear classifier on the bank and tests it on the queries after every epoch.
 
     The encoder is frozen and there is no augmentation, so that the features of each epoch are the same; they are
@@ -38,13 +51,17 @@ def train_linear(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Ten
     num_classes = int(max(bank_labels.max(), labels.max())) + 1
     classifier = nn.utils.skip_init(nn.Linear, bank.shape[1], num_classes, device=bank.device)
     with torch.no_grad():
-        classifier.weight.copy_(torch.empty(classifier.weight.shape).normal_(0.0, 0.02, generator=generator))
+        classifier.weight.copy_(
+            torch.empty(classifier.weight.shape).normal_(0.0, 0.02, generator=generator)
+        )
         classifier.bias.zero_()
     optimizer = torch.optim.SGD(classifier.parameters(), lr, momentum, weight_decay=weight_decay)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), 0.1)
     history = []
     for _ in track(range(epochs), 'Linear classifier', disable=not progress):
-        for batch in torch.randperm(len(bank), generator=generator).to(bank.device).split(batch_size):
+        for batch in (
+            torch.randperm(len(bank), generator=generator).to(bank.device).split(batch_size)
+        ):
             loss = F.cross_entropy(classifier(bank[batch]), bank_labels[batch])
             optimizer.zero_grad()
             loss.backward()
@@ -71,19 +88,45 @@ class LinearProbeMetric(FeatureMetric):
 
     default_prefix = 'linear'
 
-    def __init__(self, lr: float = 3.0, epochs: int = 100, milestones: Sequence[int] = (80,), batch_size: int = 128,
-                 momentum: float = 0.9, weight_decay: float = 0.0, seed: int = 0, **kwargs) -> None:
+    def __init__(
+        self,
+        lr: float = 3.0,
+        epochs: int = 100,
+        milestones: Sequence[int] = (80,),
+        batch_size: int = 128,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         if epochs < 1 or batch_size < 1:
-            raise ValueError(f'LinearProbeMetric: epochs={epochs}, batch_size={batch_size}; both must be at least 1')
-        self.recipe = dict(lr=lr, epochs=epochs, milestones=tuple(milestones), batch_size=batch_size,
-                           momentum=momentum, weight_decay=weight_decay, seed=seed)
+            raise ValueError(
+                f'LinearProbeMetric: epochs={epochs}, batch_size={batch_size}; both must be at least 1'
+            )
+        self.recipe = dict(
+            lr=lr,
+            epochs=epochs,
+            milestones=tuple(milestones),
+            batch_size=batch_size,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            seed=seed,
+        )
 
-    def score(self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor) -> dict[str, float]:
+    def score(
+        self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor
+    ) -> dict[str, float]:
         """Top-1 and top-5 of the last and of the best epoch."""
         with torch.enable_grad():
-            history, self.scores = train_linear(bank, bank_labels, queries, labels, progress=len(bank) > 20000,
-                                                **self.recipe)
+            history, self.scores = train_linear(
+                bank, bank_labels, queries, labels, progress=len(bank) > 20000, **self.recipe
+            )
         best = max(range(len(history)), key=lambda epoch: history[epoch])
-        return dict(top1=history[-1][0], top5=history[-1][1], best_top1=history[best][0],
-                    best_top5=history[best][1], best_epoch=best + 1)
+        return dict(
+            top1=history[-1][0],
+            top5=history[-1][1],
+            best_top1=history[best][0],
+            best_top5=history[best][1],
+            best_epoch=best + 1,
+        )

@@ -1,16 +1,31 @@
 """AimCLR and its parts."""
-from .aimclr import AimCLR
-from .backbones import SkeletonAAGCN, SkeletonSTGCN
-from .baselines import RawCoordinates
-from .classifier import SkeletonHead
-from .cross_stream import CrossStream
+
+from .backbones.mmaction_networks import SkeletonAAGCN, SkeletonSTGCN
+from .backbones.stgcn import AimCLRSTGCN
+from .data_preprocessor import STREAMS, LabelledViews, SkeletonViews
 from .eadm import EADM
 from .encoder import Encoder, ProjectionHead
-from .queue import MemoryQueue
-from .skeletonclr import SkeletonCLR
-from .stgcn import AimCLRSTGCN
-from .views import STREAMS, LabelledViews, SkeletonViews
+from .heads import SkeletonHead
+from .memory_bank import MemoryQueue
+from .methods.aimclr import AimCLR
+from .methods.cross_stream import CrossStream
+from .methods.raw_coordinates import RawCoordinates
+from .methods.skeletonclr import SkeletonCLR
 
-__all__ = ['EADM', 'STREAMS', 'AimCLR', 'AimCLRSTGCN', 'CrossStream', 'Encoder', 'LabelledViews', 'MemoryQueue',
-           'ProjectionHead', 'RawCoordinates', 'SkeletonAAGCN', 'SkeletonCLR', 'SkeletonHead', 'SkeletonSTGCN',
-           'SkeletonViews']
+__all__ = [
+    'EADM',
+    'STREAMS',
+    'AimCLR',
+    'AimCLRSTGCN',
+    'CrossStream',
+    'Encoder',
+    'LabelledViews',
+    'MemoryQueue',
+    'ProjectionHead',
+    'RawCoordinates',
+    'SkeletonAAGCN',
+    'SkeletonCLR',
+    'SkeletonHead',
+    'SkeletonSTGCN',
+    'SkeletonViews',
+]

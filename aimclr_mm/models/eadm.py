@@ -1,4 +1,5 @@
 """Energy-based attention-guided drop module (EADM; Eq. 3 and Algorithm 1 of the paper)."""
+
 from __future__ import annotations
 
 import torch
@@ -17,7 +18,7 @@ def energy_attention(x: Tensor, lam: float = 1e-4, unbiased: bool = False) -> Te
     Returns:
         (B, C, T, V) float32, without gradient.
     """
-    rows = x.detach().float().movedim(1, -1)                                    # (B, T, V, C), as they lie in memory
+    rows = x.detach().float().movedim(1, -1)  # (B, T, V, C), as they lie in memory
     mean = rows.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
     squared = (rows - mean).square_()
     count = x.shape[2] * x.shape[3] - int(unbiased)
@@ -55,8 +56,13 @@ class EADM(nn.Module):
         unbiased: see :func:`energy_attention`.
     """
 
-    def __init__(self, keep_margin: float = 0.7, lam: float = 1e-4, temporal: str = 'element',
-                 unbiased: bool = False) -> None:
+    def __init__(
+        self,
+        keep_margin: float = 0.7,
+        lam: float = 1e-4,
+        temporal: str = 'element',
+        unbiased: bool = False,
+    ) -> None:
         super().__init__()
         if temporal not in ('element', 'frame'):
             raise ValueError(f"EADM: temporal={temporal!r}; known are 'element' and 'frame'")
@@ -64,7 +70,12 @@ class EADM(nn.Module):
             raise ValueError(f'EADM: lam={lam}; it must not be negative')
         if keep_margin != keep_margin:
             raise ValueError('EADM: keep_margin is NaN; it must be a number')
-        self.keep_margin, self.lam, self.temporal, self.unbiased = keep_margin, lam, temporal, unbiased
+        self.keep_margin, self.lam, self.temporal, self.unbiased = (
+            keep_margin,
+            lam,
+            temporal,
+            unbiased,
+        )
 
     def masks(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What of a map (B, C, T, V) is kept: the spatial mask (B, 1, 1, V) and the temporal one, booleans.
@@ -72,9 +83,11 @@ class EADM(nn.Module):
         The temporal mask is (B, C, T, V), or (B, 1, T, 1) with ``temporal='frame'``.
         """
         attention = energy_attention(x, self.lam, self.unbiased)
-        spatial = attention.mean(dim=1, keepdim=True).mean(dim=2, keepdim=True) < self.keep_margin     # (B, 1, 1, V)
+        spatial = (
+            attention.mean(dim=1, keepdim=True).mean(dim=2, keepdim=True) < self.keep_margin
+        )  # (B, 1, 1, V)
         if self.temporal == 'frame':
-            attention = attention.mean(dim=(1, 3), keepdim=True)                           # (B, 1, T, 1)
+            attention = attention.mean(dim=(1, 3), keepdim=True)  # (B, 1, T, 1)
         return spatial, attention < self.keep_margin
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Encoder = backbone f and projection head g; the key encoder is a slow copy of it."""
+
 from __future__ import annotations
 
 import torch
@@ -16,8 +17,12 @@ def pool(feature_map: Tensor) -> Tensor:
     """
     frames, joints = feature_map.shape[3:]
     exact = torch.promote_types(feature_map.dtype, torch.float32)
-    rows = feature_map.permute(0, 1, 3, 4, 2)               # as they lie in memory: joints before frames is fastest
-    h = rows.sum(dim=3, dtype=exact).sum(dim=2) / (frames * joints)     # the gradient of a mean is a map written out
+    rows = feature_map.permute(
+        0, 1, 3, 4, 2
+    )  # as they lie in memory: joints before frames is fastest
+    h = rows.sum(dim=3, dtype=exact).sum(dim=2) / (
+        frames * joints
+    )  # the gradient of a mean is a map written out
     return h.mean(dim=1).to(feature_map.dtype)
 
 
@@ -44,18 +49,28 @@ class ProjectionHead(BaseModule):
         out_channels: D, size of the embedding.
     """
 
-    def __init__(self, in_channels: int = 256, hidden_channels: int = 256, out_channels: int = 128,
-                 init_cfg=None) -> None:
+    def __init__(
+        self,
+        in_channels: int = 256,
+        hidden_channels: int = 256,
+        out_channels: int = 128,
+        init_cfg=None,
+    ) -> None:
         super().__init__(init_cfg)
         self.out_channels = out_channels
-        self.fc = nn.Sequential(nn.Linear(in_channels, hidden_channels), nn.ReLU(inplace=True),
-                                nn.Linear(hidden_channels, out_channels))
+        self.fc = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden_channels, out_channels),
+        )
 
     def forward(self, h: Tensor) -> Tensor:
         """(N, in_channels) -> (N, out_channels)."""
         if h.shape[1] != self.fc[0].in_features:
-            raise ValueError(f'the head takes {self.fc[0].in_features} channels, but the backbone gives {h.shape[1]}; '
-                             'set in_channels of the head to out_channels of the backbone')
+            raise ValueError(
+                f'the head takes {self.fc[0].in_features} channels, but the backbone gives {h.shape[1]}; '
+                'set in_channels of the head to out_channels of the backbone'
+            )
         return self.fc(h)
 
 

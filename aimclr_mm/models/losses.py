@@ -4,6 +4,7 @@ Letters: N samples, K queue length, D embedding. Logits are (N, 1 + K): the simi
 column 0, those with the queue after it, all divided by the temperature. What comes in half precision is computed in
 float32, also under autocast.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SHORTEST = 1e-8            # length of a vector that has a direction: the gradient grows with its inverse
+_SHORTEST = 1e-8  # length of a vector that has a direction: the gradient grows with its inverse
 
 
 def _widen(value: Any) -> Any:
@@ -24,11 +25,15 @@ def _widen(value: Any) -> Any:
 
 def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Lets a function of tensors compute in float32 what comes in half precision, also under autocast."""
+
     @wraps(function)
     def compute(first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast(first.device.type, enabled=False):
-            return function(_widen(first), *map(_widen, args),
-                            **{name: _widen(value) for name, value in kwargs.items()})
+            return function(
+                _widen(first),
+                *map(_widen, args),
+                **{name: _widen(value) for name, value in kwargs.items()},
+            )
 
     return compute
 
@@ -36,7 +41,9 @@ def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 @in_float32
 def unit_vectors(x: Tensor) -> Tensor:
     """Unit vectors (N, D) of the same directions; a vector without a direction stays zero and gets no gradient."""
-    without = x.detach().norm(dim=1, keepdim=True) <= _SHORTEST             # false for NaN, which must not be hidden
+    without = (
+        x.detach().norm(dim=1, keepdim=True) <= _SHORTEST
+    )  # false for NaN, which must not be hidden
     return F.normalize(torch.where(without, 0.0, x), dim=1)
 
 
@@ -54,7 +61,7 @@ def contrastive_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: f
         (N, 1 + K) logits.
     """
     query = query / temperature
-    positive = (query * key).sum(dim=1, keepdim=True)                                      # (N, 1)
+    positive = (query * key).sum(dim=1, keepdim=True)  # (N, 1)
     return torch.cat([positive, query @ queue.T], dim=1)
 
 
@@ -101,15 +108,21 @@ def mining_loss(logits: Tensor, positives: Tensor, reduction: str = 'sum') -> Te
         positives: (N, 1 + K) boolean mask of the positive set.
         reduction: ``sum`` over a sample's positives (Eq. 9) or their ``mean`` (released code).
     """
-    log_likelihood = torch.where(positives, logits.log_softmax(dim=1), 0).sum(dim=1)       # (N,)
+    log_likelihood = torch.where(positives, logits.log_softmax(dim=1), 0).sum(dim=1)  # (N,)
     if reduction == 'mean':
         log_likelihood = log_likelihood / positives.sum(dim=1)
     return -log_likelihood.mean()
 
 
 @in_float32
-def cross_stream_loss(logits: Tensor, other: Tensor, positives: Tensor, temperature: float, context: bool = True,
-                      reduction: str = 'mean') -> Tensor:
+def cross_stream_loss(
+    logits: Tensor,
+    other: Tensor,
+    positives: Tensor,
+    temperature: float,
+    context: bool = True,
+    reduction: str = 'mean',
+) -> Tensor:
     """Contrast of one stream with the positives that another stream has mined (Li et al., CVPR 2021, CrosSCLR).
 
     The context of a key is the product of both streams' similarities with it; it joins the logits as K more, and the
@@ -124,7 +137,9 @@ def cross_stream_loss(logits: Tensor, other: Tensor, positives: Tensor, temperat
         reduction: see :func:`mining_loss`.
     """
     if context:
-        logits = torch.cat([logits, logits[:, 1:] * other[:, 1:] * temperature], dim=1)    # (N, 1 + 2 K)
+        logits = torch.cat(
+            [logits, logits[:, 1:] * other[:, 1:] * temperature], dim=1
+        )  # (N, 1 + 2 K)
         positives = torch.cat([positives, positives[:, 1:]], dim=1)
     return mining_loss(logits, positives, reduction)
 

@@ -5,6 +5,7 @@ Normal augmentations T: :class:`TemporalCrop`, :class:`Shear`. Extreme augmentat
 :class:`TemporalFlip`. Which are used in which order is written in the config (``configs/_base_/aimclr.py``).
 Amplitudes and probabilities that the paper does not give are those of the released code.
 """
+
 from __future__ import annotations
 
 import torch
@@ -32,7 +33,9 @@ class TemporalCrop(ComposedTransform):
     def __init__(self, padding_ratio: int = 6, p: float = 1.0, layout='ntu25') -> None:
         super().__init__(p, layout)
         if not isinstance(padding_ratio, int) or padding_ratio < 1:
-            raise ValueError(f'TemporalCrop: padding_ratio={padding_ratio}; it must be a whole number of at least 1')
+            raise ValueError(
+                f'TemporalCrop: padding_ratio={padding_ratio}; it must be a whole number of at least 1'
+            )
         self.padding_ratio = padding_ratio
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
@@ -97,8 +100,9 @@ class Rotate(ComposedTransform):
         p, layout: see :class:`RandomTransform`.
     """
 
-    def __init__(self, main_degrees: float = 30.0, other_degrees: float = 1.0, p: float = 1.0,
-                 layout='ntu25') -> None:
+    def __init__(
+        self, main_degrees: float = 30.0, other_degrees: float = 1.0, p: float = 1.0, layout='ntu25'
+    ) -> None:
         super().__init__(p, layout)
         self.main_degrees, self.other_degrees = main_degrees, other_degrees
 
@@ -133,8 +137,12 @@ class GaussianNoise(RandomTransform):
     def draw(self, x: Tensor) -> dict[str, Tensor]:
         """``noise``: (N, M, T, V, C), zero in channels that are no coordinates."""
         n, m, t, v, c = x.shape
-        noise = torch.randn((n, m, c, t, v), device=x.device, dtype=x.dtype).mul_(self.std).movedim(2, -1)
-        noise[..., self.layout.dims:] = 0
+        noise = (
+            torch.randn((n, m, c, t, v), device=x.device, dtype=x.dtype)
+            .mul_(self.std)
+            .movedim(2, -1)
+        )
+        noise[..., self.layout.dims :] = 0
         return dict(noise=noise)
 
     def apply(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -157,13 +165,23 @@ class GaussianBlur(RandomTransform):
         p, layout: see :class:`RandomTransform`.
     """
 
-    def __init__(self, sigma: tuple[float, float] = (0.1, 2.0), taps: int = 15, normalized: bool = True,
-                 p: float = 0.5, layout='ntu25') -> None:
+    def __init__(
+        self,
+        sigma: tuple[float, float] = (0.1, 2.0),
+        taps: int = 15,
+        normalized: bool = True,
+        p: float = 0.5,
+        layout='ntu25',
+    ) -> None:
         super().__init__(p, layout)
         if taps < 1 or taps % 2 == 0:
-            raise ValueError(f'GaussianBlur: taps={taps}; the kernel must have an odd number of taps')
+            raise ValueError(
+                f'GaussianBlur: taps={taps}; the kernel must have an odd number of taps'
+            )
         if not 0 < sigma[0] <= sigma[1]:
-            raise ValueError(f'GaussianBlur: sigma={tuple(sigma)}; it must be a range of positive frames')
+            raise ValueError(
+                f'GaussianBlur: sigma={tuple(sigma)}; it must be a range of positive frames'
+            )
         self.sigma, self.taps, self.normalized = tuple(sigma), taps, normalized
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
@@ -172,7 +190,9 @@ class GaussianBlur(RandomTransform):
 
     def apply(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Blurs with the given sigma."""
-        return F.temporal_blur(x, F.gaussian_kernel(sigma, self.taps, self.normalized), self.layout.dims)
+        return F.temporal_blur(
+            x, F.gaussian_kernel(sigma, self.taps, self.normalized), self.layout.dims
+        )
 
 
 @TRANSFORMS.register_module()
@@ -209,4 +229,6 @@ class TemporalFlip(ComposedTransform):
     def compose(self, view: PendingSkeletons, chosen: Tensor | None) -> None:
         """Reverses the frames."""
         samples, _, frames = view.x.shape[:3]
-        view.take_frames(torch.arange(frames - 1, -1, -1, device=view.x.device).expand(samples, -1), chosen)
+        view.take_frames(
+            torch.arange(frames - 1, -1, -1, device=view.x.device).expand(samples, -1), chosen
+        )

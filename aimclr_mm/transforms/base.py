@@ -1,4 +1,5 @@
 """What every skeleton transform shares: batches of tensors inside, mmaction2's result dict outside."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from aimclr_mm.skeletons import Layout, get_layout
 
-from .pending import People, PendingSkeletons
+from .pending import PendingSkeletons, People
 
 
 class SkeletonTransform(BaseTransform):
@@ -38,19 +39,27 @@ class SkeletonTransform(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Transforms ``results['keypoint']``, (M, T, V, C) or, with clips in front, (N, M, T, V, C)."""
-        keypoint = np.array(results['keypoint'], dtype=np.float32, order='C')    # own memory: torch takes no views
+        keypoint = np.array(
+            results['keypoint'], dtype=np.float32, order='C'
+        )  # own memory: torch takes no views
         joints, channels = keypoint.shape[-2:]
         if joints != self.layout.num_joints:
-            raise ValueError(f'{type(self).__name__} has layout {self.layout.name!r} with '
-                             f'{self.layout.num_joints} joints, but the keypoints have {joints}; set layout=... to '
-                             'the layout of the data')
+            raise ValueError(
+                f'{type(self).__name__} has layout {self.layout.name!r} with '
+                f'{self.layout.num_joints} joints, but the keypoints have {joints}; set layout=... to '
+                'the layout of the data'
+            )
         if channels < self.layout.dims:
-            raise ValueError(f'{type(self).__name__} has layout {self.layout.name!r} with {self.layout.dims} '
-                             f'coordinates, but the keypoints have {channels} channels; set layout=... to the '
-                             'layout of the data')
+            raise ValueError(
+                f'{type(self).__name__} has layout {self.layout.name!r} with {self.layout.dims} '
+                f'coordinates, but the keypoints have {channels} channels; set layout=... to the '
+                'layout of the data'
+            )
         score = results.get('keypoint_score')
         if score is not None:
-            keypoint = np.concatenate([keypoint, np.asarray(score, dtype=np.float32)[..., None]], axis=-1)
+            keypoint = np.concatenate(
+                [keypoint, np.asarray(score, dtype=np.float32)[..., None]], axis=-1
+            )
         x = torch.from_numpy(keypoint)
         x = self.batch(x if x.ndim == 5 else x[None])
         keypoint = (x if keypoint.ndim == 5 else x[0]).numpy()
@@ -63,8 +72,10 @@ class SkeletonTransform(BaseTransform):
 
     def _need_3d(self) -> None:
         if self.layout.dims != 3:
-            raise ValueError(f'{type(self).__name__} needs three coordinates; layout {self.layout.name!r} has '
-                             f'{self.layout.dims}. Leave this transform out')
+            raise ValueError(
+                f'{type(self).__name__} needs three coordinates; layout {self.layout.name!r} has '
+                f'{self.layout.dims}. Leave this transform out'
+            )
 
 
 class RandomTransform(SkeletonTransform):
@@ -82,7 +93,9 @@ class RandomTransform(SkeletonTransform):
     def __init__(self, p: float = 1.0, layout: str | Mapping | Layout = 'ntu25') -> None:
         super().__init__(layout)
         if not 0 <= p <= 1:
-            raise ValueError(f'{type(self).__name__}: p={p} is no probability; it must lie in [0, 1]')
+            raise ValueError(
+                f'{type(self).__name__}: p={p} is no probability; it must lie in [0, 1]'
+            )
         self.p = p
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ Every function takes skeletons ``x`` of shape (N, M, T, V, C) (samples, people, 
 it is random in the paper, the drawn parameters, one row a sample. Channels beyond the layout's coordinates (a
 keypoint score) are carried along and never mixed with coordinates.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def distinct_people(people: Tensor) -> tuple[Tensor, Tensor]:
         rows of the people to compute, and for each of the B people the place of its result among them.
     """
     values = people.flatten(1)
-    absent = torch.maximum(values.amax(dim=1), -values.amin(dim=1)) == 0             # the fastest way on a CPU
+    absent = torch.maximum(values.amax(dim=1), -values.amin(dim=1)) == 0  # the fastest way on a CPU
     first = absent & (absent.cumsum(0) == 1)
     kept = ~absent | first
     place = kept.cumsum(0) - 1
@@ -47,7 +48,9 @@ def linear_map(x: Tensor, matrix: Tensor) -> Tensor:
     dims = matrix.shape[-1]
     if dims < channels:
         rest = torch.arange(channels, device=x.device) >= dims
-        matrix = F.pad(matrix, (0, channels - dims, 0, channels - dims)) + torch.diag(rest.to(x.dtype))
+        matrix = F.pad(matrix, (0, channels - dims, 0, channels - dims)) + torch.diag(
+            rest.to(x.dtype)
+        )
     planes = x.movedim(-1, 2).reshape(n * m, channels, t * v)
     matrix = matrix.repeat_interleave(m, dim=0) if m > 1 else matrix
     return torch.bmm(matrix, planes).view(n, m, channels, t, v).movedim(2, -1)
@@ -70,20 +73,31 @@ def rotation_matrix(degrees: Tensor) -> Tensor:
     Returns:
         (N, 3, 3) or (N, 2, 2) matrices.
     """
-    generators, squares, eye = _rotation_generators(degrees.shape[-1], degrees.dtype, degrees.device)
+    generators, squares, eye = _rotation_generators(
+        degrees.shape[-1], degrees.dtype, degrees.device
+    )
     radians = torch.deg2rad(degrees)[..., None, None]
-    about = eye + radians.sin() * generators + (1 - radians.cos()) * squares         # Rodrigues' formula
+    about = eye + radians.sin() * generators + (1 - radians.cos()) * squares  # Rodrigues' formula
     return reduce(lambda product, axis: axis @ product, about.unbind(1))
 
 
 @lru_cache(maxsize=64)
-def _rotation_generators(axes: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _rotation_generators(
+    axes: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """(axes, d, d) infinitesimal clockwise rotations about x, y and z, or in the plane; their squares; ones (d, d)."""
     in_plane = [[[0, 1], [-1, 0]]]
-    in_space = [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]],
-                [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
+    in_space = [
+        [[0, 0, 0], [0, 0, 1], [0, -1, 0]],
+        [[0, 0, -1], [0, 0, 0], [1, 0, 0]],
+        [[0, 1, 0], [-1, 0, 0], [0, 0, 0]],
+    ]
     generators = torch.tensor(in_plane if axes == 1 else in_space, dtype=dtype, device=device)
-    return generators, generators @ generators, torch.eye(generators.shape[-1], dtype=dtype, device=device)
+    return (
+        generators,
+        generators @ generators,
+        torch.eye(generators.shape[-1], dtype=dtype, device=device),
+    )
 
 
 def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
@@ -106,7 +120,7 @@ def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
 def _windows(frames: int, padding: int, device: torch.device) -> Tensor:
     """(2 * padding + 1, T) frames of every window."""
     first = torch.arange(-padding, padding + 1, device=device)
-    index = first[:, None] + torch.arange(frames, device=device)                     # may leave [0, T)
+    index = first[:, None] + torch.arange(frames, device=device)  # may leave [0, T)
     index = torch.where(index < 0, -1 - index, index)
     return torch.where(index >= frames, 2 * frames - 1 - index, index)
 
@@ -132,7 +146,7 @@ def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
     """
     result = x.clone()
     for first, source, number in _moves(tuple(joints)):
-        result[..., first:first + number, :] = x[..., source:source + number, :]
+        result[..., first : first + number, :] = x[..., source : source + number, :]
     return result
 
 
@@ -200,11 +214,15 @@ def center(x: Tensor, joint: int, dims: int, frame: str = 'each') -> Tensor:
     """
     coordinates = x[..., :dims]
     if frame == 'each':
-        shift = coordinates[..., joint:joint + 1, :]
+        shift = coordinates[..., joint : joint + 1, :]
     else:
-        present = coordinates.flatten(-2).ne(0).any(dim=-1)                          # (N, M, T)
-        first = present.float().argmax(dim=2)[..., None, None, None]                 # first frame that is not empty
-        shift = coordinates.gather(2, first.expand(*x.shape[:2], 1, x.shape[3], dims))[..., joint:joint + 1, :]
+        present = coordinates.flatten(-2).ne(0).any(dim=-1)  # (N, M, T)
+        first = present.float().argmax(dim=2)[
+            ..., None, None, None
+        ]  # first frame that is not empty
+        shift = coordinates.gather(2, first.expand(*x.shape[:2], 1, x.shape[3], dims))[
+            ..., joint : joint + 1, :
+        ]
         shift = shift * present[..., None, None]
     return _with_rest(coordinates - shift, x)
 
@@ -219,10 +237,10 @@ def align_shoulders(x: Tensor, left: int, right: int) -> Tensor:
         x: (N, M, T, V, C) skeletons with C >= 3.
         left, right: indices of the shoulders.
     """
-    line = x[..., right, :3] - x[..., left, :3]                                      # (N, M, T, 3)
+    line = x[..., right, :3] - x[..., left, :3]  # (N, M, T, 3)
     length = torch.hypot(line[..., 0], line[..., 2])
     cos = (line[..., 0] / (length + 1e-4)).clamp(-1, 1)
-    backwards = line[..., 2].sum(dim=2, keepdim=True) >= 0                           # (N, M, 1)
+    backwards = line[..., 2].sum(dim=2, keepdim=True) >= 0  # (N, M, 1)
     sin = torch.where(backwards, -1.0, 1.0) * (1 - cos.square()).sqrt()
     (px, py, pz), (cos, sin) = x[..., :3].unbind(-1), (cos[..., None], sin[..., None])
     return _with_rest(torch.stack([cos * px - sin * pz, py, sin * px + cos * pz], dim=-1), x)
@@ -245,12 +263,14 @@ def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: i
         frames = torch.full((n,), t - start, device=x.device)
     last = frames[:, None] - 1
     centers = torch.arange(length, device=x.device, dtype=x.dtype) + 0.5
-    position = (centers * (frames.to(x.dtype) / length)[:, None] - 0.5).clamp(min=0)                # (N, length)
+    position = (centers * (frames.to(x.dtype) / length)[:, None] - 0.5).clamp(min=0)  # (N, length)
     low = torch.minimum(position.long(), last)
     clip = torch.arange(n * m, device=x.device).view(n, m, 1) * t + start
     rows = x.reshape(n * m * t, v * c)
-    below, above = (rows.index_select(0, (clip + index[:, None]).flatten()).view(n, m, length, v, c)
-                    for index in (low, torch.minimum(low + 1, last)))
+    below, above = (
+        rows.index_select(0, (clip + index[:, None]).flatten()).view(n, m, length, v, c)
+        for index in (low, torch.minimum(low + 1, last))
+    )
     return torch.lerp(below, above, (position - low)[:, None, :, None, None])
 
 
@@ -266,7 +286,7 @@ def select_stream(x: Tensor, stream: str, layout: Layout) -> Tensor:
     Raises:
         ValueError: for another stream.
     """
-    coordinates = x[..., :layout.dims]
+    coordinates = x[..., : layout.dims]
     if stream == 'joint':
         return x
     if stream == 'bone':

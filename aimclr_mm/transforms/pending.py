@@ -1,4 +1,5 @@
 """Crops, flips and linear maps of a batch, put together before they touch the data."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -57,11 +58,11 @@ class PendingSkeletons:
 
     def __init__(self, people: Tensor | People) -> None:
         self._people = people if isinstance(people, People) else People(people)
-        self.x = self._people.x                                     # for its shape and kind: before what is pending
-        self._own = False                                           # whether nobody else has the memory of x
-        self._frames: Tensor | None = None                          # (N, T)
-        self._matrix: Tensor | None = None                          # (N, d, d)
-        self._factors: Tensor | None = None                         # (N, d), never together with a matrix
+        self.x = self._people.x  # for its shape and kind: before what is pending
+        self._own = False  # whether nobody else has the memory of x
+        self._frames: Tensor | None = None  # (N, T)
+        self._matrix: Tensor | None = None  # (N, d, d)
+        self._factors: Tensor | None = None  # (N, d), never together with a matrix
         self._exchanges: list[tuple[Sequence[int], Tensor | None]] = []
 
     def take_frames(self, index: Tensor, chosen: Tensor | None) -> None:
@@ -72,7 +73,9 @@ class PendingSkeletons:
             chosen: (N,) booleans; None for all.
         """
         if chosen is not None:
-            index = torch.where(chosen[:, None], index, torch.arange(index.shape[1], device=index.device))
+            index = torch.where(
+                chosen[:, None], index, torch.arange(index.shape[1], device=index.device)
+            )
         self._frames = index if self._frames is None else self._frames.gather(1, index)
 
     def select_joints(self, joints: Sequence[int], chosen: Tensor | None) -> None:
@@ -117,7 +120,9 @@ class PendingSkeletons:
         elif len(index := chosen.nonzero()[:, 0]):
             planes, own = self._planes()
             planes, self._own = planes if own else planes.clone(), True
-            self.x = planes.index_add_(0, index, to_planes(draw(self.x[:len(index)]))).movedim(2, -1)
+            self.x = planes.index_add_(0, index, to_planes(draw(self.x[: len(index)]))).movedim(
+                2, -1
+            )
 
     def _planes(self) -> tuple[Tensor, bool]:
         """Planes (N, M, C, T, V) after all that was pending, and whether they may be written into."""
@@ -127,21 +132,37 @@ class PendingSkeletons:
 
     def value(self) -> Tensor:
         """The skeletons (N, M, T, V, C) after all that was pending; in memory (N, M, C, T, V)."""
-        if self._frames is None and self._matrix is None and self._factors is None and not self._exchanges:
+        if (
+            self._frames is None
+            and self._matrix is None
+            and self._factors is None
+            and not self._exchanges
+        ):
             return self.x
         if self.x is not self._people.x:
-            planes, self._own = self._finish(to_planes(self.x), lambda parameter: parameter, self._own)
+            planes, self._own = self._finish(
+                to_planes(self.x), lambda parameter: parameter, self._own
+            )
         elif self._people.distinct is None:
-            planes, self._own = self._finish(self._people.planes, lambda parameter: parameter, False)
+            planes, self._own = self._finish(
+                self._people.planes, lambda parameter: parameter, False
+            )
         else:
             rows, places = self._people.distinct
             samples = rows // self.x.shape[1]
-            planes, _ = self._finish(self._people.planes, lambda parameter: parameter[samples], False)
-            planes, self._own = planes[:, 0].index_select(0, places).unflatten(0, self.x.shape[:2]), True
+            planes, _ = self._finish(
+                self._people.planes, lambda parameter: parameter[samples], False
+            )
+            planes, self._own = (
+                planes[:, 0].index_select(0, places).unflatten(0, self.x.shape[:2]),
+                True,
+            )
         self.x = planes.movedim(2, -1)
         return self.x
 
-    def _finish(self, planes: Tensor, of_people: Callable[[Tensor], Tensor], own: bool) -> tuple[Tensor, bool]:
+    def _finish(
+        self, planes: Tensor, of_people: Callable[[Tensor], Tensor], own: bool
+    ) -> tuple[Tensor, bool]:
         """All that is pending, applied to planes (P, M, C, T, V); ``of_people`` takes the rows of their samples."""
         if self._frames is not None:
             p, m, c, t, v = planes.shape
@@ -150,11 +171,18 @@ class PendingSkeletons:
             planes, own = planes.view(-1, v).index_select(0, rows).view(p, m, c, t, v), True
         for joints, chosen in self._exchanges:
             chosen = None if chosen is None else of_people(chosen)
-            planes, own = _edit(planes, lambda x, joints=joints: F.select_joints(x, joints), chosen, own)
+            planes, own = _edit(
+                planes, lambda x, joints=joints: F.select_joints(x, joints), chosen, own
+            )
         if self._matrix is not None:
-            planes, own = to_planes(F.linear_map(planes.movedim(2, -1), of_people(self._matrix))), True
+            planes, own = (
+                to_planes(F.linear_map(planes.movedim(2, -1), of_people(self._matrix))),
+                True,
+            )
         if self._factors is not None:
-            factors = F.pad_factors(of_people(self._factors), planes.shape[2])[:, None, :, None, None]
+            factors = F.pad_factors(of_people(self._factors), planes.shape[2])[
+                :, None, :, None, None
+            ]
             planes, own = planes.mul_(factors) if own else planes * factors, True
         self._frames = self._matrix = self._factors = None
         self._exchanges = []
@@ -166,8 +194,9 @@ def _share(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
-def _edit(planes: Tensor, function: Callable[[Tensor], Tensor], chosen: Tensor | None,
-          own: bool) -> tuple[Tensor, bool]:
+def _edit(
+    planes: Tensor, function: Callable[[Tensor], Tensor], chosen: Tensor | None, own: bool
+) -> tuple[Tensor, bool]:
     """Planes (N, M, C, T, V) with ``function`` of the chosen samples' skeletons, written into if they are our own.
 
     Returns:
@@ -181,5 +210,7 @@ def _edit(planes: Tensor, function: Callable[[Tensor], Tensor], chosen: Tensor |
         return torch.where(chosen[:, None, None, None, None], new, planes), True
     if len(index := chosen.nonzero()[:, 0]):
         planes, own = planes if own else planes.clone(), True
-        planes.index_copy_(0, index, to_planes(function(planes.index_select(0, index).movedim(2, -1))))
+        planes.index_copy_(
+            0, index, to_planes(function(planes.index_select(0, index).movedim(2, -1)))
+        )
     return planes, own

@@ -3,6 +3,7 @@
 Its order is :class:`CenterSkeleton`, :class:`ResizeClip`, :class:`AlignShoulders`, then mmaction2's
 ``FormatGCNInput``, which keeps the first two bodies.
 """
+
 from __future__ import annotations
 
 import torch
@@ -49,10 +50,14 @@ class ResizeClip(SkeletonTransform):
         layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, length: int = 50, max_frames: int = 300, surplus: str = 'end', layout='ntu25') -> None:
+    def __init__(
+        self, length: int = 50, max_frames: int = 300, surplus: str = 'end', layout='ntu25'
+    ) -> None:
         super().__init__(layout)
         if length < 1 or max_frames < 1:
-            raise ValueError(f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1')
+            raise ValueError(
+                f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1'
+            )
         if surplus not in ('end', 'both'):
             raise ValueError(f"ResizeClip: surplus={surplus!r}; known are 'end' and 'both'")
         self.length, self.max_frames, self.surplus = length, max_frames, surplus
@@ -62,10 +67,12 @@ class ResizeClip(SkeletonTransform):
         total = x.shape[2]
         if total == 0:
             raise ValueError('ResizeClip: the clip has no frames')
-        taken = torch.sym_min(total, self.max_frames)       # not Python's min: an exported graph keeps T open
+        taken = torch.sym_min(
+            total, self.max_frames
+        )  # not Python's min: an exported graph keeps T open
         start = (total - taken) // 2 if self.surplus == 'both' else 0
         place = torch.arange(total, device=x.device)
-        held = x[:, 0, :, :, :self.layout.dims].flatten(2).ne(0).any(dim=2)                          # (N, T)
+        held = x[:, 0, :, :, : self.layout.dims].flatten(2).ne(0).any(dim=2)  # (N, T)
         frames = (held & (place >= start) & (place < start + taken)).sum(dim=1)
         return F.resize_frames(x, self.length, torch.where(frames == 0, taken, frames), start)
 

@@ -1,4 +1,5 @@
 """A sequence as an animated GIF that plays at the speed of the recording."""
+
 from __future__ import annotations
 
 import os
@@ -14,16 +15,16 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from aimclr_mm.files import atomic_write
 from aimclr_mm.skeletons import Layout
+from aimclr_mm.utils.files import atomic_write
 
 from .geometry import SIDES, View, drawn_points, limits, present_people
 from .strips import EDGE, TEXT, add_people, legend, lighten, place_bones, shorten
 
 INCHES, DPI = 4.8, 100
-MOST_FPS = 50           # players slow a GIF down whose frames are shorter than 2 / 100 s
+MOST_FPS = 50  # players slow a GIF down whose frames are shorter than 2 / 100 s
 MOST_FRAMES = 3000
-LONG = 100              # frames from which on a progress bar is shown
+LONG = 100  # frames from which on a progress bar is shown
 
 
 def durations(frames: int, fps: float) -> list[int]:
@@ -37,7 +38,9 @@ def durations(frames: int, fps: float) -> list[int]:
         ValueError: for another rate.
     """
     if not 0 < fps <= MOST_FPS:
-        raise ValueError(f'fps={fps:g}; a GIF plays more than 0 and at most {MOST_FPS} frames a second')
+        raise ValueError(
+            f'fps={fps:g}; a GIF plays more than 0 and at most {MOST_FPS} frames a second'
+        )
     ends = np.floor(np.arange(frames + 1) * 100 / fps + 0.5).astype(int)
     return (np.diff(ends) * 10).tolist()
 
@@ -45,15 +48,19 @@ def durations(frames: int, fps: float) -> list[int]:
 def palette() -> Image.Image:
     """The colours of all frames, so that none flickers: lines and text, and their edges on white."""
     lines = [lighten(color, person) for color in SIDES.values() for person in range(3)]
-    colors = np.array([*lines, *map(to_rgb, (TEXT, EDGE, 'black'))])                       # (12, 3)
+    colors = np.array([*lines, *map(to_rgb, (TEXT, EDGE, 'black'))])  # (12, 3)
     tints = (1 - np.linspace(1, 0, 5)[:, None, None] * (1 - colors)).reshape(-1, 3)
-    tints = np.vstack([tints[tints.min(axis=1) < 0.9], np.ones(3)])            # what is almost white would replace it
+    tints = np.vstack(
+        [tints[tints.min(axis=1) < 0.9], np.ones(3)]
+    )  # what is almost white would replace it
     image = Image.new('P', (1, 1))
     image.putpalette((tints * 255).round().astype(np.uint8).tobytes())
     return image
 
 
-def _scene(points: np.ndarray, layout: Layout, title: str, people: int) -> tuple[Figure, list[LineCollection], Text]:
+def _scene(
+    points: np.ndarray, layout: Layout, title: str, people: int
+) -> tuple[Figure, list[LineCollection], Text]:
     """Figure, bones of each person, and the text that tells the frame; the axes hold the whole clip."""
     figure = Figure(figsize=(INCHES, INCHES), dpi=DPI, layout='constrained')
     axes = figure.subplots()
@@ -68,7 +75,9 @@ def _scene(points: np.ndarray, layout: Layout, title: str, people: int) -> tuple
     return figure, add_people(axes, layout, len(points), width=2.4), text
 
 
-def render(sequence: Mapping, layout: Layout, title: str = '', view: View | None = None) -> Iterator[np.ndarray]:
+def render(
+    sequence: Mapping, layout: Layout, title: str = '', view: View | None = None
+) -> Iterator[np.ndarray]:
     """The pictures (H, W, 3) of an animation, uint8, one a frame; frames that show nobody are empty.
 
     Args:
@@ -79,7 +88,7 @@ def render(sequence: Mapping, layout: Layout, title: str = '', view: View | None
     figure, lines, text = _scene(points, layout, title, int(present_people(sequence).sum()))
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()
-    figure.set_layout_engine('none')                        # places are the same in all frames, and found once
+    figure.set_layout_engine('none')  # places are the same in all frames, and found once
     for t in range(points.shape[1]):
         place_bones(lines, points[:, t], layout)
         text.set_text(f'frame {t} of {points.shape[1]}')
@@ -87,8 +96,14 @@ def render(sequence: Mapping, layout: Layout, title: str = '', view: View | None
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def animate(sequence: Mapping, layout: Layout, path: str, fps: float = 30.0, title: str = '',
-            view: View | None = None) -> None:
+def animate(
+    sequence: Mapping,
+    layout: Layout,
+    path: str,
+    fps: float = 30.0,
+    title: str = '',
+    view: View | None = None,
+) -> None:
     """Writes a sequence as an animated GIF that repeats for ever.
 
     Args:
@@ -103,11 +118,20 @@ def animate(sequence: Mapping, layout: Layout, path: str, fps: float = 30.0, tit
     if os.path.splitext(path)[1].lower() != '.gif':
         raise ValueError(f'{path!r}: an animation is a .gif file')
     if frames > MOST_FRAMES:
-        raise ValueError(f'{sequence.get("frame_dir", "sequence")!r} has {frames} frames; a GIF is made of at most '
-                         f'{MOST_FRAMES}')
+        raise ValueError(
+            f'{sequence.get("frame_dir", "sequence")!r} has {frames} frames; a GIF is made of at most '
+            f'{MOST_FRAMES}'
+        )
     times, images, colors = durations(frames, fps), [], palette()
-    for picture in track(render(sequence, layout, title, view), 'Drawing', frames, console=Console(stderr=True),
-                         disable=frames < LONG):
+    for picture in track(
+        render(sequence, layout, title, view),
+        'Drawing',
+        frames,
+        console=Console(stderr=True),
+        disable=frames < LONG,
+    ):
         images.append(Image.fromarray(picture).quantize(palette=colors, dither=Image.Dither.NONE))
     with atomic_write(path, 'wb') as file:
-        images[0].save(file, format='GIF', save_all=True, append_images=images[1:], duration=times, loop=0)
+        images[0].save(
+            file, format='GIF', save_all=True, append_images=images[1:], duration=times, loop=0
+        )

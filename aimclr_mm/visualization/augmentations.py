@@ -1,4 +1,5 @@
 """What each augmentation of a config and its views do to a sequence."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from aimclr_mm.transforms import RandomTransform, SkeletonTransform
 from .inputs import as_sequence, preprocessed
 from .strips import Strip
 
-FEW = 9                 # numbers that a caption lists; of more it tells the standard deviation
+FEW = 9  # numbers that a caption lists; of more it tells the standard deviation
 
 
 def describe(params: Mapping[str, Tensor]) -> str:
@@ -23,8 +24,10 @@ def describe(params: Mapping[str, Tensor]) -> str:
     for name, value in params.items():
         numbers = value[0].flatten().tolist()
         if len(numbers) > FEW:
-            drawn = value[value != 0].float()                                  # some channels are no coordinates
-            parts.append(f'{name} of standard deviation {drawn.std().item():.3g}' if len(drawn) > 1 else name)
+            drawn = value[value != 0].float()  # some channels are no coordinates
+            parts.append(
+                f'{name} of standard deviation {drawn.std().item():.3g}' if len(drawn) > 1 else name
+            )
         else:
             parts.append(f'{name} {", ".join(f"{number:.3g}" for number in numbers)}')
     return '; '.join(parts)
@@ -56,8 +59,10 @@ def build_views(cfg: Config) -> SkeletonViews:
     settings = cfg.model.get('data_preprocessor')
     views = settings and MODELS.build(settings)
     if not isinstance(views, SkeletonViews) or not views.views:
-        raise ValueError(f'config {cfg.filename!r} makes no views of a sequence: model.data_preprocessor must be a '
-                         'SkeletonViews with transforms; give the config of a pre-training')
+        raise ValueError(
+            f'config {cfg.filename!r} makes no views of a sequence: model.data_preprocessor must be a '
+            'SkeletonViews with transforms; give the config of a pre-training'
+        )
     return views
 
 
@@ -74,7 +79,7 @@ def augmentation_strips(annotation: Mapping, cfg: Config, seed: int = 0) -> list
     """
     x = preprocessed(annotation, cfg)
     views = build_views(cfg)
-    present = x.flatten(2).ne(0).any(dim=2)[..., None, None, None]                         # (1, M, 1, 1, 1)
+    present = x.flatten(2).ne(0).any(dim=2)[..., None, None, None]  # (1, M, 1, 1, 1)
     found = [('preprocessed', x)]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -83,4 +88,7 @@ def augmentation_strips(annotation: Mapping, cfg: Config, seed: int = 0) -> list
             found.append((_caption(transform, drawn), result))
         for name, view in views.make_views(x).items():
             found.append((f'{name} view: {_names(views.views[name])}', view))
-    return [Strip(as_sequence((view * present)[0], annotation['frame_dir']), title) for title, view in found]
+    return [
+        Strip(as_sequence((view * present)[0], annotation['frame_dir']), title)
+        for title, view in found
+    ]

@@ -1,4 +1,5 @@
 """Where joints lie in a picture, which of them are drawn, and in what colour."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,10 +9,14 @@ import numpy as np
 
 from aimclr_mm.skeletons import Layout
 
-# colours of aimclr_mm.evaluation.plots.PALETTE: middle, left and right differ in lightness too
+# colours of aimclr_mm.visualization.plots.PALETTE: middle, left and right differ in lightness too
 SIDES = {'left': '#3f90da', 'right': '#bd1f01', 'middle': '#717581'}
 # view frame (x', y' up, z') from data (x, y, z), by the axis that is up; each is a rotation
-_UP = {'y': np.eye(3), 'z': np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]), '-y': np.diag([-1, -1, 1])}
+_UP = {
+    'y': np.eye(3),
+    'z': np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]),
+    '-y': np.diag([-1, -1, 1]),
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ class View:
         """(2, 3): the directions right and up of the picture, in the coordinates of the data."""
         elev, azim = np.radians([self.elev, self.azim])
         right = np.array([-np.cos(azim), 0.0, -np.sin(azim)])
-        forward = np.array([-np.sin(azim) * np.cos(elev), -np.sin(elev), np.cos(azim) * np.cos(elev)])
+        forward = np.array(
+            [-np.sin(azim) * np.cos(elev), -np.sin(elev), np.cos(azim) * np.cos(elev)]
+        )
         return np.stack([right, np.cross(right, forward)]) @ _UP[self.up]
 
 
@@ -74,18 +81,31 @@ def drawn_points(sequence: Mapping, layout: Layout, view: View | None = None) ->
     Raises:
         ValueError: if the shape is not that of the layout, or there is nothing to draw.
     """
-    name, keypoint = sequence.get('frame_dir', 'sequence'), np.asarray(sequence['keypoint'], dtype=np.float64)
-    if keypoint.ndim != 4 or keypoint.shape[2] != layout.num_joints or keypoint.shape[3] < layout.dims:
-        raise ValueError(f'{name!r} has shape {keypoint.shape}; layout {layout.name!r} needs (people, frames, '
-                         f'{layout.num_joints}, {layout.dims} or more)')
-    keypoint = keypoint[..., :layout.dims]
-    matrix = np.diag([1.0, -1.0]) if layout.dims == 2 else (view or View()).matrix()       # y of an image grows down
-    shown = keypoint.any(axis=(2, 3))[..., None] & np.isfinite(keypoint).all(axis=3)       # (M, T, V)
+    name, keypoint = (
+        sequence.get('frame_dir', 'sequence'),
+        np.asarray(sequence['keypoint'], dtype=np.float64),
+    )
+    if (
+        keypoint.ndim != 4
+        or keypoint.shape[2] != layout.num_joints
+        or keypoint.shape[3] < layout.dims
+    ):
+        raise ValueError(
+            f'{name!r} has shape {keypoint.shape}; layout {layout.name!r} needs (people, frames, '
+            f'{layout.num_joints}, {layout.dims} or more)'
+        )
+    keypoint = keypoint[..., : layout.dims]
+    matrix = (
+        np.diag([1.0, -1.0]) if layout.dims == 2 else (view or View()).matrix()
+    )  # y of an image grows down
+    shown = keypoint.any(axis=(2, 3))[..., None] & np.isfinite(keypoint).all(axis=3)  # (M, T, V)
     score = sequence.get('keypoint_score')
     if score is not None:
         shown = shown & (np.asarray(score) != 0)
     if not shown.any():
-        raise ValueError(f'{name!r} holds no skeleton: all of its {keypoint.shape[1]} frames are empty')
+        raise ValueError(
+            f'{name!r} holds no skeleton: all of its {keypoint.shape[1]} frames are empty'
+        )
     return np.where(shown[..., None], keypoint @ matrix.T, np.nan)
 
 
@@ -110,6 +130,8 @@ def choose_frames(points: np.ndarray, count: int | None, name: str) -> np.ndarra
     """
     seen = np.flatnonzero(np.isfinite(points).any(axis=(0, 2, 3)))
     if count is not None and not 1 <= count <= len(seen):
-        raise ValueError(f'{count} frames are asked for; {name!r} shows somebody in {len(seen)} frames: give 1 to '
-                         f'{len(seen)}')
+        raise ValueError(
+            f'{count} frames are asked for; {name!r} shows somebody in {len(seen)} frames: give 1 to '
+            f'{len(seen)}'
+        )
     return seen[np.linspace(0, len(seen) - 1, count or min(8, len(seen))).round().astype(int)]

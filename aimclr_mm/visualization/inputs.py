@@ -1,4 +1,5 @@
 """A sequence as the networks get it."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -20,8 +21,12 @@ def config_layout(cfg: Config) -> Layout:
         ValueError: if the config has no test data, which tell the preprocessing too.
     """
     if not cfg.get('test_dataloader'):
-        raise ValueError(f'config {cfg.filename!r} has no test_dataloader, which tells the preprocessing')
-    layout = cfg.test_dataloader.dataset.get('layout') or cfg.model.get('data_preprocessor', {}).get('layout', 'ntu25')
+        raise ValueError(
+            f'config {cfg.filename!r} has no test_dataloader, which tells the preprocessing'
+        )
+    layout = cfg.test_dataloader.dataset.get('layout') or cfg.model.get(
+        'data_preprocessor', {}
+    ).get('layout', 'ntu25')
     return get_layout(layout)
 
 
@@ -34,8 +39,12 @@ def preprocessed(annotation: Mapping, cfg: Config) -> Tensor:
     """
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     data, layout = cfg.test_dataloader.dataset, config_layout(cfg)
-    steps = Compose([build_transform(step, layout) for step in [*data.get('preprocess', []), *data.pipeline]])
-    unlabelled = {name: value for name, value in annotation.items() if name != 'label'}    # it is text here
+    steps = Compose(
+        [build_transform(step, layout) for step in [*data.get('preprocess', []), *data.pipeline]]
+    )
+    unlabelled = {
+        name: value for name, value in annotation.items() if name != 'label'
+    }  # it is text here
     return steps({**unlabelled, 'start_index': 0, 'modality': 'Pose'})['inputs'][:1].float()
 
 

@@ -1,4 +1,5 @@
 """The nearest neighbours that mining chooses (Eq. 9), with the training split in the place of the memory queue."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,16 +14,16 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from aimclr_mm.checkpoints import load_weights, stream_prefix
-from aimclr_mm.compat import load_checkpoint_file
+from aimclr_mm.checkpoints.loading import load_weights, stream_prefix
 from aimclr_mm.datasets import SkeletonDataset
-from aimclr_mm.models.skeletonclr import SkeletonCLR
+from aimclr_mm.models.methods.skeletonclr import SkeletonCLR
+from aimclr_mm.utils.compat import load_checkpoint_file
 
 from .inputs import as_sequence
 from .strips import Strip
 
 BATCH = 64
-LONG = 512              # sequences from which on a progress bar is shown
+LONG = 512  # sequences from which on a progress bar is shown
 AGREE, DISAGREE, QUERY = '#2e8b57', '#bd1f01', '#404040'
 BORDERS = {AGREE: 'frame: same label', DISAGREE: 'frame: another label'}
 
@@ -36,12 +37,16 @@ def training_data(cfg: Config, ann_file: str | None = None) -> SkeletonDataset:
     """
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     if not cfg.get('train_dataloader'):
-        raise ValueError(f'config {cfg.filename!r} has no train_dataloader, whose data are the bank')
+        raise ValueError(
+            f'config {cfg.filename!r} has no train_dataloader, whose data are the bank'
+        )
     settings = dict(cfg.train_dataloader.dataset, batched=False)
     return DATASETS.build({**settings, 'ann_file': ann_file} if ann_file else settings)
 
 
-def choose_queries(names: Sequence[str], wanted: Sequence[str] | None, count: int, seed: int) -> list[int]:
+def choose_queries(
+    names: Sequence[str], wanted: Sequence[str] | None, count: int, seed: int
+) -> list[int]:
     """Places of the query sequences.
 
     Args:
@@ -55,7 +60,9 @@ def choose_queries(names: Sequence[str], wanted: Sequence[str] | None, count: in
     """
     if wanted is None:
         if not 1 <= count <= len(names):
-            raise ValueError(f'{count} queries are asked for; the training split has {len(names)} sequences')
+            raise ValueError(
+                f'{count} queries are asked for; the training split has {len(names)} sequences'
+            )
         return np.random.default_rng(seed).choice(len(names), count, replace=False).tolist()
     return [find_name(names, name, 'the training split') for name in wanted]
 
@@ -63,8 +70,10 @@ def choose_queries(names: Sequence[str], wanted: Sequence[str] | None, count: in
 def find_name(names: Sequence[str], name: str, where: str) -> int:
     """Place of a name; raises ValueError with the first names there are if it is not one of them."""
     if name not in names:
-        raise ValueError(f'{where} has no sequence {name!r}; the first of its {len(names)} are '
-                         f'{", ".join(map(repr, names[:5]))}')
+        raise ValueError(
+            f'{where} has no sequence {name!r}; the first of its {len(names)} are '
+            f'{", ".join(map(repr, names[:5]))}'
+        )
     return list(names).index(name)
 
 
@@ -79,8 +88,14 @@ def load_keys(model: torch.nn.Module, checkpoint: str, stream: str | None = None
         ValueError: if the model has no key encoder, or several streams, or the checkpoint has none that fits.
     """
     if not isinstance(model, SkeletonCLR):
-        hint = f'; choose one with --stream: {", ".join(model.streams)}' if hasattr(model, 'streams') else ''
-        raise ValueError(f'the {type(model).__name__} of the config has no keys to mine among{hint}')
+        hint = (
+            f'; choose one with --stream: {", ".join(model.streams)}'
+            if hasattr(model, 'streams')
+            else ''
+        )
+        raise ValueError(
+            f'the {type(model).__name__} of the config has no keys to mine among{hint}'
+        )
     if checkpoint != 'random':
         content = load_checkpoint_file(checkpoint)
         prefix = stream_prefix(content, checkpoint, stream) if stream else ''
@@ -117,13 +132,17 @@ def mine(query: Tensor, key: Tensor, own: Sequence[int], k: int) -> tuple[Tensor
         ValueError: if there are not enough sequences.
     """
     if not 1 <= k < len(key):
-        raise ValueError(f'k={k}; beside the query there are {len(key) - 1} sequences: give 1 to {len(key) - 1}')
+        raise ValueError(
+            f'k={k}; beside the query there are {len(key) - 1} sequences: give 1 to {len(key) - 1}'
+        )
     similarity = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T
     similarity[torch.arange(len(own)), torch.as_tensor(own)] = -torch.inf
     return similarity.topk(k, dim=1)
 
 
-def neighbor_strips(model: SkeletonCLR, data: SkeletonDataset, queries: Sequence[int], k: int) -> list[Strip]:
+def neighbor_strips(
+    model: SkeletonCLR, data: SkeletonDataset, queries: Sequence[int], k: int
+) -> list[Strip]:
     """Each query and its k neighbours; a green or red frame where labels agree or not.
 
     Args:
@@ -139,7 +158,13 @@ def neighbor_strips(model: SkeletonCLR, data: SkeletonDataset, queries: Sequence
     def strip(place: int, note: str, border: str | None) -> Strip:
         info = data.get_data_info(place)
         name, label = str(info['frame_dir']), info.get('label')
-        text = '' if label is None else f', {classes[label]}' if label < len(classes) else f', class {label}'
+        text = (
+            ''
+            if label is None
+            else f', {classes[label]}'
+            if label < len(classes)
+            else f', class {label}'
+        )
         return Strip(as_sequence(data[place]['inputs'][0], name), f'{note}{text}\n{name}', border)
 
     strips = []
@@ -148,6 +173,8 @@ def neighbor_strips(model: SkeletonCLR, data: SkeletonDataset, queries: Sequence
         wanted = data.get_data_info(own).get('label')
         for value, place in zip(values, found):
             label = data.get_data_info(place).get('label')
-            border = None if wanted is None or label is None else AGREE if label == wanted else DISAGREE
+            border = (
+                None if wanted is None or label is None else AGREE if label == wanted else DISAGREE
+            )
             strips.append(strip(place, f'{value:.3f}', border))
     return strips

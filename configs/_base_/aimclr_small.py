@@ -1,4 +1,5 @@
 """AimCLR for some hundred training sequences, in place of tens of thousands (see "Small data" in the README)."""
+
 _base_ = 'aimclr.py'
 normal = [dict(type='TemporalCrop', padding_ratio=6), dict(type='Shear', amplitude=0.2)]
 # no flips: swipe left and swipe right, sit down and stand up differ by nothing else
@@ -11,9 +12,15 @@ extreme = [
 ]
 model = dict(
     data_preprocessor=dict(query=normal, key=normal, extreme=extreme),
-    backbone=dict(base_channels=8, out_channels=64, tcn_dropout=0.0), head=dict(in_channels=64),
-    queue_length=256, temperature=0.1, momentum=0.99)
+    backbone=dict(base_channels=8, out_channels=64, tcn_dropout=0.0),
+    head=dict(in_channels=64),
+    queue_length=256,
+    temperature=0.1,
+    momentum=0.99,
+)
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=240, by_epoch=True)]
 train_cfg = dict(max_epochs=240, val_interval=20)
-custom_hooks = [dict(h, epoch=120) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks]
+custom_hooks = [
+    dict(h, epoch=120) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks
+]

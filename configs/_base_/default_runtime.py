@@ -1,4 +1,5 @@
 """Runtime of every run: what is logged, saved and seeded."""
+
 runner_type = 'ReadableRunner'
 default_scope = 'mmaction'
 custom_imports = dict(imports=['aimclr_mm'], allow_failed_imports=False)
@@ -14,12 +15,14 @@ default_hooks = dict(
     ranks=dict(type='RanksHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
-    narrator=dict(type='NarratorHook'))
+    narrator=dict(type='NarratorHook'),
+)
 
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl', timeout=600))
+    dist_cfg=dict(backend='nccl', timeout=600),
+)
 
 randomness = dict(seed=0, diff_rank_seed=False, deterministic=False)
 log_processor = dict(type='ReadableLogProcessor', window_size=10, by_epoch=True)

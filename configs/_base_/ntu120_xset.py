@@ -1,4 +1,5 @@
 """NTU RGB+D 120, cross-setup."""
+
 _base_ = 'ntu120.py'
 train_dataloader = dict(dataset=dict(split='xset_train'))
 val_dataloader = dict(dataset=dict(split=['xset_train', 'xset_val']))

@@ -1,4 +1,5 @@
 """NTU RGB+D 60, cross-view."""
+
 _base_ = 'ntu60.py'
 train_dataloader = dict(dataset=dict(split='xview_train'))
 val_dataloader = dict(dataset=dict(split=['xview_train', 'xview_val']))

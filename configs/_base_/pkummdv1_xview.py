@@ -1,4 +1,5 @@
 """PKU-MMD I, cross-view."""
+
 _base_ = 'pkummdv1.py'
 train_dataloader = dict(dataset=dict(split='xview_train'))
 val_dataloader = dict(dataset=dict(split=['xview_train', 'xview_val']))

@@ -1,4 +1,5 @@
 """Synthetic actions, cross-subject: NTU's 25 joints, two people."""
+
 _base_ = 'ntu60.py'
 num_classes = 14
 dataset = dict(
@@ -10,8 +11,11 @@ dataset = dict(
         dict(type='AlignShoulders'),
         dict(type='FormatGCNInput', num_person=2),
     ],
-    hint='Make it with: python tools/prepare_data.py synthetic (see docs/datasets.md)')
+    hint='Make it with: python tools/prepare_data.py synthetic (see docs/datasets.md)',
+)
 loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split='xsub_train'))
-val_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))
+val_dataloader = dict(
+    batch_size=64, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val'])
+)
 test_dataloader = val_dataloader

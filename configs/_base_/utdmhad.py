@@ -1,4 +1,5 @@
 """UTD-MHAD, cross-subject: 20 Kinect v1 joints, one person."""
+
 _base_ = 'ntu60.py'
 num_classes = 27
 dataset = dict(
@@ -10,8 +11,11 @@ dataset = dict(
         dict(type='AlignShoulders'),
         dict(type='FormatGCNInput', num_person=1),
     ],
-    hint='Make it with: python tools/prepare_data.py utd_mhad SOURCE (see docs/datasets.md)')
+    hint='Make it with: python tools/prepare_data.py utd_mhad SOURCE (see docs/datasets.md)',
+)
 loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split='xsub_train'))
-val_dataloader = dict(batch_size=256, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))
+val_dataloader = dict(
+    batch_size=256, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val'])
+)
 test_dataloader = val_dataloader

@@ -1,4 +1,5 @@
 """3s-AimCLR with the section sign: AimCLR in three streams at once, with CrosSCLR's mining from the stage switch on."""
+
 _base_ = '../_base_/aimclr.py'
 streams = ['joint', 'bone', 'motion']
 single = {name: value for name, value in _base_.model.items() if name != 'data_preprocessor'}
@@ -9,7 +10,8 @@ model = dict(
     topk=1,
     context=True,
     data_preprocessor=dict(_base_.model.data_preprocessor, stream=streams),
-    model=single)
+    model=single,
+)
 if not any(hook['type'] == 'StageSwitchHook' for hook in _base_.custom_hooks):
     stage = dict(type='StageSwitchHook', epoch=_base_.train_cfg.max_epochs // 2)
     custom_hooks = [*_base_.custom_hooks, stage]

@@ -1,4 +1,5 @@
 """CrosSCLR: SkeletonCLR in three streams at once, with cross-stream mining from the stage switch on."""
+
 _base_ = '../_base_/aimclr.py'
 streams = ['joint', 'bone', 'motion']
 kept = ('backbone', 'head', 'queue_length', 'temperature', 'momentum', 'init')
@@ -11,8 +12,9 @@ model = dict(
     context=True,
     data_preprocessor=dict(views, stream=streams),
     model=dict(
-        type='SkeletonCLR',
-        **{name: value for name, value in _base_.model.items() if name in kept}))
+        type='SkeletonCLR', **{name: value for name, value in _base_.model.items() if name in kept}
+    ),
+)
 if not any(hook['type'] == 'StageSwitchHook' for hook in _base_.custom_hooks):
     stage = dict(type='StageSwitchHook', epoch=_base_.train_cfg.max_epochs // 2)
     custom_hooks = [*_base_.custom_hooks, stage]

@@ -1,4 +1,5 @@
 """SkeletonCLR: normal views, InfoNCE, momentum queue. With AimCLR's settings, of which it takes what it needs."""
+
 _base_ = '../_base_/aimclr.py'
 kept = ('backbone', 'head', 'queue_length', 'temperature', 'momentum', 'init')
 views = {name: value for name, value in _base_.model.data_preprocessor.items() if name != 'extreme'}
@@ -6,5 +7,6 @@ model = dict(
     _delete_=True,
     type='SkeletonCLR',
     data_preprocessor=views,
-    **{name: value for name, value in _base_.model.items() if name in kept})
+    **{name: value for name, value in _base_.model.items() if name in kept},
+)
 custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'StageSwitchHook']

@@ -5,20 +5,31 @@ python tools/train.py CONFIG --with configs/protocols/finetune.py               
 
 The paper gives no settings for it: learning rate, schedule and epochs are ours.
 """
+
 views = _base_.model.data_preprocessor
 model = dict(
     _delete_=True,
     type='RecognizerGCN',
-    data_preprocessor=dict(type='LabelledViews', layout=views.layout, stream=views.stream, query=views.query),
+    data_preprocessor=dict(
+        type='LabelledViews', layout=views.layout, stream=views.stream, query=views.query
+    ),
     backbone=_base_.model.backbone,
-    cls_head=dict(type='SkeletonHead', num_classes=_base_.num_classes, in_channels=_base_.model.head.in_channels,
-                  average_clips='score'))
+    cls_head=dict(
+        type='SkeletonHead',
+        num_classes=_base_.num_classes,
+        in_channels=_base_.model.head.in_channels,
+        average_clips='score',
+    ),
+)
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=50, by_epoch=True)]
 train_cfg = dict(max_epochs=50, val_interval=5)
-train_dataloader = dict(drop_last=False, dataset=dict(num_classes=_base_.num_classes, batched=False))
-val_dataloader = dict(dataset=dict(
-    split=_base_.val_dataloader.dataset.split[1], num_classes=_base_.num_classes))
+train_dataloader = dict(
+    drop_last=False, dataset=dict(num_classes=_base_.num_classes, batched=False)
+)
+val_dataloader = dict(
+    dataset=dict(split=_base_.val_dataloader.dataset.split[1], num_classes=_base_.num_classes)
+)
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='ClassifierMetric')]
 test_evaluator = val_evaluator

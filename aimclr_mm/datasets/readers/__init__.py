@@ -1,7 +1,6 @@
-"""Readers of the original files of each data set, by name."""
+"""Readers of the original files of published data sets."""
+
 from .base import Reader
-from .custom import Custom
-from .folders import Folders
 from .msr_action3d import MSRAction3D
 from .ntu import NTU60, NTU120
 from .nw_ucla import NWUCLA
@@ -11,8 +10,18 @@ from .sources import RecordingError, SourceFile, list_files
 from .synthetic import Synthetic
 from .utd_mhad import UTDMHAD
 
-READERS: dict[str, type[Reader]] = {reader.name: reader for reader in (
-    Synthetic, NTU60, NTU120, PKUMMD1, PKUMMD2, UTDMHAD, NWUCLA, MSRAction3D, Official, Custom, Folders)}
-OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option in reader.options))
-
-__all__ = ['OPTIONS', 'READERS', 'Reader', 'RecordingError', 'SourceFile', 'list_files']
+__all__ = [
+    'MSRAction3D',
+    'NTU60',
+    'NTU120',
+    'NWUCLA',
+    'Official',
+    'PKUMMD1',
+    'PKUMMD2',
+    'Reader',
+    'RecordingError',
+    'SourceFile',
+    'Synthetic',
+    'UTDMHAD',
+    'list_files',
+]

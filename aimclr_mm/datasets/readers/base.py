@@ -1,4 +1,5 @@
 """What every reader of a data set's original files shares."""
+
 from __future__ import annotations
 
 import re
@@ -53,7 +54,7 @@ class Reader:
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = list(files)
-        self.left_out: dict[str, list[str]] = {}        # reason -> names of what is left out on purpose
+        self.left_out: dict[str, list[str]] = {}  # reason -> names of what is left out on purpose
 
     def recordings(self) -> list[Any]:
         """What :meth:`read` is called with, in the order of the result; as a rule the source files.
@@ -87,12 +88,16 @@ class Reader:
             RecordingError: for any other number.
         """
         if not 1 <= action <= self.num_classes:
-            raise RecordingError(f'has action {action} in its name; {self.name} has 1 to {self.num_classes}')
+            raise RecordingError(
+                f'has action {action} in its name; {self.name} has 1 to {self.num_classes}'
+            )
         return action - 1
 
     def dataset(self) -> dict:
         """The whole data set in mmaction2's pose format, in memory; for small ones and tests."""
-        annotations = [annotation for recording in self.recordings() for annotation in self.read(recording)]
+        annotations = [
+            annotation for recording in self.recordings() for annotation in self.read(recording)
+        ]
         split: dict[str, list[str]] = {}
         for annotation in annotations:
             for name in self.splits(annotation):
@@ -103,4 +108,10 @@ class Reader:
         """What an annotation file says about itself."""
         settings = {name: getattr(self, name) for name in self.options}
         classes = {} if self.classes is None else dict(classes=self.classes)
-        return {**settings, 'dataset': self.name, 'layout': self.layout, 'preprocessed': self.preprocessed, **classes}
+        return {
+            **settings,
+            'dataset': self.name,
+            'layout': self.layout,
+            'preprocessed': self.preprocessed,
+            **classes,
+        }

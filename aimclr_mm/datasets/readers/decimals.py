@@ -2,15 +2,18 @@
 
 A parser of whole lines, such as pandas', looks at every cell; of NTU's twelve this project needs three.
 """
+
 from __future__ import annotations
 
 import numpy as np
 
-WIDTH = 11                                  # characters of a cell: sign, point and at most nine digits
-PLACES = np.arange(WIDTH - 1, -1, -1, dtype=np.uint8)[:, None]                               # from the right
+WIDTH = 11  # characters of a cell: sign, point and at most nine digits
+PLACES = np.arange(WIDTH - 1, -1, -1, dtype=np.uint8)[:, None]  # from the right
 POWERS = 10.0 ** np.arange(WIDTH + 2)
 LOW_PLACES = 6
-LOW = (10.0 ** (PLACES[:, 0] % LOW_PLACES)).astype(np.float32)      # within the upper and the lower places
+LOW = (10.0 ** (PLACES[:, 0] % LOW_PLACES)).astype(
+    np.float32
+)  # within the upper and the lower places
 BLANK, MINUS, POINT, ZERO = b' -.0'
 
 
@@ -20,7 +23,9 @@ def _windows(text: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
     return np.ascontiguousarray(overlapping[starts].view(np.uint8).reshape(-1, width).T)
 
 
-def leading_cells(text: np.ndarray, starts: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+def leading_cells(
+    text: np.ndarray, starts: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Where the first cells of lines are, whose cells are separated by single blanks.
 
     Args:
@@ -34,10 +39,14 @@ def leading_cells(text: np.ndarray, starts: np.ndarray, count: int) -> tuple[np.
     width = count * (WIDTH + 1)
     if not len(starts) or starts.max() + width > len(text):
         return None
-    blanks = (_windows(text, starts, width) == BLANK).view(np.uint8)                        # (width, N)
-    for before, character in zip(blanks, blanks[1:]):       # a running sum; NumPy's is slow over the first axis
+    blanks = (_windows(text, starts, width) == BLANK).view(np.uint8)  # (width, N)
+    for before, character in zip(
+        blanks, blanks[1:]
+    ):  # a running sum; NumPy's is slow over the first axis
         character += before
-    ends = np.stack([np.add.reduce(blanks <= cell, axis=0, dtype=np.uint8) for cell in range(count)])
+    ends = np.stack(
+        [np.add.reduce(blanks <= cell, axis=0, dtype=np.uint8) for cell in range(count)]
+    )
     if ends.max() == width:
         return None
     ends = starts + ends
@@ -60,7 +69,7 @@ def plain_decimals(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np
     length = ends - begins
     if not len(ends) or length.min() < 1 or length.max() > WIDTH or ends.min() < WIDTH:
         return None
-    characters = _windows(text, ends - WIDTH, WIDTH)                                         # right-aligned
+    characters = _windows(text, ends - WIDTH, WIDTH)  # right-aligned
     inside = length.astype(np.uint8) > PLACES
     digits = characters - np.uint8(ZERO)
     is_digit = (digits < 10) & inside
@@ -68,12 +77,20 @@ def plain_decimals(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np
     negative = text[begins] == MINUS
     points = np.add.reduce(is_point, axis=0, dtype=np.uint8)
     digits_found = np.add.reduce(is_digit, axis=0, dtype=np.uint8)
-    if (digits_found + points + negative != length).any() or points.max() > 1 or digits_found.min() == 0:
+    if (
+        (digits_found + points + negative != length).any()
+        or points.max() > 1
+        or digits_found.min() == 0
+    ):
         return None
-    parts = (digits * is_digit).astype(np.float32)          # two sums, each exact in float32
-    weighted = (LOW[:-LOW_PLACES] @ parts[:-LOW_PLACES]) * POWERS[LOW_PLACES] + LOW[-LOW_PLACES:] @ parts[-LOW_PLACES:]
-    after = np.add.reduce(is_point * PLACES, axis=0, dtype=np.uint8)                         # digits after the point
+    parts = (digits * is_digit).astype(np.float32)  # two sums, each exact in float32
+    weighted = (LOW[:-LOW_PLACES] @ parts[:-LOW_PLACES]) * POWERS[LOW_PLACES] + LOW[
+        -LOW_PLACES:
+    ] @ parts[-LOW_PLACES:]
+    after = np.add.reduce(is_point * PLACES, axis=0, dtype=np.uint8)  # digits after the point
     below, above = POWERS[after], POWERS[after + 1]
-    whole = np.floor(weighted / above)          # what is before the point stands one place too far to the left
+    whole = np.floor(
+        weighted / above
+    )  # what is before the point stands one place too far to the left
     value = np.where(points, weighted - whole * (above - below), weighted) / below
     return np.where(negative, -value, value)

@@ -10,6 +10,7 @@ The joints have an order of their own. The authors' ``drawskt.m`` tells which ar
 from the data, as the subjects were asked to use the right arm or leg: in all recordings of the one-armed actions 1 to
 9 joint 13 moves more than joint 12, and in all side kicks joint 19 more than joint 18 (counted from 1).
 """
+
 from __future__ import annotations
 
 import re
@@ -27,13 +28,25 @@ MAX_FILE = 16 * 2**20
 NAME = re.compile(r'^a(\d\d)_s(\d\d)_e(\d\d)_skeleton(3D)?$')
 
 _PAIRS = ('elbow', 'wrist', 'hand', 'knee', 'ankle', 'foot')
-_FILE_JOINTS = ('left_shoulder', 'right_shoulder', 'shoulder_center', 'spine', 'left_hip', 'right_hip', 'hip_center',
-                *(f'{side}_{joint}' for joint in _PAIRS for side in ('left', 'right')), 'head')
+_FILE_JOINTS = (
+    'left_shoulder',
+    'right_shoulder',
+    'shoulder_center',
+    'spine',
+    'left_hip',
+    'right_hip',
+    'hip_center',
+    *(f'{side}_{joint}' for joint in _PAIRS for side in ('left', 'right')),
+    'head',
+)
 _ORDER = [_FILE_JOINTS.index(joint) for joint in KINECT20.joints]
 
 # the three subsets of the authors' Table 1
-SUBSETS = dict(as1=frozenset((2, 3, 5, 6, 10, 13, 18, 20)), as2=frozenset((1, 4, 7, 8, 9, 11, 12, 14)),
-               as3=frozenset((6, *range(14, 21))))
+SUBSETS = dict(
+    as1=frozenset((2, 3, 5, 6, 10, 13, 18, 20)),
+    as2=frozenset((1, 4, 7, 8, 9, 11, 12, 14)),
+    as3=frozenset((6, *range(14, 21))),
+)
 
 # The depth picture: focal length and centre in pixels, depth in steps of 4 mm. A fit of the two forms of the authors'
 # files to each other gives these numbers; they then differ by less than 7 mm.
@@ -46,10 +59,19 @@ def _metres(joints: np.ndarray) -> np.ndarray:
     outside = np.flatnonzero((joints < 0).any(axis=1) | (joints[:, :2] > MAX_PIXEL).any(axis=1))
     if len(outside):
         x, y, z = joints[outside[0]]
-        raise RecordingError(f'line {outside[0] + 1}: the joint lies at {x:.0f}, {y:.0f}, {z:.0f}, outside of the '
-                             'picture; the real-world coordinates of MSRAction3DSkeletonReal3D do not have this gap')
+        raise RecordingError(
+            f'line {outside[0] + 1}: the joint lies at {x:.0f}, {y:.0f}, {z:.0f}, outside of the '
+            'picture; the real-world coordinates of MSRAction3DSkeletonReal3D do not have this gap'
+        )
     depth = joints[:, 2] / STEPS
-    return np.stack([(joints[:, 0] - CENTER[0]) * depth / FOCAL, (CENTER[1] - joints[:, 1]) * depth / FOCAL, depth], 1)
+    return np.stack(
+        [
+            (joints[:, 0] - CENTER[0]) * depth / FOCAL,
+            (CENTER[1] - joints[:, 1]) * depth / FOCAL,
+            depth,
+        ],
+        1,
+    )
 
 
 def read_skeleton(content: bytes, screen: bool = False) -> np.ndarray:
@@ -66,6 +88,7 @@ def read_skeleton(content: bytes, screen: bool = False) -> np.ndarray:
     Raises:
         RecordingError: if the file is damaged; the message names the line.
     """
+
     def parse(text: bytes) -> np.ndarray:
         table = number_table(text, VALUES)
         broken = np.flatnonzero(~fits_float32(table))
@@ -77,8 +100,10 @@ def read_skeleton(content: bytes, screen: bool = False) -> np.ndarray:
     if not len(table):
         raise RecordingError('is empty')
     if len(table) % JOINTS:
-        raise RecordingError(f'line {len(table)}: the file ends after {len(table) % JOINTS} of {JOINTS} joints of '
-                             f'frame {len(table) // JOINTS + 1}; it is truncated')
+        raise RecordingError(
+            f'line {len(table)}: the file ends after {len(table) % JOINTS} of {JOINTS} joints of '
+            f'frame {len(table) // JOINTS + 1}; it is truncated'
+        )
     joints = table[:, :3]
     if screen:
         joints = _metres(joints)
@@ -93,8 +118,16 @@ class MSRAction3D(Reader):
     """
 
     name, layout, pattern, num_classes = 'msr_action3d', 'kinect20', '*_skeleton*.txt', 20
-    published = dict(xsub_train=292, xsub_val=275, as1_xsub_train=120, as1_xsub_val=106, as2_xsub_train=118,
-                     as2_xsub_val=113, as3_xsub_train=114, as3_xsub_val=112)
+    published = dict(
+        xsub_train=292,
+        xsub_val=275,
+        as1_xsub_train=120,
+        as1_xsub_val=106,
+        as2_xsub_train=118,
+        as2_xsub_val=113,
+        as3_xsub_train=114,
+        as3_xsub_val=112,
+    )
 
     def recordings(self) -> list[SourceFile]:
         """Each sequence once: files in screen coordinates are used where the others are missing."""
@@ -114,8 +147,15 @@ class MSRAction3D(Reader):
         action, subject, _ = map(int, numbers.groups()[:3])
         label = self.label(action)
         keypoint = read_skeleton(recording.read(MAX_FILE), screen=not numbers[4])
-        return [dict(frame_dir=recording.stem.partition('_skeleton')[0], label=label, keypoint=keypoint,
-                     total_frames=keypoint.shape[1], subject=subject)]
+        return [
+            dict(
+                frame_dir=recording.stem.partition('_skeleton')[0],
+                label=label,
+                keypoint=keypoint,
+                total_frames=keypoint.shape[1],
+                subject=subject,
+            )
+        ]
 
     def splits(self, annotation: dict) -> list[str]:
         """Cross-subject, odd subjects train: of all actions and of each subset."""

@@ -6,6 +6,7 @@ three are x, y, z in metres in the camera's frame. Kinect gives a body a new id 
 the bodies may change, so that ids are no help in following people: like both of the field's readers, this one takes a
 person to be the n-th body of each frame.
 """
+
 from __future__ import annotations
 
 import re
@@ -23,13 +24,29 @@ from .text import number_table, whole_number
 JOINTS, VALUES, MAX_BODIES = 25, 12, 4
 MAX_FRAMES, MAX_FRAME_BODIES = 100_000, 64
 MAX_FILE = 64 * 2**20
-BLOCK = 2000            # lines that are parsed at once
+BLOCK = 2000  # lines that are parsed at once
 NAME = re.compile(r'^S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})$')
 
 # training sets of the protocols; everything else is validation
 XSUB60 = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38))
-XSUB120 = XSUB60 | {45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100,
-                    103}
+XSUB120 = XSUB60 | {
+    45,
+    46,
+    47,
+    49,
+    50,
+    *range(52, 60),
+    70,
+    74,
+    78,
+    *range(80, 87),
+    89,
+    *range(91, 96),
+    97,
+    98,
+    100,
+    103,
+}
 XVIEW = frozenset((2, 3))
 XSET = frozenset(range(2, 33, 2))
 
@@ -41,8 +58,11 @@ def missing() -> frozenset[str]:
     return frozenset(line for line in lines if line and not line.startswith('#'))
 
 
-BODY_LINES = 2 + JOINTS                         # the line with the id, the number of joints, the joints
-INFO_BLANKS, JOINT_BLANKS = 9, VALUES - 1       # between the cells of the line with the id, and of a joint
+BODY_LINES = 2 + JOINTS  # the line with the id, the number of joints, the joints
+INFO_BLANKS, JOINT_BLANKS = (
+    9,
+    VALUES - 1,
+)  # between the cells of the line with the id, and of a joint
 ONE_DIGIT = frozenset(b'%d' % number for number in range(1, 10))
 
 
@@ -74,10 +94,16 @@ def _equal_frames(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray] 
     first = 2 + frame * stride + place * BODY_LINES + 2
     text, lengths = np.frombuffer(content, np.uint8), np.diff(starts)
     counts, numbers = np.arange(1, 1 + frames * stride, stride), first - 1
-    same = (text[starts[counts]] == ord(head[1])).all() and (lengths[counts] == lengths[1]).all() and (
-        lengths[numbers] == lengths[1] + 1).all() and content[starts[1]:starts[2]].strip() == head[1]
+    same = (
+        (text[starts[counts]] == ord(head[1])).all()
+        and (lengths[counts] == lengths[1]).all()
+        and (lengths[numbers] == lengths[1] + 1).all()
+        and content[starts[1] : starts[2]].strip() == head[1]
+    )
     joints = str(JOINTS).encode()
-    if not same or any((text[starts[numbers] + i] != digit).any() for i, digit in enumerate(joints)):
+    if not same or any(
+        (text[starts[numbers] + i] != digit).any() for i, digit in enumerate(joints)
+    ):
         return None
     return frames, np.stack([frame, place, first], axis=1)
 
@@ -96,8 +122,12 @@ def _body_rows(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray]:
 
     def count(row: int, what: str, low: int, high: int) -> int:
         if row >= lines:
-            raise RecordingError(f'line {row + 1}: the file ends where the {what} should stand; it is truncated')
-        return whole_number(_number(content[starts[row]:starts[row + 1]]), row + 1, what, low, high)
+            raise RecordingError(
+                f'line {row + 1}: the file ends where the {what} should stand; it is truncated'
+            )
+        return whole_number(
+            _number(content[starts[row] : starts[row + 1]]), row + 1, what, low, high
+        )
 
     frames, row, bodies = count(0, 'number of frames', 1, MAX_FRAMES), 1, []
     for frame in range(frames):
@@ -106,11 +136,13 @@ def _body_rows(content: bytes, starts: np.ndarray) -> tuple[int, np.ndarray]:
         for place in range(in_frame):
             count(row + 1, 'number of joints', JOINTS, JOINTS)
             if row + BODY_LINES > lines:
-                raise RecordingError(f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is '
-                                     'truncated')
+                raise RecordingError(
+                    f'line {lines}: the file ends within frame {frame + 1} of {frames}; it is '
+                    'truncated'
+                )
             bodies.append((frame, place, row + 2))
             row += BODY_LINES
-    if content[starts[row]:].strip():
+    if content[starts[row] :].strip():
         raise RecordingError(f'line {row + 1}: the file goes on after its {frames} frames')
     return frames, np.array(bodies, dtype=np.int64).reshape(-1, 3)
 
@@ -122,12 +154,12 @@ def _plain_joints(content: bytes, starts: np.ndarray, bodies: np.ndarray) -> np.
         return None
     joints = np.empty((3, len(bodies) * JOINTS))
     firsts = starts[_joint_rows(bodies)]
-    for block in range(0, len(firsts), BLOCK):          # what fits into the processor's cache
-        cells = leading_cells(text, firsts[block:block + BLOCK], 3)
+    for block in range(0, len(firsts), BLOCK):  # what fits into the processor's cache
+        cells = leading_cells(text, firsts[block : block + BLOCK], 3)
         numbers = None if cells is None else plain_decimals(text, *map(np.ravel, cells))
         if numbers is None:
             return None
-        joints[:, block:block + BLOCK] = numbers.reshape(3, -1)
+        joints[:, block : block + BLOCK] = numbers.reshape(3, -1)
     return joints.T
 
 
@@ -139,14 +171,16 @@ def _joint_rows(bodies: np.ndarray) -> np.ndarray:
 def _joints(content: bytes, starts: np.ndarray, bodies: np.ndarray) -> np.ndarray:
     """The coordinates (bodies * 25, 3) of all joints, line by line."""
     rows = _joint_rows(bodies)
-    cells = [content[starts[row]:starts[row + 1]].split() for row in rows.tolist()]
+    cells = [content[starts[row] : starts[row + 1]].split() for row in rows.tolist()]
     for row, line in zip(rows, cells):
         if len(line) != VALUES:
             raise RecordingError(f'line {row + 1}: has {len(line)} values; a joint has {VALUES}')
     joints = number_table(b'\n'.join(b' '.join(line[:3]) for line in cells), 3)
     broken = rows[~np.isfinite(joints).all(axis=1)]
     if len(broken):
-        raise RecordingError(f'line {broken[0] + 1}: the coordinates of a joint must be three finite numbers')
+        raise RecordingError(
+            f'line {broken[0] + 1}: the coordinates of a joint must be three finite numbers'
+        )
     return joints
 
 
@@ -168,7 +202,7 @@ def read_bodies(content: bytes) -> np.ndarray:
     if not len(bodies):
         raise RecordingError('has no body in any frame')
     joints = _plain_joints(content, starts, bodies)
-    if joints is None:          # other blanks, exponents, or something that is wrong
+    if joints is None:  # other blanks, exponents, or something that is wrong
         joints = _joints(content, starts, bodies)
     kept = bodies[:, 1] < MAX_BODIES
     frame, place, _ = bodies[kept].T
@@ -180,7 +214,11 @@ def read_bodies(content: bytes) -> np.ndarray:
 def _spread(body: np.ndarray) -> float:
     """Motion of a body (T, 25, 3): the standard deviations of x, y and z over its frames that are not zero, summed."""
     present = body[body.reshape(len(body), -1).sum(axis=1) != 0].reshape(-1, 3)
-    return float(np.ascontiguousarray(present.T, dtype=np.float64).std(axis=1).sum()) if len(present) else 0.0
+    return (
+        float(np.ascontiguousarray(present.T, dtype=np.float64).std(axis=1).sum())
+        if len(present)
+        else 0.0
+    )
 
 
 def choose_bodies(keypoint: np.ndarray, rule: str) -> np.ndarray:
@@ -228,7 +266,9 @@ class NTU60(Reader):
             if file.stem in missing():
                 self.leave_out('listed by the authors as without complete skeletons', file.stem)
             elif numbers and int(numbers[1]) > self.setups:
-                self.leave_out(f'of a setup above {self.setups}, which belongs to NTU-120', file.stem)
+                self.leave_out(
+                    f'of a setup above {self.setups}, which belongs to NTU-120', file.stem
+                )
             else:
                 kept.append(file)
         return kept
@@ -241,13 +281,24 @@ class NTU60(Reader):
         keypoint = choose_bodies(read_bodies(recording.read(MAX_FILE)), self.bodies)
         if not keypoint.any():
             raise RecordingError('has only zeros as coordinates')
-        return [dict(frame_dir=recording.stem, label=label, keypoint=keypoint, total_frames=keypoint.shape[1],
-                     subject=subject, camera=camera, setup=setup)]
+        return [
+            dict(
+                frame_dir=recording.stem,
+                label=label,
+                keypoint=keypoint,
+                total_frames=keypoint.shape[1],
+                subject=subject,
+                camera=camera,
+                setup=setup,
+            )
+        ]
 
     def splits(self, annotation: dict) -> list[str]:
         """Cross-subject, and cross-view in NTU-60."""
-        return ['xsub_train' if annotation['subject'] in XSUB60 else 'xsub_val',
-                'xview_train' if annotation['camera'] in XVIEW else 'xview_val']
+        return [
+            'xsub_train' if annotation['subject'] in XSUB60 else 'xsub_val',
+            'xview_train' if annotation['camera'] in XVIEW else 'xview_val',
+        ]
 
 
 class NTU120(NTU60):
@@ -258,5 +309,7 @@ class NTU120(NTU60):
 
     def splits(self, annotation: dict) -> list[str]:
         """Cross-subject and cross-setup."""
-        return ['xsub_train' if annotation['subject'] in XSUB120 else 'xsub_val',
-                'xset_train' if annotation['setup'] in XSET else 'xset_val']
+        return [
+            'xsub_train' if annotation['subject'] in XSUB120 else 'xsub_val',
+            'xset_train' if annotation['setup'] in XSET else 'xset_val',
+        ]

@@ -15,6 +15,7 @@ by third parties, who do not tell its unit.) Of the actions 1 (pick up with one 
 (drop trash), 4 (walk around), 5 (sit down), 6 (stand up), 8 (donning), 9 (doffing), 11 (throw) and 12 (carry) the
 classes 0 to 9 are made in this order.
 """
+
 from __future__ import annotations
 
 import os
@@ -25,12 +26,11 @@ from typing import Any
 import numpy as np
 
 from .base import Reader, match_name
-from .custom_files import load_json
 from .sources import RecordingError, SourceFile
-from .text import fits_float32, number_table, whole_number
+from .text import fits_float32, load_json, number_table, whole_number
 
 JOINTS, DIMS, VALUES = 20, 3, 4
-MAX_JSON, MAX_FRAME = 8 * 2**20, 2**16         # bytes
+MAX_JSON, MAX_FRAME = 8 * 2**20, 2**16  # bytes
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 VIEWS, TRAIN_VIEWS = (1, 2, 3), (1, 2)
 
@@ -63,7 +63,11 @@ class Folder:
 
 
 def _is_joint(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == DIMS and all(type(number) is float for number in value)
+    return (
+        isinstance(value, list)
+        and len(value) == DIMS
+        and all(type(number) is float for number in value)
+    )
 
 
 def read_json(content: bytes) -> np.ndarray:
@@ -83,15 +87,21 @@ def read_json(content: bytes) -> np.ndarray:
         raise RecordingError('has no frame')
     for number, frame in enumerate(frames, 1):
         if not isinstance(frame, list) or len(frame) != JOINTS:
-            found = f'{len(frame)} joints' if isinstance(frame, list) else f'a {type(frame).__name__}'
-            raise RecordingError(f'frame {number}: has {found}; it must be a list of {JOINTS} joints')
+            found = (
+                f'{len(frame)} joints' if isinstance(frame, list) else f'a {type(frame).__name__}'
+            )
+            raise RecordingError(
+                f'frame {number}: has {found}; it must be a list of {JOINTS} joints'
+            )
         for joint, value in enumerate(frame, 1):
             if not _is_joint(value):
                 raise RecordingError(f'frame {number}, joint {joint}: is no list of {DIMS} numbers')
     joints = np.array(frames, dtype=np.float64)
     broken = np.argwhere(~fits_float32(joints))
     if len(broken):
-        raise RecordingError(f'frame {broken[0, 0] + 1}, joint {broken[0, 1] + 1}: its numbers are not finite')
+        raise RecordingError(
+            f'frame {broken[0, 0] + 1}, joint {broken[0, 1] + 1}: its numbers are not finite'
+        )
     return joints.astype(np.float32)
 
 
@@ -109,12 +119,16 @@ def read_frame(content: bytes) -> np.ndarray | None:
     for first in range(0, lines, block):
         whole_number(table[first, 0], first + 1, "the number above a person's joints", 0, 10**9)
         if not np.isnan(table[first, 1:]).all():
-            raise RecordingError(f'line {first + 1}: more than one value where the next person should begin')
+            raise RecordingError(
+                f'line {first + 1}: more than one value where the next person should begin'
+            )
     if lines <= 1:
         return None
     if lines % block:
-        raise RecordingError(f'line {lines}: the file ends after {lines % block - 1} of {JOINTS} joints of a person; '
-                             'it is truncated')
+        raise RecordingError(
+            f'line {lines}: the file ends after {lines % block - 1} of {JOINTS} joints of a person; '
+            'it is truncated'
+        )
     broken = np.flatnonzero(~fits_float32(table[1:block]))
     if len(broken):
         raise RecordingError(f'line {broken[0] + 2}: a joint needs {VALUES} finite numbers')
@@ -134,10 +148,14 @@ def read_folder(files: tuple[SourceFile, ...]) -> np.ndarray:
     for file in files:
         match = _FRAME.match(os.path.basename(file.name).removesuffix(_ENDING))
         if not match:
-            raise RecordingError(f'{os.path.basename(file.name)}: is not named like frame_1_tc_1234{_ENDING}')
+            raise RecordingError(
+                f'{os.path.basename(file.name)}: is not named like frame_1_tc_1234{_ENDING}'
+            )
         number = int(match[1])
         if number in frames:
-            raise RecordingError(f'has frame {number} twice; two recordings were put into this folder')
+            raise RecordingError(
+                f'has frame {number} twice; two recordings were put into this folder'
+            )
         try:
             frames[number] = read_frame(file.read(MAX_FRAME))
         except RecordingError as error:
@@ -163,7 +181,9 @@ class NWUCLA(Reader):
         Raises:
             ValueError: if there are neither.
         """
-        found: list[SourceFile | Folder] = [file for file in self.files if file.name.endswith('.json')]
+        found: list[SourceFile | Folder] = [
+            file for file in self.files if file.name.endswith('.json')
+        ]
         known = {file.stem for file in found}
         folders: dict[str, list[SourceFile]] = {}
         for file in self.files:
@@ -176,22 +196,38 @@ class NWUCLA(Reader):
             else:
                 found.append(folder)
         if not found:
-            raise ValueError('the source holds neither JSON files like a01_s01_e00_v01.json nor frames like '
-                             f'view_1/a01_s01_e00/frame_1_tc_1234{_ENDING}; give the folder all_sqe (or all_sqe.zip) '
-                             'or the unpacked folder multiview_action')
+            raise ValueError(
+                'the source holds neither JSON files like a01_s01_e00_v01.json nor frames like '
+                f'view_1/a01_s01_e00/frame_1_tc_1234{_ENDING}; give the folder all_sqe (or all_sqe.zip) '
+                'or the unpacked folder multiview_action'
+            )
         return found
 
     def read(self, recording: SourceFile | Folder) -> list[dict]:
         """One sequence; its name says everything but the coordinates."""
         example = 'a01_s01_e00_v01.json, or like the folder view_1/a01_s01_e00'
-        action, subject, _, view = map(int, match_name(recording.stem or '', _NAME, example).groups())
+        action, subject, _, view = map(
+            int, match_name(recording.stem or '', _NAME, example).groups()
+        )
         if action not in ACTIONS:
             raise RecordingError(f'has action {action} in its name; {self.name} has {ACTIONS}')
         if view not in VIEWS:
             raise RecordingError(f'has view {view} in its name; {self.name} has {VIEWS}')
-        joints = read_folder(recording.files) if isinstance(recording, Folder) else read_json(recording.read(MAX_JSON))
-        return [dict(frame_dir=recording.stem, label=ACTIONS.index(action), keypoint=joints[None],
-                     total_frames=len(joints), subject=subject, camera=view)]
+        joints = (
+            read_folder(recording.files)
+            if isinstance(recording, Folder)
+            else read_json(recording.read(MAX_JSON))
+        )
+        return [
+            dict(
+                frame_dir=recording.stem,
+                label=ACTIONS.index(action),
+                keypoint=joints[None],
+                total_frames=len(joints),
+                subject=subject,
+                camera=view,
+            )
+        ]
 
     def splits(self, annotation: dict) -> list[str]:
         """Cross-view: the first two views train."""

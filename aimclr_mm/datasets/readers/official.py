@@ -6,6 +6,7 @@ float32, T = 50; labels are a pickled pair of lists, the N names (``S001C001P001
 from 0. The authors' tools write the positions in ``feeder/preprocess_ntu.py`` and the labels in
 ``tools/ntu_gendata.py``, and many keep the two in different folders; both may be given as sources.
 """
+
 from __future__ import annotations
 
 import os
@@ -30,8 +31,15 @@ ENDING = '.skeleton'
 _FILE = re.compile(r'^(train|val)_(position\.npy|label\.pkl)$')
 BENCHMARK = re.compile(r'\w[\w.-]*')
 # folders that are known to be benchmarks wherever they lie, and what their splits are called
-_FOLDERS = dict(xsub='xsub', xview='xview', xset='xset', xsetup='xset', cross_subject='xsub', cross_view='xview',
-                cross_setup='xset')
+_FOLDERS = dict(
+    xsub='xsub',
+    xview='xview',
+    xset='xset',
+    xsetup='xset',
+    cross_subject='xsub',
+    cross_view='xview',
+    cross_setup='xset',
+)
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,15 @@ def open_positions(path: str, _stamp: int) -> np.ndarray:
     """
     try:
         positions = np.lib.format.open_memmap(path, mode='r')
-    except Exception as error:      # noqa: BLE001  damaged headers raise errors of many kinds
-        raise ValueError(f'{path!r} is no readable .npy file ({error}); download it again') from error
+    except Exception as error:  # noqa: BLE001  damaged headers raise errors of many kinds
+        raise ValueError(
+            f'{path!r} is no readable .npy file ({error}); download it again'
+        ) from error
     shape = positions.shape
     if len(shape) != 5 or 0 in shape or (shape[1], *shape[3:]) != (DIMS, JOINTS, PEOPLE):
-        raise ValueError(f'{path!r} has shape {shape}; positions are (N, {DIMS}, frames, {JOINTS}, {PEOPLE})')
+        raise ValueError(
+            f'{path!r} has shape {shape}; positions are (N, {DIMS}, frames, {JOINTS}, {PEOPLE})'
+        )
     if positions.dtype != np.float32:
         raise ValueError(f'{path!r} holds {positions.dtype}; positions are float32')
     return positions
@@ -94,9 +106,14 @@ def open_positions(path: str, _stamp: int) -> np.ndarray:
 def _read_labels(path: str) -> tuple[list[str], list]:
     """Names and labels of a labels file."""
     content = read_pickle(path)
-    if not isinstance(content, (tuple, list)) or len(content) != 2 or not all(
+    if (
+        not isinstance(content, (tuple, list))
+        or len(content) != 2
+        or not all(
             isinstance(column, (tuple, list)) or isinstance(column, np.ndarray) and column.ndim == 1
-            for column in content):
+            for column in content
+        )
+    ):
         raise ValueError(f'{path!r} holds no pair (names, labels)')
     names, labels = map(list, content)
     wrong = [name for name in names if not isinstance(name, str) or name in ('', ENDING)]
@@ -121,7 +138,9 @@ class Official(Reader):
     def __init__(self, files: Sequence[SourceFile], benchmark: str | None = None) -> None:
         super().__init__(files)
         if benchmark is not None and not BENCHMARK.fullmatch(benchmark):
-            raise ValueError(f'benchmark={benchmark!r} cannot be part of a name of a split; give one such as xsub')
+            raise ValueError(
+                f'benchmark={benchmark!r} cannot be part of a name of a split; give one such as xsub'
+            )
         self.benchmark = benchmark
 
     def recordings(self) -> list[Recording]:
@@ -138,10 +157,16 @@ class Official(Reader):
                     again.append(Recording(name, (label,), (row,)))
                 else:
                     places.append((row, label))
-        recordings = [Recording(name, tuple(label for _, label in places), tuple(row for row, _ in places))
-                      for name, places in found.items()] + again
-        classes = 1 + max((label for r in recordings for label in r.labels if is_whole(label)), default=-1)
-        self.published = published_counts(classes, {row.split for r in recordings for row in r.rows})
+        recordings = [
+            Recording(name, tuple(label for _, label in places), tuple(row for row, _ in places))
+            for name, places in found.items()
+        ] + again
+        classes = 1 + max(
+            (label for r in recordings for label in r.labels if is_whole(label)), default=-1
+        )
+        self.published = published_counts(
+            classes, {row.split for r in recordings for row in r.rows}
+        )
         self.num_classes = classes if self.published else None
         return recordings
 
@@ -150,19 +175,31 @@ class Official(Reader):
         name, label = recording.name, recording.labels[0]
         if not is_whole(label):
             raise RecordingError(f'its label is {label!r}; it must be a whole number from 0')
-        first = open_positions(recording.rows[0].path, recording.rows[0].stamp)[recording.rows[0].index]
+        first = open_positions(recording.rows[0].path, recording.rows[0].stamp)[
+            recording.rows[0].index
+        ]
         for row, other_label in zip(recording.rows[1:], recording.labels[1:]):
             other = open_positions(row.path, row.stamp)[row.index]
             if not is_whole(other_label) or other_label != label:
-                raise RecordingError(f'its label is {label}, but {other_label!r} in {row.split}, row {row.index}')
+                raise RecordingError(
+                    f'its label is {label}, but {other_label!r} in {row.split}, row {row.index}'
+                )
             if other.shape != first.shape or other.tobytes() != first.tobytes():
-                raise RecordingError(f'row {row.index} of {row.path!r} has the same name but other positions; convert '
-                                     'the benchmarks one by one')
-        keypoint = np.ascontiguousarray(first.transpose(3, 1, 2, 0))                            # (2, T, 25, 3)
-        if not keypoint[1].view(np.uint32).any():           # by its bits: -0.0 must come back
+                raise RecordingError(
+                    f'row {row.index} of {row.path!r} has the same name but other positions; convert '
+                    'the benchmarks one by one'
+                )
+        keypoint = np.ascontiguousarray(first.transpose(3, 1, 2, 0))  # (2, T, 25, 3)
+        if not keypoint[1].view(np.uint32).any():  # by its bits: -0.0 must come back
             keypoint = keypoint[:1]
-        annotation = dict(frame_dir=name.removesuffix(ENDING), sample_name=name, label=int(label), keypoint=keypoint,
-                          total_frames=keypoint.shape[1], rows={row.split: row.index for row in recording.rows})
+        annotation = dict(
+            frame_dir=name.removesuffix(ENDING),
+            sample_name=name,
+            label=int(label),
+            keypoint=keypoint,
+            total_frames=keypoint.shape[1],
+            rows={row.split: row.index for row in recording.rows},
+        )
         numbers = NAME.match(annotation['frame_dir'])
         if numbers:
             annotation.update(zip(('setup', 'camera', 'subject'), map(int, numbers.groups())))
@@ -180,14 +217,20 @@ class Official(Reader):
             if not match:
                 continue
             if file.archived:
-                raise ValueError(f'{file} lies in an archive, where it cannot be read piece by piece; unpack it first')
+                raise ValueError(
+                    f'{file} lies in an archive, where it cannot be read piece by piece; unpack it first'
+                )
             split = f'{self._benchmark(file)}_{match[1]}'
             other = pairs.setdefault(split, {}).setdefault(match[2], file)
             if other is not file:
-                raise ValueError(f'both {other} and {file} are for split {split}; give the folder of one data set')
+                raise ValueError(
+                    f'both {other} and {file} are for split {split}; give the folder of one data set'
+                )
         if not any('position.npy' in files for files in pairs.values()):
-            raise ValueError('the source holds no train_position.npy or val_position.npy; give the folder with xsub, '
-                             "xview or xset of the authors' prepared data (such as ntu60_frame50)")
+            raise ValueError(
+                'the source holds no train_position.npy or val_position.npy; give the folder with xsub, '
+                "xview or xset of the authors' prepared data (such as ntu60_frame50)"
+            )
         return {split: files for split, files in pairs.items() if 'position.npy' in files}
 
     def _benchmark(self, file: SourceFile) -> str:
@@ -198,8 +241,10 @@ class Official(Reader):
         if folder in _FOLDERS:
             return _FOLDERS[folder]
         if '/' not in file.name or not BENCHMARK.fullmatch(folder):
-            raise ValueError(f'{file}: its folder {folder!r} does not tell the benchmark; say it with --benchmark xsub '
-                             '(or xview, xset)')
+            raise ValueError(
+                f'{file}: its folder {folder!r} does not tell the benchmark; say it with --benchmark xsub '
+                '(or xview, xset)'
+            )
         return folder
 
     @staticmethod
@@ -207,12 +252,16 @@ class Official(Reader):
         """Name, label and place of each sequence of a split."""
         position = files['position.npy']
         if 'label.pkl' not in files:
-            raise ValueError(f"{position} has no label.pkl with its names; the authors' tools/ntu_gendata.py writes it "
-                             'to its own folder: give that folder as a second source, or copy the file')
+            raise ValueError(
+                f"{position} has no label.pkl with its names; the authors' tools/ntu_gendata.py writes it "
+                'to its own folder: give that folder as a second source, or copy the file'
+            )
         positions = open_positions(position.path, position.stamp)
         names, labels = _read_labels(files['label.pkl'].path)
         if len(names) != len(positions):
-            raise ValueError(f'{position} has {len(positions)} sequences, but {files["label.pkl"]} has {len(names)}; '
-                             'the two do not belong together')
+            raise ValueError(
+                f'{position} has {len(positions)} sequences, but {files["label.pkl"]} has {len(names)}; '
+                'the two do not belong together'
+            )
         for index, (name, label) in enumerate(zip(names, labels)):
             yield name, label, Row(position.path, position.stamp, split, index)

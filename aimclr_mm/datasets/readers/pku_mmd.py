@@ -12,6 +12,7 @@ end belongs to the interval; starts of 0 exist and mean the first frame. Labels 
 both parts, as in the field. Part II, in which the literature counts 41 actions, has ids up to 51 too, so that its
 classifiers have 51 outputs.
 """
+
 from __future__ import annotations
 
 import re
@@ -26,11 +27,11 @@ from .sources import RecordingError, SourceFile
 from .text import number_table, parse_text, whole_number
 
 BODIES, JOINTS, ACTIONS = 2, 25, 51
-VALUES = BODIES * JOINTS * 3                # in a line
-MAX_FRAMES = 50_000                         # the longest video has 8,604
+VALUES = BODIES * JOINTS * 3  # in a line
+MAX_FRAMES = 50_000  # the longest video has 8,604
 MAX_FILE = 64 * 2**20
-MAX_SMALL_FILE = 64 * 2**10                 # bytes; label and split files have less than 10 kB
-MAX_CELLS = 16                              # in a line of labels, to find the one that has more than four
+MAX_SMALL_FILE = 64 * 2**10  # bytes; label and split files have less than 10 kB
+MAX_CELLS = 16  # in a line of labels, to find the one that has more than four
 CAMERAS = 'LMR'
 _SPLIT_FILE = re.compile(r'cross[-_ ]?(subject|view)', re.IGNORECASE)
 _SPLIT_WORD = re.compile(r'\b(train|val|test)|(\w{1,40}-[LMR])\b', re.IGNORECASE)
@@ -91,7 +92,7 @@ def is_label_file(file: SourceFile) -> bool:
 def read_lists(content: bytes) -> dict[str, set[str]]:
     """The videos that a split file lists, as ``train`` and ``val``, whatever its headings look like."""
     lists: dict[str, set[str]] = dict(train=set(), val=set())
-    current: set[str] = set()               # what stands before the first heading is in no list
+    current: set[str] = set()  # what stands before the first heading is in no list
     for heading, video in _SPLIT_WORD.findall(content.decode('latin1')):
         if heading:
             current = lists['train' if heading.lower() == 'train' else 'val']
@@ -103,9 +104,9 @@ def read_lists(content: bytes) -> dict[str, set[str]]:
 def parse_video(content: bytes) -> np.ndarray:
     """The frames (T, 150) float32 of a skeleton file with single blanks; NaN where there is no number."""
     lines = max(content.count(b'\n'), content.count(b'\r')) + 1
-    if lines > MAX_FRAMES:                  # lines take the memory of 150 numbers, however short they are
+    if lines > MAX_FRAMES:  # lines take the memory of 150 numbers, however short they are
         raise RecordingError(f'has {lines} lines; the limit is {MAX_FRAMES}')
-    with np.errstate(over='ignore'):        # infinite, which is reported like NaN
+    with np.errstate(over='ignore'):  # infinite, which is reported like NaN
         return number_table(content, VALUES).astype(np.float32)
 
 
@@ -134,16 +135,22 @@ def read_interval(interval: Interval) -> np.ndarray:
         raise RecordingError(f'line {interval.line}: its skeletons {interval.skeletons}: {video}')
     first = max(start, 1)
     if first > len(video):
-        raise RecordingError(f'line {interval.line}: the start {start} is beyond the {len(video)} frames of the video')
-    frames = video[first - 1:end]
+        raise RecordingError(
+            f'line {interval.line}: the start {start} is beyond the {len(video)} frames of the video'
+        )
+    frames = video[first - 1 : end]
     broken = np.flatnonzero(~np.isfinite(frames).all(axis=1))
     if len(broken):
-        raise RecordingError(f'line {interval.line}: its skeletons {interval.skeletons}: line {first + broken[0]}: '
-                             f'a frame needs {VALUES} finite numbers')
+        raise RecordingError(
+            f'line {interval.line}: its skeletons {interval.skeletons}: line {first + broken[0]}: '
+            f'a frame needs {VALUES} finite numbers'
+        )
     bodies = frames.reshape(-1, BODIES, JOINTS, 3).transpose(1, 0, 2, 3)
-    bodies = bodies[:1 + bodies[1].any()]            # the first keeps its place, as with the authors
+    bodies = bodies[: 1 + bodies[1].any()]  # the first keeps its place, as with the authors
     if not bodies.any():
-        raise RecordingError(f'line {interval.line}: no body in frames {first} to {min(end, len(video))}')
+        raise RecordingError(
+            f'line {interval.line}: no body in frames {first} to {min(end, len(video))}'
+        )
     return np.ascontiguousarray(bodies)
 
 
@@ -153,7 +160,10 @@ class PKUMMD1(Reader):
     name, pattern, num_classes = 'pku_mmd_v1', '*.txt', 51
     published = dict(xsub_train=18841, xsub_val=2704, xview_train=14357, xview_val=7188)
     video = re.compile(r'^(\d{4})-([LMR])$')
-    skeleton_source, label_source = '0002-L.txt ... of Skeleton.7z', '0002-L.txt ... of Label_PKUMMD.7z'
+    skeleton_source, label_source = (
+        '0002-L.txt ... of Skeleton.7z',
+        '0002-L.txt ... of Label_PKUMMD.7z',
+    )
     split_source = 'cross-subject.txt or cross-view.txt'
 
     def recordings(self) -> list[Interval | Unusable]:
@@ -163,11 +173,15 @@ class PKUMMD1(Reader):
             ValueError: if there are no skeletons, no labels or no split file.
         """
         skeletons, labels, split_files = self._sort_files()
-        for files, kind, source in ((skeletons, 'skeletons', self.skeleton_source),
-                                    (labels, 'labels', self.label_source)):
+        for files, kind, source in (
+            (skeletons, 'skeletons', self.skeleton_source),
+            (labels, 'labels', self.label_source),
+        ):
             if not files:
-                raise ValueError(f'the source holds no {kind} of {self.name}; unpack the archive of the download and '
-                                 f'give the folder that holds them ({source})')
+                raise ValueError(
+                    f'the source holds no {kind} of {self.name}; unpack the archive of the download and '
+                    f'give the folder that holds them ({source})'
+                )
         lists = self._split_lists(split_files)
         found: list[Interval | Unusable] = []
         for video in sorted({*skeletons, *labels}):
@@ -186,9 +200,17 @@ class PKUMMD1(Reader):
         video = recording.labels.stem
         action = whole_number(recording.values[0], recording.line, 'action', 1, ACTIONS)
         keypoint = read_interval(recording)
-        return [dict(frame_dir=f'{video}_{recording.number:03d}', label=action - 1, keypoint=keypoint,
-                     total_frames=keypoint.shape[1], camera=CAMERAS.index(video[-1]) + 1, splits=recording.splits,
-                     **self._subject(video))]
+        return [
+            dict(
+                frame_dir=f'{video}_{recording.number:03d}',
+                label=action - 1,
+                keypoint=keypoint,
+                total_frames=keypoint.shape[1],
+                camera=CAMERAS.index(video[-1]) + 1,
+                splits=recording.splits,
+                **self._subject(video),
+            )
+        ]
 
     def splits(self, annotation: dict) -> Sequence[str]:
         """Cross-subject and cross-view where the split file is there and lists the video."""
@@ -198,14 +220,18 @@ class PKUMMD1(Reader):
         """The subject where the name of a video tells; it does not in part I."""
         return {}
 
-    def _sort_files(self) -> tuple[dict[str, list[SourceFile]], dict[str, list[SourceFile]], list[SourceFile]]:
+    def _sort_files(
+        self,
+    ) -> tuple[dict[str, list[SourceFile]], dict[str, list[SourceFile]], list[SourceFile]]:
         """Skeleton and label files by video, and split files."""
         skeletons: dict[str, list[SourceFile]] = {}
         labels: dict[str, list[SourceFile]] = {}
         split_files = []
         for file in self.files:
             if self.video.match(file.stem):
-                (labels if is_label_file(file) else skeletons).setdefault(file.stem, []).append(file)
+                (labels if is_label_file(file) else skeletons).setdefault(file.stem, []).append(
+                    file
+                )
             elif _SPLIT_FILE.search(file.stem):
                 split_files.append(file)
             else:
@@ -220,7 +246,9 @@ class PKUMMD1(Reader):
                 lists = read_lists(file.read(MAX_SMALL_FILE))
             except RecordingError as error:
                 raise ValueError(f'{file}: {error}') from error
-            lists = {part: {v for v in videos if self.video.match(v)} for part, videos in lists.items()}
+            lists = {
+                part: {v for v in videos if self.video.match(v)} for part, videos in lists.items()
+            }
             if not any(lists.values()):
                 self.leave_out(f'split file that lists no video of {self.name}', file.name)
                 continue
@@ -229,24 +257,36 @@ class PKUMMD1(Reader):
             train |= lists['train']
             val |= lists['val']
             if train & val or not lists['train'] or not lists['val']:
-                wrong = f'lists {min(train & val)} for training and for validation' if train & val else \
-                    f'has no list of {"validation" if lists["train"] else "training"} videos'
+                wrong = (
+                    f'lists {min(train & val)} for training and for validation'
+                    if train & val
+                    else f'has no list of {"validation" if lists["train"] else "training"} videos'
+                )
                 raise ValueError(f'{file}: {wrong}; give one undamaged file for each protocol')
         if not splits:
-            raise ValueError(f'the source holds no split file of {self.name}; put {self.split_source} of the download '
-                             'into its folder')
+            raise ValueError(
+                f'the source holds no split file of {self.name}; put {self.split_source} of the download '
+                'into its folder'
+            )
         return splits
 
     @staticmethod
     def _mismatch(skeletons: list[SourceFile], labels: list[SourceFile]) -> Unusable:
         """What is wrong with a video that has not one file of each kind."""
         if not skeletons or not labels:
-            return Unusable((skeletons or labels)[0], f'has no {"label" if skeletons else "skeleton"} file of its name')
+            return Unusable(
+                (skeletons or labels)[0],
+                f'has no {"label" if skeletons else "skeleton"} file of its name',
+            )
         first, second = (skeletons if len(skeletons) > 1 else labels)[:2]
-        return Unusable(second, f'is a second file of the same kind and name as {first}; give only one')
+        return Unusable(
+            second, f'is a second file of the same kind and name as {first}; give only one'
+        )
 
     @staticmethod
-    def _intervals(labels: SourceFile, skeletons: SourceFile, splits: tuple[str, ...]) -> Iterator[Interval | Unusable]:
+    def _intervals(
+        labels: SourceFile, skeletons: SourceFile, splits: tuple[str, ...]
+    ) -> Iterator[Interval | Unusable]:
         """The lines of a label file."""
         try:
             content = labels.read(MAX_SMALL_FILE)
@@ -273,7 +313,10 @@ class PKUMMD2(PKUMMD1):
     name, num_classes = 'pku_mmd_v2', 41
     published = dict(xsub_train=5332, xsub_val=1613)
     video = re.compile(r'^A\d{2}N(\d{2})-([LMR])$')
-    skeleton_source, label_source = 'A01N01-L.txt ... of Skeleton_v2.7z', 'A01N01-L.txt ... of Label_PKUMMD_v2.7z'
+    skeleton_source, label_source = (
+        'A01N01-L.txt ... of Skeleton_v2.7z',
+        'A01N01-L.txt ... of Label_PKUMMD_v2.7z',
+    )
     split_source = 'cross_subject_v2.txt or cross_view_v2.txt'
 
     def _subject(self, video: str) -> dict[str, int]:

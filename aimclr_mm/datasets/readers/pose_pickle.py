@@ -5,6 +5,7 @@ and describe them in ``tools/data/skeleton/README.md`` and ``tools/data/README.m
 ``annotations``, or just the list of annotations, with ``frame_dir``, ``label``, ``total_frames``, ``keypoint``
 (M, T, V, C), mostly float16, and for two coordinates ``keypoint_score`` (M, T, V) and ``img_shape`` (height, width).
 """
+
 from __future__ import annotations
 
 import os
@@ -15,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from aimclr_mm.datasets.annotations import check_annotation, load_annotations
-from aimclr_mm.datasets.checks import array_defects, is_whole, label_defects, name_of, oddities, overlaps
+from aimclr_mm.datasets.checks import (
+    array_defects,
+    is_whole,
+    label_defects,
+    name_of,
+    oddities,
+    overlaps,
+)
 from aimclr_mm.datasets.summary import Summary
 from aimclr_mm.skeletons import Layout, get_layout
 
@@ -41,13 +49,21 @@ def _refuse_other_forms(path: str, annotations: list) -> None:
     for annotation in annotations:
         if not isinstance(annotation, dict):
             continue
-        if 'raw_file' in annotation or 'keypoint' not in annotation and {'box_score', 'valid'} & set(annotation):
-            raise ValueError(f"{path!r} is a table of contents: the keypoints of {name_of(annotation)!r} lie in "
-                             "another file (mmaction2's and PYSKL's Kinetics-400). Such files are not supported; make "
-                             "one that holds 'keypoint' (people, frames, joints, coordinates) itself")
+        if (
+            'raw_file' in annotation
+            or 'keypoint' not in annotation
+            and {'box_score', 'valid'} & set(annotation)
+        ):
+            raise ValueError(
+                f'{path!r} is a table of contents: the keypoints of {name_of(annotation)!r} lie in '
+                "another file (mmaction2's and PYSKL's Kinetics-400). Such files are not supported; make "
+                "one that holds 'keypoint' (people, frames, joints, coordinates) itself"
+            )
         if 'frame_inds' in annotation and getattr(annotation.get('keypoint'), 'ndim', 0) == 3:
-            raise ValueError(f"{path!r} is compressed: {name_of(annotation)!r} lists skeletons by 'frame_inds'. Apply "
-                             "mmaction2's DecompressPose to its annotations and save them again")
+            raise ValueError(
+                f"{path!r} is compressed: {name_of(annotation)!r} lists skeletons by 'frame_inds'. Apply "
+                "mmaction2's DecompressPose to its annotations and save them again"
+            )
 
 
 def _field_defects(annotation: Mapping) -> Iterator[str]:
@@ -60,15 +76,24 @@ def _field_defects(annotation: Mapping) -> Iterator[str]:
         yield f'subject is {annotation["subject"]!r}; it must be a number or a name'
     if dims == 2:
         size = annotation.get('img_shape')
-        if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(is_whole(side, 1) for side in size):
+        if (
+            not isinstance(size, (tuple, list))
+            or len(size) != 2
+            or not all(is_whole(side, 1) for side in size)
+        ):
             yield f'img_shape is {size!r}; two coordinates need the height and the width of the image'
 
 
-def _check_annotations(annotations: list, path: str, layout: Layout | None, summary: Summary) -> list[str]:
+def _check_annotations(
+    annotations: list, path: str, layout: Layout | None, summary: Summary
+) -> list[str]:
     """Counts the sound sequences and reports the others; returns the names of all."""
     joints = layout.num_joints if layout else None
-    widths = Counter(a['keypoint'].shape[2] for a in annotations
-                     if isinstance(a, dict) and getattr(a.get('keypoint'), 'ndim', 0) == 4)
+    widths = Counter(
+        a['keypoint'].shape[2]
+        for a in annotations
+        if isinstance(a, dict) and getattr(a.get('keypoint'), 'ndim', 0) == 4
+    )
     names = []
     for place, annotation in enumerate(annotations):
         name = name_of(annotation)
@@ -88,8 +113,11 @@ def _check_annotations(annotations: list, path: str, layout: Layout | None, summ
         if not defects:
             summary.add(annotation, oddities(annotation))
         names.append(title)
-    summary.problems += [f'{name}: {count} annotations have this name'
-                         for name, count in Counter(names).items() if count > 1]
+    summary.problems += [
+        f'{name}: {count} annotations have this name'
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
     return names
 
 
@@ -99,14 +127,22 @@ def _check_splits(splits: Mapping[str, Any], names: list[str], summary: Summary)
     for split, members in splits.items():
         counts = Counter(members)
         summary.splits[str(split)] = len(known & set(counts))
-        summary.problems += [f'{name}: is in split {split} but has no annotation' for name in counts
-                             if name not in known]
-        summary.problems += [f'{name}: is {count} times in split {split}' for name, count in counts.items()
-                             if count > 1]
+        summary.problems += [
+            f'{name}: is in split {split} but has no annotation'
+            for name in counts
+            if name not in known
+        ]
+        summary.problems += [
+            f'{name}: is {count} times in split {split}'
+            for name, count in counts.items()
+            if count > 1
+        ]
         used |= set(counts)
     summary.problems += overlaps(splits)
     if splits:
-        summary.problems += [f'{name}: is in no split' for name in dict.fromkeys(names) if name not in used]
+        summary.problems += [
+            f'{name}: is in no split' for name in dict.fromkeys(names) if name not in used
+        ]
 
 
 def verify(path: str, layout: str | Mapping | Layout | None = None) -> Summary:
@@ -133,7 +169,9 @@ def verify(path: str, layout: str | Mapping | Layout | None = None) -> Summary:
         raise ValueError(f'{path!r} holds no annotations')
     _refuse_other_forms(path, data['annotations'])
     summary = Summary(heading='defects')
-    names = _check_annotations(data['annotations'], path, None if layout is None else get_layout(layout), summary)
+    names = _check_annotations(
+        data['annotations'], path, None if layout is None else get_layout(layout), summary
+    )
     _check_splits(data['split'], names, summary)
     classes = len(set(summary.labels) - {None})
     summary.published = published_counts(classes, data['split'])

@@ -1,4 +1,5 @@
 """Where original files come from: folders and zip archives, as they are downloaded."""
+
 from __future__ import annotations
 
 import fnmatch
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aimclr_mm.files import is_piecewise
+from aimclr_mm.utils.files import is_piecewise
 
 MAX_BYTES = 256 * 2**20
 
@@ -64,19 +65,30 @@ class SourceFile:
                     content = file.read(self.size + 1)
             else:
                 content = self._unpack()
-        except (OSError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile,
-                zlib.error) as error:
+        except (
+            OSError,
+            KeyError,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise RecordingError(f'cannot be read ({error})') from error
         if len(content) != self.size:
-            raise RecordingError(f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
-                                 'its entry')
+            raise RecordingError(
+                f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
+                'its entry'
+            )
         return content
 
     def _unpack(self) -> bytes:
         """The content of a file in an archive, at most one byte more than it should have."""
         archive = _archive(self.path, os.getpid())
         if not is_piecewise(archive.getinfo(self.name)):
-            raise RecordingError('is compressed by a method other than deflate; unpack the archive and give the folder')
+            raise RecordingError(
+                'is compressed by a method other than deflate; unpack the archive and give the folder'
+            )
         with archive.open(self.name) as file:
             return file.read(self.size + 1)
 
@@ -100,10 +112,12 @@ def _in_archive(path: str) -> Iterator[SourceFile]:
     try:
         members = _archive(path, os.getpid()).infolist()
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path!r} is no readable zip archive ({error}); download it again') from error
+        raise ValueError(
+            f'{path!r} is no readable zip archive ({error}); download it again'
+        ) from error
     stamp = os.stat(path).st_mtime_ns
     for member in sorted(members, key=lambda m: m.filename):
-        name = member.filename                      # a damaged archive may have an empty one
+        name = member.filename  # a damaged archive may have an empty one
         if name and not name.endswith('/') and not name.startswith('__MACOSX/'):
             yield SourceFile(path, name, member.file_size, stamp, archived=True)
 
@@ -126,11 +140,17 @@ def list_files(sources: Sequence[str], pattern: str = '*') -> list[SourceFile]:
         elif os.path.isfile(source):
             files = [SourceFile.of(source, os.path.basename(source))]
         else:
-            raise FileNotFoundError(f'{source!r} does not exist; give the folder or the zip archive of the download')
+            raise FileNotFoundError(
+                f'{source!r} does not exist; give the folder or the zip archive of the download'
+            )
         for file in files:
             if file.name.lower().endswith('.zip'):
                 found += _in_archive(file.path)
             else:
                 found.append(file)
     names = [os.path.basename(file.name) for file in found]
-    return [file for file, name in zip(found, names) if fnmatch.fnmatch(name, pattern) and not name.startswith('.')]
+    return [
+        file
+        for file, name in zip(found, names)
+        if fnmatch.fnmatch(name, pattern) and not name.startswith('.')
+    ]

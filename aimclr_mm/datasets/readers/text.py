@@ -1,22 +1,26 @@
 """Tables of numbers in plain text, read at the speed of pandas' parser and reported by line."""
+
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .sources import RecordingError
 
-MAX_CELLS = 10_000_000          # lines times columns; the parser holds about 16 bytes for each
+MAX_CELLS = 10_000_000  # lines times columns; the parser holds about 16 bytes for each
 
 
-def number_table(content: bytes, width: int, columns: range | list[int] | None = None,
-                 separator: str = ' ') -> np.ndarray:
+def number_table(
+    content: bytes, width: int, columns: range | list[int] | None = None, separator: str = ' '
+) -> np.ndarray:
     """The numbers of a text file, one row a line.
 
     Row i is line i + 1 of the file, blank lines included. A cell that is missing or is no number is NaN, so that
@@ -43,17 +47,23 @@ def number_table(content: bytes, width: int, columns: range | list[int] | None =
         raise RecordingError(f'has {lines} lines; at most {MAX_CELLS // width} are read')
     # a header of our own says how many cells a line may have; what stands in one column more is too much
     content = separator.join(map(str, range(width + 1))).encode() + b'\n' + content
-    options = dict(sep=separator, usecols=[*columns, width], skip_blank_lines=False, index_col=False, low_memory=False,
-                   quoting=csv.QUOTE_NONE)
+    options = dict(
+        sep=separator,
+        usecols=[*columns, width],
+        skip_blank_lines=False,
+        index_col=False,
+        low_memory=False,
+        quoting=csv.QUOTE_NONE,
+    )
     try:
         table = pd.read_csv(io.BytesIO(content), dtype=np.float64, **options)
     except pd.errors.ParserError as error:
         raise RecordingError(f'is no table of numbers ({error})') from error
-    except (ValueError, OverflowError):         # some cell is no number
+    except (ValueError, OverflowError):  # some cell is no number
         text = pd.read_csv(io.BytesIO(content), dtype=str, **options)
         table = text.apply(pd.to_numeric, errors='coerce')
         table[table.columns[-1]] = np.where(text.iloc[:, -1].isna(), np.nan, 0)
-    table = table.to_numpy(dtype=np.float64)                                        # (lines, columns and the surplus)
+    table = table.to_numpy(dtype=np.float64)  # (lines, columns and the surplus)
     surplus = np.flatnonzero(~np.isnan(table[:, -1]))
     if len(surplus):
         raise RecordingError(f'line {surplus[0] + 1}: more than {width} values')
@@ -96,3 +106,28 @@ def whole_number(value: float, line: int, what: str, low: int, high: int) -> int
     if not low <= value <= high:
         raise RecordingError(f'line {line}: {what} is {value:.15g}; it must be {low} to {high}')
     return int(value)
+
+
+def load_json(content: str | bytes, **kwargs: Any) -> Any:
+    """The content of JSON text.
+
+    Args:
+        content: the text.
+        **kwargs: of :func:`json.loads`.
+
+    Raises:
+        RecordingError: if it is none.
+    """
+    try:
+        return json.loads(content, **kwargs)
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f'is no readable JSON ({error})') from error
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a number, also nan or inf."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return '_' not in text  # which Python's own numbers may have

@@ -1,0 +1,6 @@
+"""Backbones f: (N, M, T, V, C) skeletons -> (N, M, C', T', V) feature maps."""
+
+from .mmaction_networks import SkeletonAAGCN, SkeletonSTGCN
+from .stgcn import AimCLRSTGCN
+
+__all__ = ['AimCLRSTGCN', 'SkeletonAAGCN', 'SkeletonSTGCN']

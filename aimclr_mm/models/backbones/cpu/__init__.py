@@ -1,0 +1,1 @@
+"""The same ST-GCN, computed faster on a CPU."""

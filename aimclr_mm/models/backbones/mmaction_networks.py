@@ -1,0 +1,33 @@
+"""Other graph networks of mmaction2 as encoders, on the graph of the joint table."""
+
+from __future__ import annotations
+
+from mmaction.models.backbones import AAGCN, STGCN
+from mmaction.registry import MODELS
+
+from aimclr_mm.skeletons import get_layout
+
+
+class LayoutGraph:
+    """Builds the graph of an mmaction2 network from a joint layout.
+
+    Args:
+        layout: joint layout of the data.
+        graph_mode: mode of mmaction2's ``Graph``.
+        **kwargs: as for the network.
+    """
+
+    def __init__(self, layout='ntu25', graph_mode: str = 'spatial', **kwargs) -> None:
+        super().__init__(
+            graph_cfg=dict(layout=get_layout(layout).graph(), mode=graph_mode), **kwargs
+        )
+
+
+@MODELS.register_module()
+class SkeletonSTGCN(LayoutGraph, STGCN):
+    """mmaction2's ``STGCN``, with its options also ST-GCN++: (N, M, T, V, C) -> (N, M, C', T', V)."""
+
+
+@MODELS.register_module()
+class SkeletonAAGCN(LayoutGraph, AAGCN):
+    """mmaction2's ``AAGCN`` (2s-AGCN with attention): (N, M, T, V, C) -> (N, M, C', T', V)."""

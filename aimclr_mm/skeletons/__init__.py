@@ -1,0 +1,5 @@
+"""Joint layouts: the one table of joints, bones, left and right pairs, centre and shoulders."""
+
+from .layouts import COCO17, KINECT20, LAYOUTS, NTU25, Layout, get_layout
+
+__all__ = ['COCO17', 'KINECT20', 'LAYOUTS', 'NTU25', 'Layout', 'get_layout']

@@ -1,0 +1,1 @@
+"""Files, restricted unpickling, config overlays and checks, compatibility shims."""

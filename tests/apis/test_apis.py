@@ -1,0 +1,425 @@
+"""The interface for notebooks: recordings, encoders, classifiers, neighbours."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from scipy.spatial.distance import cdist
+from sklearn.linear_model import LogisticRegression
+
+from aimclr_mm.apis import (
+    EmbeddingClassifier,
+    EmbeddingInferencer,
+    fit_classifier,
+    leave_one_out,
+    load_encoder,
+    nearest,
+    read_recordings,
+)
+from aimclr_mm.datasets import write_pickle
+from aimclr_mm.datasets.readers.synthetic import Synthetic
+from aimclr_mm.evaluation.evaluate import extract_features
+from aimclr_mm.evaluation.results import EmbeddingSet
+from aimclr_mm.skeletons import NTU25, get_layout
+from tests.datasets.readers.test_ntu import expected, skeleton_file
+from tests.runs import ROOT
+
+CONFIG = f"""
+_base_ = '{ROOT}/configs/aimclr_synthetic_xsub_joint.py'
+model = dict(backbone=dict(base_channels=2, out_channels=6), head=dict(in_channels=6))
+test_dataloader = dict(dataset=dict(ann_file='{{data}}'))
+"""
+RNG = np.random.default_rng(0)
+
+
+def walk(frames: int, people: int = 1, joints: int = 25) -> np.ndarray:
+    """A movement (M, T, V, 3) of joints that each go their own way."""
+    steps = RNG.normal(size=(people, frames, joints, 3)).cumsum(axis=1) / 10
+    return (RNG.normal(size=(people, 1, joints, 3)) + steps).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Generated data, a small config, and a checkpoint of a network that is not trained."""
+    folder = tmp_path_factory.mktemp('apis')
+    write_pickle(Synthetic((), 2, 3, 1).dataset(), str(folder / 'data.pkl'))
+    (folder / 'tiny.py').write_text(CONFIG.format(data=folder / 'data.pkl'))
+    torch.manual_seed(0)
+    encoder = load_encoder(folder / 'tiny.py', 'random')
+    statistics = dict(
+        running_mean=lambda shape: torch.randn(shape) / 9,
+        running_var=lambda shape: torch.rand(shape),
+    )
+    state = {
+        name: statistics.get(name.split('.')[-1], lambda _, value=value: value)(value.shape)
+        for name, value in encoder.model.state_dict().items()
+    }  # batch norms that do something
+    torch.save(dict(state_dict=state), folder / 'tiny.pth')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def encoder(folder):
+    return load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
+
+
+def test_embeddings_are_those_that_are_evaluated(folder, encoder):
+    cfg = Config.fromfile(folder / 'tiny.py')
+    cfg.work_dir = str(folder / 'work')
+    features = extract_features(cfg, str(folder / 'tiny.pth'))
+    recordings = {r['frame_dir']: r for r in read_recordings(folder / 'data.pkl', encoder.layout)}
+    embedded = encoder.embed([recordings[name] for name in features.names])
+    assert len(features.names) > 40 and np.ptp(features.features, axis=0).max() > 0.01
+    np.testing.assert_allclose(embedded, features.features, rtol=1e-5, atol=1e-6)
+
+
+def test_one_sequence_in_every_form_has_one_embedding(folder, encoder):
+    keypoint = walk(31)
+    np.save(folder / 'one.npy', keypoint)
+    (folder / 'one.json').write_text(json.dumps(keypoint[0].tolist()))
+    forms = [
+        keypoint,
+        keypoint[0],
+        keypoint[0].astype(np.float64),
+        torch.from_numpy(keypoint),
+        dict(keypoint=keypoint, total_frames=31),
+        str(folder / 'one.npy'),
+        folder / 'one.json',
+    ]
+    expected = encoder.embed(keypoint)
+    assert expected.shape == (1, 6) and expected.dtype == np.float32
+    for form in forms:
+        np.testing.assert_array_equal(encoder.embed(form), expected)
+        np.testing.assert_array_equal(encoder.embed([form]), expected)
+    np.testing.assert_allclose(
+        encoder.embed(forms), np.repeat(expected, len(forms), axis=0), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_lists_of_different_lengths_and_people_keep_their_order(encoder):
+    sequences = [
+        walk(frames, people) for frames, people in ((1, 1), (5, 2), (24, 1), (400, 2), (60, 3))
+    ]
+    singles = np.concatenate([encoder.embed(sequence) for sequence in sequences])
+    for size in (1, 2, 64):
+        np.testing.assert_allclose(
+            encoder.embed(sequences, batch_size=size), singles, rtol=1e-4, atol=1e-5
+        )
+    assert cdist(singles, singles).max() > 0.01
+
+
+def test_inferencer_speaks_as_mmengine_does(encoder):
+    sequences = [walk(9), walk(12)]
+    result = encoder(sequences, batch_size=2)
+    assert set(result) == {'predictions', 'visualization'}
+    json.dumps(result)
+    found = np.array(
+        [prediction['embedding'] for prediction in result['predictions']], dtype=np.float32
+    )
+    np.testing.assert_array_equal(found, encoder.embed(sequences))
+    sample = encoder(sequences[0], return_datasamples=True)['predictions'][0]
+    assert sample.feature.shape == (6,)
+
+
+@pytest.mark.parametrize(
+    'sequences, message',
+    [
+        (np.zeros((3, 4)), r'shape \(3, 4\).*give numbers'),
+        (np.zeros((2, 3, 4, 25, 3)), 'several sequences as a list'),
+        (np.zeros((5, 20, 3)), 'has 20 joints; the layout ntu25 has 25'),
+        (np.zeros((5, 25, 2)), 'has 2 values a joint'),
+        (np.full((5, 25, 3), np.nan), 'frame 0, joint 0 .spine_base.* is not finite'),
+        (np.full((5, 25, 3), 1e7), 'beyond 1000000'),
+        (np.zeros((0, 25, 3)), 'no axis may be empty'),
+        (np.full((5, 25, 3), 'x'), 'give numbers'),
+        ([walk(4), np.zeros((5, 20, 3))], 'sequence 1 has 20 joints'),
+        ([], 'sequences='),
+        (None, 'sequences=None'),
+        ([None], 'sequence 0 has shape'),
+        (dict(total_frames=3), "'keypoint' of '0: sequence 0' has shape None"),
+    ],
+)
+def test_sequences_that_cannot_be_used_are_named(encoder, sequences, message):
+    with pytest.raises(ValueError, match=message):
+        encoder.embed(sequences)
+
+
+def test_encoders_that_do_not_fit_are_refused(folder):
+    with pytest.raises(FileNotFoundError, match='none.pth'):
+        load_encoder(folder / 'tiny.py', folder / 'none.pth')
+    with pytest.raises(ValueError, match='does not fit the network of the config'):
+        load_encoder(ROOT / 'configs/aimclr_synthetic_xsub_joint.py', folder / 'tiny.pth')
+    with pytest.raises(ValueError, match='is a program, and is not run'):
+        EmbeddingInferencer(None, str(folder / 'tiny.pth'))
+    with pytest.raises(ValueError, match='cannot be used here'):
+        load_encoder(folder / 'tiny.py', folder / 'tiny.pth', device='cuda:77')
+
+
+def test_streams_of_a_joint_training(folder):
+    from aimclr_mm.utils.overlays import read_config
+
+    cfg = read_config(str(folder / 'tiny.py'), [str(ROOT / 'configs/methods/crosclr.py')])
+    both = load_encoder(cfg, 'random')
+    torch.save(dict(state_dict=both.model.state_dict()), folder / 'streams.pth')
+    joint, bone, motion = (
+        load_encoder(cfg, folder / 'streams.pth', stream=s) for s in ('joint', 'bone', 'motion')
+    )
+    sequences = [walk(20), walk(30)]
+    unit = [
+        h / np.linalg.norm(h, axis=1, keepdims=True)
+        for h in (e.embed(sequences) for e in (joint, bone, motion))
+    ]
+    expected = np.concatenate([np.sqrt(w) * h for w, h in zip((0.6, 0.6, 0.4), unit)], axis=1)
+    everything = load_encoder(cfg, folder / 'streams.pth')
+    np.testing.assert_allclose(everything.embed(sequences), expected, rtol=1e-5, atol=1e-6)
+    assert len({e.fingerprint for e in (joint, bone, motion, everything)}) == 4
+    with pytest.raises(ValueError, match="stream='depth'"):
+        load_encoder(cfg, folder / 'streams.pth', stream='depth')
+
+
+def test_classifiers_can_be_embedded_with(folder):
+    from aimclr_mm.utils.overlays import read_config
+
+    cfg = read_config(str(folder / 'tiny.py'), [str(ROOT / 'configs/protocols/finetune.py')])
+    pretrained, classifier = (
+        load_encoder(folder / 'tiny.py', folder / 'tiny.pth'),
+        load_encoder(cfg, 'random'),
+    )
+    classifier.model.backbone.load_state_dict(pretrained.model.encoder.backbone.state_dict())
+    sequence = walk(40)
+    np.testing.assert_allclose(classifier.embed(sequence), pretrained.embed(sequence), rtol=1e-6)
+
+
+def test_fingerprint_is_that_of_weights_and_preprocessing(folder, encoder):
+    assert load_encoder(folder / 'tiny.py', folder / 'tiny.pth').fingerprint == encoder.fingerprint
+    state = torch.load(folder / 'tiny.pth', weights_only=True)['state_dict']
+    state['encoder.backbone.gcn.0.gcn.PA'][0, 0, 0] += 1e-4
+    torch.save(dict(state_dict=state), folder / 'other.pth')
+    assert load_encoder(folder / 'tiny.py', folder / 'other.pth').fingerprint != encoder.fingerprint
+    cfg = Config.fromfile(folder / 'tiny.py')
+    cfg.model.data_preprocessor.stream = 'bone'  # of which a checkpoint does not tell
+    assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
+    cfg = Config.fromfile(folder / 'tiny.py')
+    cfg.test_dataloader.dataset.preprocess[1].length = 30
+    assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
+
+
+def test_folders_give_labels_and_manifests_too(tmp_path, encoder):
+    for name in ('walk/a', 'walk/b', 'jump/a', 'loose'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f'{name}.npy', walk(6))
+    found = {r['frame_dir']: r['label'] for r in read_recordings(tmp_path)}
+    assert found == {
+        str(tmp_path / f'{name}.npy'): label
+        for name, label in (
+            ('loose', None),
+            ('jump/a', 'jump'),
+            ('walk/a', 'walk'),
+            ('walk/b', 'walk'),
+        )
+    }
+    (tmp_path / 'list.csv').write_text(
+        'path,label,name\nwalk/a.npy,stroll,first\nloose.npy,,second\n'
+    )
+    found = [(r['frame_dir'], r['label']) for r in read_recordings(tmp_path / 'list.csv')]
+    assert found == [('first', 'stroll'), ('second', None)]
+    embedded = encoder.embed_recordings(tmp_path / 'walk')
+    assert (
+        embedded.labels.tolist() == ['', '']
+        and embedded.sources.tolist() == embedded.names.tolist()
+    )
+
+
+def test_annotation_files_give_names_of_classes(tmp_path):
+    annotations = [
+        dict(
+            frame_dir=f's{i}', keypoint=walk(5), total_frames=5, **({} if i == 2 else dict(label=i))
+        )
+        for i in range(4)
+    ]
+    content = dict(annotations=annotations, split={}, metainfo=dict(classes=['sit', 'stand']))
+    write_pickle(content, str(tmp_path / 'a.pkl'))
+    assert [r['label'] for r in read_recordings(tmp_path / 'a.pkl')] == ['sit', 'stand', None, '3']
+    write_pickle(dict(content, metainfo=dict(preprocessed=True)), str(tmp_path / 'b.pkl'))
+    with pytest.raises(ValueError, match='preprocessed already'):
+        read_recordings(tmp_path / 'b.pkl')
+
+
+def test_original_recordings_are_read(tmp_path):
+    (tmp_path / 'S001C001P001R001A050.skeleton').write_bytes(skeleton_file([[0, 1], [0, 1], [0]]))
+    (recording,) = read_recordings(tmp_path / 'S001C001P001R001A050.skeleton')
+    np.testing.assert_allclose(recording['keypoint'], expected([[0, 1], [0, 1], [0]], 2), atol=1e-6)
+    with pytest.raises(ValueError, match='joints'):
+        read_recordings(tmp_path / 'S001C001P001R001A050.skeleton', 'kinect20')
+
+
+@pytest.mark.parametrize(
+    'name, content, message',
+    [
+        ('a.avi', b'x', "extension '.avi'"),
+        ('a.npy', b'x', 'no readable .npy'),
+        ('a.json', b'[1', 'no readable JSON'),
+        ('a.skeleton', b'', 'is empty'),
+        ('a.mat', b'x', 'no readable .mat'),
+        ('a.pkl', b'x', "a.pkl'"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_recordings(tmp_path / name, 'kinect20' if name.endswith('.mat') else 'ntu25')
+    assert name in str(error.value)
+
+
+def test_what_is_not_there_or_there_twice(tmp_path):
+    with pytest.raises(FileNotFoundError, match='none'):
+        read_recordings(tmp_path / 'none')
+    with pytest.raises(ValueError, match='holds no file'):
+        read_recordings(tmp_path)
+    np.save(tmp_path / 'a.npy', walk(3))
+    with pytest.raises(ValueError, match='two sequences have the name'):
+        read_recordings([tmp_path / 'a.npy', tmp_path / 'a.npy'])
+
+
+def blobs(classes, count: int = 7, channels: int = 5, spread: float = 0.4):
+    """Embeddings (N, C) around a direction for each class, and labels."""
+    centers = RNG.normal(size=(len(classes), channels))
+    labels = np.repeat(classes, count)
+    return (
+        centers.repeat(count, axis=0) + spread * RNG.normal(size=(len(labels), channels))
+    ) * 3, labels
+
+
+@pytest.mark.parametrize('classes', [[3, 8], ['b', 'a', 'c']])
+def test_classifier_is_scikit_learns(classes):
+    embeddings, labels = blobs(classes)
+    queries, _ = blobs(classes)
+    unit = [e / np.linalg.norm(e, axis=1, keepdims=True) for e in (embeddings, queries)]
+    reference = LogisticRegression(C=7.0, class_weight='balanced', max_iter=5000).fit(
+        unit[0], labels
+    )
+    classifier = fit_classifier(embeddings, labels, strength=7.0)
+    np.testing.assert_allclose(
+        classifier.probabilities(queries), reference.predict_proba(unit[1]), atol=1e-7
+    )
+    assert classifier.predict(queries).tolist() == reference.predict(unit[1]).tolist()
+    np.testing.assert_array_equal(
+        classifier.predict(17 * queries), classifier.predict(queries)
+    )  # of any length
+
+
+def test_classifier_survives_a_file(tmp_path):
+    embeddings, labels = blobs(['wave', 'sit'])
+    classifier = fit_classifier(embeddings, labels)
+    classifier.encoder = 'abc'
+    classifier.save(tmp_path / 'c.npz')
+    loaded = EmbeddingClassifier.load(str(tmp_path / 'c.npz'))
+    assert (
+        loaded.encoder == 'abc'
+        and loaded.predict(embeddings).tolist() == classifier.predict(embeddings).tolist()
+    )
+    np.savez(
+        tmp_path / 'd.npz',
+        weight=classifier.weight,
+        bias=classifier.bias * np.nan,
+        classes=classifier.classes,
+        encoder=np.array('abc'),
+    )
+    with pytest.raises(ValueError, match='bias must be finite'):
+        EmbeddingClassifier.load(str(tmp_path / 'd.npz'))
+    np.savez(
+        tmp_path / 'e.npz',
+        weight=classifier.weight,
+        bias=classifier.bias,
+        classes=classifier.classes.astype(object),
+        encoder=np.array('abc'),
+    )
+    with pytest.raises(
+        ValueError, match='cannot be read'
+    ):  # objects are pickles, which are not run
+        EmbeddingClassifier.load(str(tmp_path / 'e.npz'))
+
+
+def test_leaving_one_out_knows_what_is_easy_and_what_is_chance():
+    embeddings, labels = blobs([0, 1, 2], spread=0.01)
+    assert leave_one_out(embeddings, labels) == 100.0
+    embeddings, labels = RNG.normal(size=(60, 5)), np.repeat([0, 1], 30)
+    assert 20 < leave_one_out(embeddings, labels) < 80
+
+
+@pytest.mark.parametrize(
+    'embeddings, labels, message',
+    [
+        (np.ones((3, 2)), [0, 1], r'it must be \(3,\)'),
+        (np.ones((2, 2)), [0, 0], 'two classes'),
+        (np.zeros((2, 2)), [0, 1], 'row 0 is zero'),
+        (np.full((2, 2), np.inf), [0, 1], 'not finite'),
+        (np.ones((2, 2)), [0.5, 1], 'whole numbers or text'),
+        (np.ones((1, 2, 3)), [0], r'must be \(N, C\)'),
+    ],
+)
+def test_examples_that_cannot_be_learnt_from(embeddings, labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit_classifier(embeddings, labels)
+
+
+def test_nearest_is_scipys():
+    query, bank = RNG.normal(size=(9, 4)), RNG.normal(size=(50, 4))
+    distance = cdist(query, bank, 'cosine')
+    found = nearest(query, bank, k=6)
+    assert found.indices.tolist() == distance.argsort(axis=1)[:, :6].tolist()
+    np.testing.assert_allclose(found.similarities, 1 - np.sort(distance, axis=1)[:, :6], atol=1e-6)
+    assert nearest(query[0], bank).indices.tolist() == found.indices[:1, :5].tolist()
+
+
+@pytest.mark.parametrize(
+    'query, k, message',
+    [
+        (np.ones(3), 1, r'it must be \(N, 4\)'),
+        (np.ones(4), 0, 'k=0'),
+        (np.ones(4), 51, '1 to 50'),
+        (np.ones(4), 1.5, 'k=1.5'),
+    ],
+)
+def test_questions_without_an_answer(query, k, message):
+    with pytest.raises(ValueError, match=message):
+        nearest(query, RNG.normal(size=(50, 4)), k)
+
+
+def test_embeddings_survive_a_file_and_are_those_of_one_encoder(tmp_path, folder, encoder):
+    for name in ('sit/a', 'sit/b', 'run/c'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f'{name}.npy', walk(8))
+    embedded = encoder.embed_recordings([tmp_path])
+    embedded.save(tmp_path / 'e.npz')
+    again = encoder.embed_recordings([tmp_path / 'e.npz'])
+    for name in ('features', 'names', 'labels', 'sources'):
+        np.testing.assert_array_equal(getattr(again, name), getattr(embedded, name))
+    features, classes = embedded.labelled('x')
+    assert classes == ['run', 'sit'] and features.labels.tolist() == [0, 1, 1]
+    EmbeddingSet(**{**vars(embedded), 'encoder': '0' * 16}).save(tmp_path / 'f.npz')
+    with pytest.raises(ValueError, match='another checkpoint'):
+        encoder.embed_recordings([tmp_path / 'f.npz'])
+
+
+def test_poses_in_two_dimensions(tmp_path):
+    cfg = Config.fromfile(ROOT / 'configs/aimclr_ntu60_xsub_joint_2d.py')
+    cfg.model.backbone.update(base_channels=2, out_channels=4)
+    cfg.model.head.in_channels = 4
+    encoder = load_encoder(cfg, 'random')
+    assert encoder.layout == get_layout('coco17') != NTU25
+    pose = np.concatenate(
+        [walk(10, joints=17)[0][..., :2] * 100 + 500, RNG.random((10, 17, 1))], axis=-1
+    )
+    frames = [
+        dict(instances=[dict(keypoints=p[:, :2].tolist(), keypoint_scores=p[:, 2].tolist())])
+        for p in pose
+    ]
+    (tmp_path / 'mmpose.json').write_text(json.dumps(dict(instance_info=frames)))
+    np.testing.assert_allclose(
+        encoder.embed(tmp_path / 'mmpose.json'), encoder.embed(pose), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match='channels'):
+        encoder.embed(pose[..., :2])  # the network was trained with scores

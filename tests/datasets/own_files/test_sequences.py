@@ -1,0 +1,332 @@
+"""Files of single sequences: known coordinates in every form, and what is refused and how it is said."""
+
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aimclr_mm.datasets.own_files import sequences as custom_files
+from aimclr_mm.datasets.own_files.sequences import read_sequence
+from aimclr_mm.datasets.readers import RecordingError, SourceFile
+from aimclr_mm.skeletons import COCO17, NTU25
+
+
+def pose(people: int = 1, frames: int = 3, joints: int = 25, channels: int = 3) -> np.ndarray:
+    """Numbers that float32 and their decimals hold exactly: each says where it stands."""
+    person, frame, joint, channel = np.ogrid[:people, :frames, :joints, :channels]
+    return 512.0 * person - 64 * frame + joint + channel / 4
+
+
+def saved(**arrays) -> bytes:
+    """An .npz file, or with one array called npy an .npy file."""
+    file = io.BytesIO()
+    if 'npy' in arrays:
+        np.save(file, arrays['npy'])
+    else:
+        np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def header(shape: str, descr: str = '<f8') -> bytes:
+    """The head of an .npy file that says whatever it likes."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b'\x93NUMPY\x01\x00' + struct.pack('<H', len(text)) + text
+
+
+def table(array: np.ndarray, separator: str = ',', head: str = '', end: str = '\n') -> bytes:
+    """(M, T, V, C) as text, a line for each frame."""
+    rows = array.swapaxes(0, 1).reshape(array.shape[1], -1)
+    return (head + ''.join(separator.join(map(repr, row)) + end for row in rows.tolist())).encode()
+
+
+def person(keypoint: np.ndarray, score: float) -> dict:
+    """One instance as mmpose writes it, the box with its odd brackets included."""
+    return dict(
+        keypoints=keypoint.tolist(),
+        keypoint_scores=[score] * len(keypoint),
+        bbox=[[0.0, 0.0, 9.0, 9.0]],
+        bbox_score=0.75,
+    )
+
+
+def frames_of_mmpose() -> list[dict]:
+    """Two people, nobody, one."""
+    array = pose(2, 3, 17, 2)
+    return [
+        dict(frame_id=0, instances=[person(array[0, 0], 0.5), person(array[1, 0], 0.25)]),
+        dict(frame_id=1, instances=[]),
+        dict(frame_id=2, instances=[person(array[0, 2], 1.0)]),
+    ]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a file with a content."""
+
+    def reader(name: str, content: bytes, layout=NTU25):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return read_sequence(SourceFile(str(path), name, len(content), 0), layout)
+
+    return reader
+
+
+def check(result: tuple, expected: np.ndarray, score: np.ndarray | None = None) -> None:
+    """Equal in values, shapes, type and memory order."""
+    for array, wanted in zip(result, (expected, score)):
+        if wanted is None:
+            assert array is None
+            continue
+        assert array.dtype == np.float32 and array.flags.c_contiguous
+        assert array.shape == wanted.shape and np.array_equal(array, wanted)
+
+
+def encoded(value) -> bytes:
+    return json.dumps(value).encode()
+
+
+ONE, TWO, SCORED = pose(), pose(2), pose(2, channels=4)
+
+
+@pytest.mark.parametrize(
+    'name, content, expected',
+    [
+        ('a.npy', saved(npy=ONE[0]), ONE),
+        ('a.NPY', saved(npy=TWO), TWO),
+        ('a.npy', saved(npy=ONE[0].reshape(3, 75)), ONE),
+        ('a.npy', saved(npy=np.asfortranarray(TWO)), TWO),
+        ('a.npy', saved(npy=TWO.astype('>f2')), TWO.astype('f2')),
+        ('a.npy', saved(npy=TWO.swapaxes(0, 1).reshape(3, 150)), TWO),
+        ('a.npy', saved(npy=ONE[0].astype('i1')), np.trunc(ONE)),
+        ('a.npz', saved(keypoint=TWO, more=ONE), TWO),
+        ('a.npz', saved(positions=ONE[0]), ONE),
+        ('a.csv', table(ONE), ONE),
+        ('a.csv', table(TWO, ';'), TWO),
+        ('a.txt', table(ONE, '\t'), ONE),
+        ('a.txt', table(ONE, ' '), ONE),
+        ('a.txt', table(ONE, '   ', end=' \r\n'), ONE),
+        ('a.csv', table(ONE, ', '), ONE),
+        ('a.csv', table(ONE, head='j0 x,j0 y\n'), ONE),
+        ('a.csv', table(ONE, end='\r\n') + b'\r\n \n', ONE),
+        ('a.csv', table(ONE, head='\ufeff头,x\n'), ONE),
+        ('a.csv', b'\xef\xbb\xbf' + table(ONE, end=',\n'), ONE),
+        ('a.csv', table(ONE, head=','.join(map(str, range(75))) + '\n'), ONE),
+        ('a.txt', table(ONE, ' ', '# x y z\n'), ONE),
+        ('a.json', encoded(ONE[0].tolist()), ONE),
+        ('a.json', encoded(dict(keypoint=TWO.tolist())), TWO),
+        ('a.json', b'\xef\xbb\xbf' + encoded(ONE[0].reshape(3, 75).tolist()), ONE),
+    ],
+)
+def test_coordinates(read, name, content, expected):
+    check(read(name, content), expected)
+
+
+@pytest.mark.parametrize(
+    'name, content',
+    [
+        ('a.npy', saved(npy=SCORED)),
+        ('a.npz', saved(keypoint=SCORED[..., :3], keypoint_score=SCORED[..., 3])),
+        (
+            'a.json',
+            encoded(
+                dict(keypoint=SCORED[..., :3].tolist(), keypoint_score=SCORED[..., 3].tolist())
+            ),
+        ),
+        ('a.csv', table(SCORED)),
+    ],
+)
+def test_scores(read, name, content):
+    check(read(name, content), SCORED[..., :3], SCORED[..., 3])
+
+
+def test_third_channel_of_a_plane_layout_is_a_score(read):
+    array = pose(1, 3, 17, 3)
+    check(read('a.npy', saved(npy=array[0]), COCO17), array[..., :2], array[..., 2])
+    check(
+        read('a.npz', saved(keypoint=array[0, ..., :2], keypoint_score=array[0, ..., 2]), COCO17),
+        array[..., :2],
+        array[..., 2],
+    )
+    with pytest.raises(
+        RecordingError, match='102 values a frame, which may be 3 people or 2 with scores.*npy'
+    ):
+        read('a.csv', table(pose(3, 3, 17, 2)), COCO17)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [frames_of_mmpose(), dict(meta_info={}, instance_info=frames_of_mmpose())],
+    ids=['inferencer', 'demo'],
+)
+def test_results_of_mmpose(read, content):
+    expected, score = pose(2, 3, 17, 2), np.zeros((2, 3, 17))
+    expected[:, 1] = expected[1, 2] = 0
+    score[0, 0], score[1, 0], score[0, 2] = 0.5, 0.25, 1
+    check(read('a.json', encoded(content), COCO17), expected, score)
+
+
+@pytest.mark.parametrize(
+    'frames, message',
+    [
+        ([dict(instances=[])], 'nobody'),
+        ([person(pose(joints=17)[0, 0], 1)], "frame 0 .*no list 'instances'.*video"),
+        ([*frames_of_mmpose(), 3], 'frame 3 .counted from 0. has no list'),
+        ([dict(instances=['x'])], "needs 'keypoints'"),
+        ([dict(instances=[dict(keypoints=[])])], "'keypoint_scores'"),
+        (
+            [dict(instances=[person(pose()[0, 0], 1)])],
+            r'person 0 .*\(25, 3\) and scores \(25,\).*coco17 needs \(17, 2\)',
+        ),
+        (
+            [dict(instances=[dict(keypoints='x', keypoint_scores=[1])])],
+            'keypoints is no regular list',
+        ),
+        ([dict(instances=[{}] * 65)], '65 people'),
+        (
+            [dict(instances=[{}] * 64), *[dict(instances=[])] * 30_000],
+            '64 people, 30001 frames and 97923264 values; the limits are',
+        ),
+    ],
+)
+def test_bad_results_of_mmpose(read, frames, message):
+    with pytest.raises(RecordingError, match=message):
+        read('a.json', encoded(frames), COCO17)
+
+
+def changed(array: np.ndarray, value: float) -> np.ndarray:
+    """With another value at frame 2, joint 7."""
+    array = array.copy()
+    array[0, 2, 7, 1] = value
+    return array
+
+
+LINES = table(ONE).split(b'\n')
+WHERE = 'frame 2, joint 7.*counted from 0'
+
+
+@pytest.mark.parametrize(
+    'name, content, message',
+    [
+        ('a.npy', b'', 'no readable .npy'),
+        ('a.npy', b'junk' * 99, 'no readable .npy'),
+        ('a.npy', saved(npy=ONE)[:40], 'no readable .npy'),
+        (
+            'a.npy',
+            header('(1000000000000, 25, 3)') + bytes(600),
+            'should have 600000000000000 bytes.* has 600',
+        ),
+        ('a.npy', saved(npy=ONE)[:-1], r'1800 bytes of an array \(1, 3, 25, 3\), but has 1799'),
+        ('a.npy', saved(npy=ONE) + b'\0', 'has 1801'),
+        ('a.npy', header('(' * 300), 'no readable .npy'),
+        ('a.npy', header('(-1, -25, 3)') + bytes(600), r'shape \(-1, -25, 3\)'),
+        ('a.npy', header('(True, 25, 3)') + bytes(600), 'shape'),
+        ('a.npy', header("('x',)"), 'no readable .npy'),
+        ('a.npy', header('(4,' + '1,' * 80 + ')') + bytes(32), 'shape'),
+        ('a.npy', header('(0, 10000000000000, 3)'), 'no axis may be empty'),
+        ('a.npy', saved(npy=np.array(['x'])), 'holds <U1'),
+        ('a.npy', header('(9,)', '|O') + bytes(72), 'holds object'),
+        ('a.npy', saved(npy=ONE > 0), 'holds bool'),
+        ('a.npy', saved(npy=ONE + 1j), 'holds complex'),
+        ('a.npy', saved(npy=ONE[0, :0]), r'shape \(0, 25, 3\)'),
+        ('a.npy', saved(npy=np.zeros(75)), r'shape \(75,\)'),
+        ('a.npy', saved(npy=pose(joints=17)), 'has 17 joints; the layout ntu25 has 25'),
+        ('a.npy', saved(npy=pose(channels=2)), '2 values a joint; .* 3 coordinates'),
+        (
+            'a.npy',
+            saved(npy=ONE.reshape(3, 75)[:, 1:]),
+            '74 values a frame; 25 joints .* make 75 .*100',
+        ),
+        ('a.npy', saved(npy=pose(65)), '65 people.*limits are 64'),
+        ('a.npy', saved(npy=changed(ONE, np.nan)), WHERE),
+        ('a.npy', saved(npy=changed(ONE, 1e39)), WHERE),
+        ('a.npy', saved(npy=changed(pose(channels=4), -np.inf)), WHERE),
+        ('a.npz', b'PK\3\4', 'no readable .npz'),
+        ('a.npz', saved(keypoint=ONE)[:-30], 'no readable .npz'),
+        ('a.npz', saved(a=ONE, b=ONE), r"arrays \['a', 'b'\]; it must have keypoint"),
+        ('a.npz', saved(), r'arrays \[\]; it must have keypoint'),
+        (
+            'a.npz',
+            saved(keypoint=ONE, keypoint_score=ONE[..., 0, 0]),
+            r'keypoint_score has shape \(1, 1, 3\)',
+        ),
+        ('a.npz', saved(keypoint=SCORED, keypoint_score=SCORED[..., 0]), 'scores twice'),
+        (
+            'a.npz',
+            saved(keypoint=ONE, keypoint_score=changed(ONE, np.nan)[..., 1]),
+            f'score of {WHERE}',
+        ),
+        ('a.csv', b'', 'no frame'),
+        ('a.csv', b' \r\n\r\n', 'no frame'),
+        ('a.csv', b'x,y,z\n', 'no frame'),
+        ('a.csv', table(ONE)[:-60], r'line 3: value \d+ of 75 is missing'),
+        ('a.csv', table(ONE) + b'1,2\n', r'line 4: value 3 of 75 .*\(frame 3, joint 0,'),
+        ('a.csv', b'\n'.join([*LINES[:2], b'', *LINES[2:]]), 'line 3: value 1 of 75'),
+        ('a.csv', b'h\n' + table(ONE) + LINES[0] + b',5', 'line 5: more than 75'),
+        ('a.csv', table(changed(ONE, np.nan), head='x\n'), f'line 4: value 23 of 75 .*{WHERE}'),
+        ('a.txt', table(changed(ONE, np.inf), '  '), f'line 3: value 23 .*{WHERE}'),
+        ('a.csv', table(ONE).replace(b',2.25', b',x'), 'line 1: value 8 of 75'),
+        ('a.csv', table(pose(joints=17)), '51 values a frame; 25 joints'),
+        ('a.csv', table(ONE, ';').replace(b'.', b','), 'line 1: value 1 of 75'),
+        ('a.csv', table(ONE) + b'\0', 'no plain text'),
+        ('a.csv', table(ONE) + 'é'.encode(), 'no plain text'),
+        ('a.csv', b'1,' * 200_000, 'line 1: has 400000 characters'),
+        ('a.csv', b'1\n' * 1_000_002, 'more than 1000000 lines'),
+        ('a.csv', LINES[0] + b'\n1' * 900_000, '900001 frames and 67500075 values; the limits'),
+        ('a.json', b'', 'no readable JSON'),
+        ('a.json', b'[' * 99_999, 'no readable JSON'),
+        ('a.json', b'\xff', 'no readable JSON'),
+        ('a.json', encoded(ONE.tolist())[:-1], 'no readable JSON'),
+        ('a.json', b'{}', "'keypoint' or 'instance_info'"),
+        ('a.json', b'3', 'must have a list'),
+        ('a.json', b'[]', r'shape \(0,\)'),
+        ('a.json', b'[[[1, 2], [1]]]', 'regular list'),
+        ('a.json', b'[[["x"]]]', 'regular list'),
+        ('a.json', b'{"keypoint": {}}', 'keypoint is no regular list'),
+        ('a.json', b'[' * 90 + b']' * 90, 'regular list'),
+        ('a.json', b'[' + b'9' * 5000 + b']', 'shape'),
+        ('a.json', encoded(changed(ONE, np.nan).tolist()), WHERE),
+        (
+            'a.json',
+            encoded(ONE.tolist()).replace(b' 7.25', b'null'),
+            'frame 0, joint 7 .left_hand.',
+        ),
+        ('a.mat', b'', r"extension '.mat'; known are \['.npy', '.npz', '.csv'"),
+        ('a', b'', "extension ''"),
+    ],
+)
+def test_bad_file(read, name, content, message):
+    with pytest.raises(RecordingError, match=message):
+        read(name, content)
+
+
+def test_zip_bombs(read, tmp_path, monkeypatch):
+    """One that says how large it gets, and one that says it were small."""
+    monkeypatch.setattr(custom_files, 'MAX_BYTES', 10_000)
+    content = saved(keypoint=np.zeros((90, 25, 3)))
+    assert len(content) < 2000
+    with pytest.raises(RecordingError, match='keypoint.npy has 54128 bytes; the limit is 10000'):
+        read('a.npz', content)
+    with zipfile.ZipFile(tmp_path / 'lie.npz', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('keypoint.npy', saved(npy=np.zeros((90, 25, 3))))
+    lie = (
+        (tmp_path / 'lie.npz')
+        .read_bytes()
+        .replace(struct.pack('<I', 54128), struct.pack('<I', 1928))
+    )
+    with pytest.raises(RecordingError, match='no readable .npz.*CRC'):
+        read('a.npz', lie)
+
+
+def test_missing_large_and_no_file(tmp_path: Path):
+    for name in ('none.npy', 'folder.npy'):
+        (tmp_path / 'folder.npy').mkdir(exist_ok=True)
+        with pytest.raises(RecordingError, match=f'there is no file {tmp_path / name}'):
+            read_sequence(SourceFile(str(tmp_path / name), name, 0, 0), NTU25)
+    with open(tmp_path / 'large.csv', 'wb') as file:
+        file.truncate(2**30)
+    with pytest.raises(RecordingError, match='has more bytes than the 5'):
+        read_sequence(SourceFile(str(tmp_path / 'large.csv'), 'large.csv', 5, 0), NTU25)

@@ -1,0 +1,343 @@
+"""Cached preprocessing: the same samples as without, made once, shared, and made anew when something changes."""
+
+import inspect
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
+
+from aimclr_mm.datasets import SkeletonDataset, skeleton_dataset, write_pickle
+from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.models import SkeletonViews
+from aimclr_mm.skeletons import NTU25
+from aimclr_mm.transforms import CenterSkeleton
+
+PREPROCESS = [
+    dict(type='CenterSkeleton'),
+    dict(type='ResizeClip', length=8),
+    dict(type='AlignShoulders'),
+    dict(type='mmaction.FormatGCNInput', num_person=2),
+]
+RAGGED = [dict(type='CenterSkeleton')]
+
+
+@TRANSFORMS.register_module()
+class NoteCall(BaseTransform):
+    """Adds a line to a file whenever it is called, or noise."""
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
+
+    def transform(self, results: dict) -> dict:
+        """Leaves the sequence as it is, or adds noise if there is no file."""
+        if self.path is None:
+            results['keypoint'] = results['keypoint'] + np.random.random()
+        else:
+            with open(self.path, 'a') as file:
+                file.write('x')
+        return results
+
+
+def make(folder, score: bool = False, seed: int = 0, **metainfo) -> str:
+    """An annotation file of six sequences of different lengths."""
+    rng = np.random.default_rng(seed)
+    shapes = [(1 + i % 2, 4 + i, 25, 3) for i in range(6)]
+    annotations = [
+        dict(frame_dir=str(i), label=i, total_frames=shape[1], keypoint=rng.normal(size=shape))
+        for i, shape in enumerate(shapes)
+    ]
+    for annotation in annotations if score else ():
+        annotation['keypoint_score'] = rng.random(annotation['keypoint'].shape[:3])
+    path = str(folder / 'data.pkl')
+    write_pickle(
+        dict(
+            metainfo=metainfo,
+            annotations=annotations,
+            split=dict(train=list('0123'), val=list('45')),
+        ),
+        path,
+    )
+    return path
+
+
+def build(path: str, preprocess=PREPROCESS, **kwargs) -> SkeletonDataset:
+    """The data set of both splits."""
+    return SkeletonDataset(
+        path, [], ['train', 'val'], layout='ntu25', preprocess=preprocess, **kwargs
+    )
+
+
+def samples(dataset: SkeletonDataset) -> list[dict]:
+    """All samples."""
+    return [dataset[i] for i in range(len(dataset))]
+
+
+def caches(folder) -> list[str]:
+    """Names of the caches in the default place."""
+    return sorted(path.name for path in (folder / 'cache').iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize('score', [False, True], ids=['3d', 'score'])
+@pytest.mark.parametrize(
+    'preprocess', [PREPROCESS, RAGGED, RAGGED * 2], ids=['equal', 'ragged', 'twice']
+)
+def test_cached_samples_equal_those_that_are_not(tmp_path, preprocess, score):
+    path = make(tmp_path, score)
+    cached, plain = samples(build(path, preprocess)), samples(build(path, preprocess, cache=False))
+    assert len(cached) == len(plain) == 6
+    for one, other in zip(cached, plain):
+        assert set(one) == set(other)
+        assert one['keypoint'].dtype == np.float32 and one['keypoint'].flags.writeable
+        for name, value in other.items():
+            np.testing.assert_array_equal(
+                one[name], np.float32(value) if name == 'keypoint_score' else value
+            )
+
+
+def test_second_data_set_does_not_read_the_annotation_file(tmp_path, monkeypatch):
+    path = make(tmp_path)
+    first = samples(build(path))
+    monkeypatch.setattr(skeleton_dataset, 'load_annotations', None)
+    second = SkeletonDataset(path, [], 'val', layout='ntu25', preprocess=PREPROCESS)
+    assert [sample['frame_dir'] for sample in samples(second)] == ['4', '5']
+    np.testing.assert_array_equal(second[1]['keypoint'], first[5]['keypoint'])
+    assert len(caches(tmp_path)) == 1
+
+
+def test_a_sample_that_is_changed_does_not_change_the_cache(tmp_path):
+    dataset = build(make(tmp_path))
+    expected = dataset[0]['keypoint'].copy()
+    dataset[0]['keypoint'][:] = 7
+    np.testing.assert_array_equal(dataset[0]['keypoint'], expected)
+
+
+@pytest.mark.parametrize('change', ['length', 'order', 'layout', 'file'])
+def test_what_goes_in_decides(tmp_path, change):
+    path = make(tmp_path)
+    build(path)
+    if change == 'file':
+        stamp = os.stat(path).st_mtime_ns
+        os.utime(make(tmp_path, seed=1), ns=(stamp + 10, stamp + 10))
+        dataset = build(path)
+        plain = build(path, cache=False)
+        np.testing.assert_array_equal(dataset[0]['keypoint'], plain[0]['keypoint'])
+    elif change == 'layout':
+        SkeletonDataset(path, [], preprocess=RAGGED)
+    else:
+        build(
+            path,
+            [dict(PREPROCESS[1], length=9), PREPROCESS[3]]
+            if change == 'length'
+            else PREPROCESS[1:] + RAGGED,
+        )
+    assert len(caches(tmp_path)) == 2
+
+
+def test_what_is_preprocessed_is_not_preprocessed_again(tmp_path):
+    path = make(tmp_path, preprocessed=True)
+    for cache in (True, False):
+        sample = build(path, cache=cache)[1]
+        stored = SkeletonDataset(path, [])[1]['keypoint']
+        assert sample['keypoint'].shape == (1, 2, 5, 25, 3)
+        np.testing.assert_array_equal(
+            sample['keypoint'][0], stored.astype(np.float32) if cache else stored
+        )
+
+
+@pytest.mark.parametrize(
+    'step, message',
+    [
+        (dict(type='SpatialFlip'), 'SpatialFlip is random'),
+        (dict(type='NoteCall'), 'another result each time'),
+    ],
+)
+def test_random_transforms_are_refused(tmp_path, step, message):
+    path = make(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        build(path, [*RAGGED, step])
+    assert not caches(tmp_path)
+    assert len(build(path, [*RAGGED, step], cache=False)) == 6
+
+
+@TRANSFORMS.register_module()
+class DrawIndex(BaseTransform):
+    """Draws something that is not in the arrays."""
+
+    def transform(self, results: dict) -> dict:
+        """Adds a random number."""
+        return dict(results, index=np.random.random())
+
+
+def test_randomness_beside_the_arrays_is_seen(tmp_path):
+    with pytest.raises(ValueError, match='another result each time'):
+        build(make(tmp_path), [*RAGGED, dict(type='DrawIndex')])
+
+
+@pytest.mark.parametrize('change', ['function', 'layout file'])
+def test_code_and_layout_files_decide_too(tmp_path, monkeypatch, change):
+    layout = tmp_path / 'layout.yaml'
+    layout.write_text(
+        yaml.safe_dump(dict(joints=list(NTU25.joints), parents=list(NTU25.parents), center='head'))
+    )
+    path, steps = make(tmp_path), [dict(type='CenterSkeleton', layout=str(layout))]
+    first = SkeletonDataset(path, [], preprocess=steps)[0]['keypoint']
+    if change == 'function':
+        monkeypatch.setattr(inspect, 'getsource', lambda module: 'another text')
+    else:
+        layout.write_text(layout.read_text().replace('center: head', 'center: neck'))
+    second = SkeletonDataset(path, [], preprocess=steps)[0]['keypoint']
+    assert len(caches(tmp_path)) == 2 and np.array_equal(first, second) == (change == 'function')
+
+
+def test_class_as_type_and_transform_as_step(tmp_path):
+    path = make(tmp_path)
+    expected = samples(build(path, RAGGED))
+    for step in (dict(type=CenterSkeleton), CenterSkeleton()):
+        np.testing.assert_array_equal(build(path, [step])[3]['keypoint'], expected[3]['keypoint'])
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_joints_of_another_layout(tmp_path, cache):
+    other = dict(
+        joints=[f'j{i}' for i in range(25)],
+        parents=['j0'] * 25,
+        center='j0',
+        shoulders=['j1', 'j2'],
+    )
+    path = make(tmp_path, layout=other)
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(
+            ValueError, match="has the joints of layout 'custom', j0, .*set layout of data set"
+        ):
+            build(path, cache=cache)
+    assert len(build(make(tmp_path, layout='ntu25'), cache=cache)) == 6
+
+
+def test_failed_build_leaves_nothing_and_a_killed_one_does_no_harm(tmp_path):
+    path = make(tmp_path)
+    with pytest.raises(ValueError, match='joints'):
+        SkeletonDataset(path, [], layout='kinect20', preprocess=PREPROCESS)
+    assert not caches(tmp_path)
+    build(path)
+    (name,) = caches(tmp_path)
+    os.rename(tmp_path / 'cache' / name, tmp_path / 'cache' / f'{name}.partial')
+    assert len(samples(build(path))) == 6 and caches(tmp_path) == [name]
+
+
+def test_some_with_score_and_some_without(tmp_path):
+    path = make(tmp_path)
+    data = read_pickle(path)
+    data['annotations'][2]['keypoint_score'] = np.ones((1, 6, 25))
+    write_pickle(data, path)
+    with pytest.raises(ValueError, match='some sequences have a keypoint_score'):
+        build(path, RAGGED)
+
+
+def _open(path: str, log: str, barrier) -> None:
+    barrier.wait()
+    samples(build(path, [dict(type='NoteCall', path=log)]))
+
+
+def test_processes_that_start_together_build_once(tmp_path):
+    path, log = make(tmp_path), str(tmp_path / 'log')
+    context = multiprocessing.get_context('fork')
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=_open, args=(path, log, barrier)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(Path(log).read_text()) == 6 + 2  # six sequences, and the first one twice, to compare
+
+
+def test_workers_read_the_map_and_do_not_get_a_copy(tmp_path):
+    path = make(tmp_path)
+    dataset = build(path)
+    expected = np.stack([sample['keypoint'] for sample in samples(dataset)])
+    small = len(pickle.dumps(dataset))
+    assert small < expected.nbytes / 2
+    loader = DataLoader(
+        dataset,
+        batch_size=3,
+        num_workers=2,
+        collate_fn=lambda batch: [s['keypoint'] for s in batch],
+    )
+    np.testing.assert_array_equal(np.concatenate([np.stack(batch) for batch in loader]), expected)
+    assert torch.from_numpy(expected).isfinite().all()
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    path = make(tmp_path)
+    (tmp_path / 'cache').write_text('a file in the way')
+    with pytest.raises(OSError, match='cache_dir of the data set'):
+        build(path)
+    assert len(build(path, cache_dir=str(tmp_path / 'elsewhere'))) == 6
+
+
+def test_missing_file_has_its_hint(tmp_path):
+    with pytest.raises(FileNotFoundError, match='does not exist. Make it'):
+        build(str(tmp_path / 'no.pkl'), hint='Make it.')
+
+
+def test_empty_file(tmp_path):
+    write_pickle(dict(annotations=[], split={}), str(tmp_path / 'none.pkl'))
+    with pytest.raises(ValueError, match='holds no sequences'):
+        build(str(tmp_path / 'none.pkl'))
+
+
+def test_a_batch_as_one_array(tmp_path):
+    """The rows of a batch are the samples, in the order that was asked for, and pre-training sees no difference."""
+    path = make(tmp_path)
+    options = dict(split='train', layout='ntu25', preprocess=PREPROCESS)
+    batched = SkeletonDataset(
+        path, [dict(type='mmaction.PackActionInputs')], batched=True, **options
+    )
+    single = SkeletonDataset(path, [dict(type='mmaction.PackActionInputs')], **options)
+    order = [3, 0, 3, 1]
+    (batch,), rows = batched.__getitems__(order), single.__getitems__(order)
+    assert batch['inputs'].shape == (4, 1, 2, 8, 25, 3)
+    for ours, row in zip(batch['inputs'], rows, strict=True):
+        assert torch.equal(ours, row['inputs'])
+    views = SkeletonViews(layout='ntu25')
+    assert torch.equal(*(views(pseudo_collate(samples))['inputs'] for samples in ([batch], rows)))
+
+
+def test_a_share_of_the_second_split_as_one_array(tmp_path):
+    dataset = SkeletonDataset(make(tmp_path), [], 'val', 'ntu25', PREPROCESS, batched=True)
+    alone = SkeletonDataset(dataset.ann_file, [], 'val', 'ntu25', PREPROCESS)
+    expected = torch.from_numpy(alone[1]['keypoint'])
+    assert len(dataset) == 2 and torch.equal(dataset.__getitems__([1])[0]['inputs'][0], expected)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(cache=False), 'set cache=True and preprocess'),
+        (dict(preprocess=[]), 'set cache=True and preprocess'),
+        (dict(indices=2), 'use fraction'),
+        (
+            dict(pipeline=[dict(type='CenterSkeleton')]),
+            'leaves out the pipeline, but it has CenterSkeleton',
+        ),
+    ],
+)
+def test_what_a_batch_as_one_array_would_leave_out(tmp_path, options, message):
+    options = dict(dict(pipeline=[], preprocess=PREPROCESS), **options)
+    with pytest.raises(ValueError, match=message):
+        SkeletonDataset(make(tmp_path), split='train', layout='ntu25', batched=True, **options)
+
+
+def test_ragged_sequences_are_no_array(tmp_path):
+    dataset = SkeletonDataset(make(tmp_path), [], 'train', 'ntu25', RAGGED, batched=True)
+    with pytest.raises(ValueError, match='differ in shape.*batched=False'):
+        dataset.__getitems__([0, 1])

@@ -1,0 +1,115 @@
+"""model-index.yml, configs/metafile.yml and CITATION.cff: what they name exists and what they say is so."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from paper_tables.published import TABLES
+
+from aimclr_mm.utils.overlays import read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+METAFILES = {name: yaml.safe_load((ROOT / name).read_text()) for name in INDEX['Import']}
+MODELS = {model['Name']: model for content in METAFILES.values() for model in content['Models']}
+COLLECTIONS = {
+    entry['Name']: entry for content in METAFILES.values() for entry in content['Collections']
+}
+PUBLISHED, README = (
+    'published, Table 2 of the AimCLR paper',
+    (ROOT / 'README.md').read_text(encoding='utf-8'),
+)
+
+
+def test_every_config_is_listed():
+    """All in configs/ itself; parts and overlays lie in folders."""
+    assert sorted(model['Config'] for model in MODELS.values()) == sorted(
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/*.py')
+    )
+    assert all(name == Path(model['Config']).stem for name, model in MODELS.items())
+
+
+def test_collections_have_a_paper_and_a_page():
+    assert {model['In Collection'] for model in MODELS.values()} == set(COLLECTIONS)
+    for entry in COLLECTIONS.values():
+        assert (ROOT / entry['README']).is_file() and entry['Paper']['Title']
+        assert entry['Paper']['URL'].startswith('https://arxiv.org/abs/')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'aimclr_ntu60_xsub_joint',
+        'skeletonclr_pkummdv2_xsub_bone',
+        'aimclr_utdmhad_xsub_joint',
+        'aimclr_synthetic_xsub_joint',
+        'aimclr_nwucla_xview_joint',
+    ],
+)
+def test_metadata_are_those_of_the_config(name):
+    cfg, told = read_config(str(ROOT / 'configs' / f'{name}.py'), []), MODELS[name]['Metadata']
+    assert (
+        told['Epochs'] == cfg.train_cfg.max_epochs
+        and told['Batch Size'] == cfg.train_dataloader.batch_size
+    )
+    assert MODELS[name]['In Collection'] == cfg.model.type
+
+
+def published() -> dict[str, float]:
+    """Table 2 by the names of our configs."""
+    table = TABLES['2']
+    return {
+        f'{row.recipe.method}_{column.site}_{row.recipe.streams[0]}': table.value(row, column)
+        for row in table.rows
+        if len(row.recipe.streams) == 1
+        for column in table.columns
+    }
+
+
+def test_published_results_are_the_papers_and_measured_ones_the_readmes():
+    told = {
+        name: result
+        for name, model in MODELS.items()
+        for result in model.get('Results', ())
+        if result['Source'] == PUBLISHED
+    }
+    assert {
+        name: result['Metrics']['Top 1 Accuracy'] for name, result in told.items()
+    } == published()
+    measured = [
+        result
+        for model in MODELS.values()
+        for result in model.get('Results', ())
+        if result['Source'] != PUBLISHED
+    ]
+    assert measured
+    for result in measured:
+        section = result['Source'].split('"')[1]
+        text = README.partition(f'# {section}\n')[2].partition('\n#')[0]
+        row = next(line for line in text.splitlines() if line.startswith('| pre-trained'))
+        knn, linear = (float(cell.split('±')[0]) for cell in row.split('|')[2:4])
+        assert result['Metrics']['Top 1 Accuracy'] == (
+            linear if result['Task'].startswith('Linear') else knn
+        )
+
+
+def test_results_are_of_the_data_that_were_trained_on():
+    for name, model in MODELS.items():
+        assert all(
+            result['Dataset'] == model['Metadata']['Training Data']
+            for result in model.get('Results', ())
+        ), name
+
+
+def test_citation_is_that_of_the_readme():
+    cited = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+    paper = cited['preferred-citation']
+    assert cited['cff-version'] == '1.2.0' and cited['license'] == 'MIT'
+    assert (
+        f'title     = {{{paper["title"]}}}' in README
+        and f'year      = {{{paper["year"]}}}' in README
+    )
+    names = ' and '.join(
+        f'{author["family-names"]}, {author["given-names"]}' for author in paper['authors']
+    )
+    assert f'author    = {{{names}}}' in README

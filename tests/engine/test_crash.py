@@ -1,0 +1,90 @@
+"""There is no moment at which a crash would leave no whole checkpoint."""
+
+import os
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
+
+from aimclr_mm.engine import newest_checkpoint
+from aimclr_mm.utils.files import atomic_write
+from tests.runs import VALIDATION, toy_runner
+
+pytestmark = pytest.mark.usefixtures('quick_checkpoints')
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Crasher:
+    """Ends the process before one of its changes to the file system; notes the checkpoints that were finished."""
+
+    def __init__(self, monkeypatch, at: int) -> None:
+        self.left, self.finished = at, []
+        for name in ('replace', 'remove', 'fsync'):
+            monkeypatch.setattr(os, name, self.wrap(getattr(os, name)))
+
+    def wrap(self, function):
+        def wrapped(*args):
+            self.left -= 1
+            if self.left < 0:
+                raise Crash
+            function(*args)
+            if function.__name__ == 'replace' and args[1].endswith('.pth'):
+                self.finished.append(os.path.basename(args[1]))
+
+        return wrapped
+
+
+class Falling(BaseMetric):
+    """Better each time."""
+
+    calls = 0
+
+    def process(self, *_) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results: list) -> dict:
+        self.calls += 1
+        return dict(score=-self.calls)
+
+
+@pytest.mark.parametrize('options', [{}, dict(save_best='score', rule='less')], ids=['one', 'best'])
+def test_a_crash_at_any_change_of_a_file_leaves_the_newest_checkpoint(
+    tmp_path, monkeypatch, options
+):
+    METRICS.register_module(module=Falling, force=True)
+    at, crashed = 0, True
+    while crashed:
+        work_dir, crashed = tmp_path / str(at), False
+        runner = toy_runner(
+            work_dir,
+            **{**VALIDATION, 'val_evaluator': dict(type='Falling')},
+            checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=1, **options),
+        )
+        with monkeypatch.context() as patch:
+            crasher = Crasher(patch, at)
+            try:
+                runner.train()
+            except Crash:
+                crashed = True
+        found = newest_checkpoint(str(work_dir))
+        last = max((name for name in crasher.finished if name.startswith('epoch_')), default=None)
+        assert os.path.basename(found) == last if last else found is None
+        best = [torch.load(path, weights_only=True) for path in work_dir.glob('best_*.pth')]
+        assert bool(best) == any(name.startswith('best_') for name in crasher.finished)
+        at += 1
+    assert at > 10 and [path.name for path in work_dir.glob('epoch_*.pth')] == ['epoch_2.pth']
+    best = ['best_score_epoch_2.pth'] if options else []
+    assert [path.name for path in work_dir.glob('best_*.pth')] == best
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('before')
+    with pytest.raises(RuntimeError), atomic_write(str(path)) as file:
+        file.write('after')
+        raise RuntimeError
+    assert path.read_text() == 'before' and os.listdir(tmp_path) == ['file']

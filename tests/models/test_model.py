@@ -1,0 +1,631 @@
+"""AimCLR and SkeletonCLR with a tiny encoder: losses by hand, gradients, key encoder, queue, modes, precision."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmaction.models.backbones.stgcn import STGCN
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from torch import nn
+
+from aimclr_mm.models import AimCLR, AimCLRSTGCN
+from aimclr_mm.models.backbones.stgcn import bernoulli_mask, join, pointwise
+from aimclr_mm.skeletons import LAYOUTS, NTU25
+
+K, N, T, TAU = 32, 6, 16, 0.1
+VIEWS = dict(
+    type='SkeletonViews', layout='ntu25', query=[dict(type='Shear')], key=[dict(type='Shear')]
+)
+
+
+def build(kind: str = 'AimCLR', **options):
+    """A model with some 5,000 weights and no dropout, in train mode."""
+    cfg = dict(
+        type=kind,
+        backbone=dict(type='AimCLRSTGCN', base_channels=4, out_channels=8, tcn_dropout=0.0),
+        head=dict(type='ProjectionHead', in_channels=8, hidden_channels=8, out_channels=6),
+        queue_length=K,
+        temperature=TAU,
+        **options,
+    )
+    if kind == 'AimCLR':
+        cfg = dict(dict(eadm=dict(type='EADM')), **cfg)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return model.train()
+
+
+def skeletons(joints: int = 25, samples: int = N) -> torch.Tensor:
+    """(N, M, T, V, C)."""
+    return torch.randn(samples, 2, T, joints, 3)
+
+
+def views(*names: str) -> dict[str, torch.Tensor]:
+    """Random views; all three if no names are given."""
+    return {name: skeletons() for name in names or ('query', 'key', 'extreme')}
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Of each row, in float64."""
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+@torch.no_grad()
+def embed(model, inputs: dict) -> dict[str, np.ndarray]:
+    """Embeddings of all views and the queue, float64."""
+    feature_map = model.encoder.backbone(inputs['extreme'])
+    dropped = model.eadm(feature_map.flatten(0, 1)).view_as(feature_map)
+    result = dict(
+        query=model.encoder(inputs['query']),
+        key=model.key_encoder(inputs['key']),
+        queue=model.queue.keys,
+        extreme=model.encoder.project(feature_map),
+        dropped=model.encoder.project(dropped),
+    )
+    return {name: value.double().numpy().copy() for name, value in result.items()}
+
+
+def probabilities(e: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Softmax over the own key and the queue, sample by sample (Eq. 1, 5, 6)."""
+    rows = [[e[name][i] @ e['key'][i], *(e[name][i] @ m for m in e['queue'])] for i in range(N)]
+    return softmax(np.array(rows) / TAU)
+
+
+def mined(e: dict[str, np.ndarray]) -> list[set[int]]:
+    """Positive sets: the own key and the nearest of the queue to each of the three queries."""
+    return [
+        {
+            0,
+            *(
+                1 + int(np.argmax(e['queue'] @ e[name][i]))
+                for name in ('query', 'extreme', 'dropped')
+            ),
+        }
+        for i in range(N)
+    ]
+
+
+def divergence(e: dict[str, np.ndarray]) -> float:
+    """D3M loss: mean of both extreme embeddings' cross entropies with the normal one's distribution."""
+    teacher = probabilities(e, 'query')
+    students = [
+        -(teacher * np.log(probabilities(e, name))).sum(1).mean() for name in ('extreme', 'dropped')
+    ]
+    return sum(students) / 2
+
+
+# losses
+
+
+def test_losses_of_the_first_stage():
+    model, inputs = build(alpha=2.0, beta=0.5), views()
+    e = embed(model, inputs)
+    result = model(inputs, mode='loss')
+    assert set(result) == {'loss_info', 'loss_d3m', 'cosine', 'chance'}
+    assert result['loss_info'].item() == pytest.approx(
+        -2 * np.log(probabilities(e, 'query')[:, 0]).mean(), rel=1e-4
+    )
+    assert result['loss_d3m'].item() == pytest.approx(0.5 * divergence(e), rel=1e-4)
+    assert result['chance'].item() == pytest.approx(2.5 * math.log(K + 1))
+    cosines = e['query'] @ e['query'].T
+    assert result['cosine'].item() == pytest.approx(
+        cosines[~np.eye(N, dtype=bool)].mean(), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_losses_of_the_second_stage(reduction):
+    model, inputs = build(alpha=2.0, beta=0.5, mining_reduction=reduction), views()
+    model.mining = True
+    e = embed(model, inputs)
+    embeddings = np.concatenate(
+        [e[name] for name in ('query', 'extreme', 'dropped')]
+    )  # all their own nearest
+    model.queue.keys[: 3 * N] = torch.from_numpy(embeddings).float()
+    e = embed(model, inputs)
+    result = model(inputs, mode='loss')
+    assert set(result) == {'loss_nnm', 'loss_d3m', 'cosine', 'chance'}
+    p, positives = probabilities(e, 'query'), mined(e)
+    sizes = [len(s) for s in positives]
+    assert max(sizes) > 2
+    logs = [
+        sum(np.log(p[i, j]) for j in s) / (len(s) if reduction == 'mean' else 1)
+        for i, s in enumerate(positives)
+    ]
+    assert result['loss_nnm'].item() == pytest.approx(-2 * np.mean(logs), rel=1e-4)
+    assert result['loss_d3m'].item() == pytest.approx(0.5 * divergence(e), rel=1e-4)
+    weight = 2 * (np.mean(sizes) if reduction == 'sum' else 1) + 0.5
+    assert result['chance'].item() == pytest.approx(weight * math.log(K + 1), rel=1e-5)
+
+
+def test_eadm_none_leaves_one_extreme_embedding():
+    model, inputs = build(), views()
+    e = embed(model, inputs)
+    model.eadm = None
+    teacher, student = probabilities(e, 'query'), probabilities(e, 'extreme')
+    expected = -(teacher * np.log(student)).sum(1).mean()
+    assert model(inputs, mode='loss')['loss_d3m'].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_loss_without_an_extreme_view_is_that_of_skeletonclr():
+    model, other, inputs = build(), build('SkeletonCLR'), views('query', 'key')
+    other.load_state_dict(model.state_dict())
+    first, second = model(inputs, mode='loss'), other(inputs, mode='loss')
+    assert set(first) == set(second) == {'loss_info', 'cosine', 'chance'}
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert second['chance'].item() == pytest.approx(math.log(K + 1))
+
+
+@pytest.mark.parametrize('stage', [False, True])
+def test_chance_is_the_loss_of_an_embedding_without_information(stage):
+    model = build()
+    model.mining = stage
+    with torch.no_grad():
+        model.queue.keys.copy_(torch.eye(6)[0].expand(K, 6))
+        for encoder in (model.encoder, model.key_encoder):  # every sequence is embedded alike
+            encoder.head.fc[-1].weight.zero_()
+            encoder.head.fc[-1].bias.copy_(torch.eye(6)[0])
+    result = model(views(), mode='loss')
+    total = sum(value.item() for name, value in result.items() if 'loss' in name)
+    assert total == pytest.approx(result['chance'].item(), rel=1e-5)
+    assert result['cosine'].item() == pytest.approx(1)
+
+
+# gradients, key encoder, queue
+
+
+@pytest.mark.parametrize('stage', [False, True])
+def test_gradients_reach_the_query_encoder_only(stage):
+    model = build()
+    model.mining = stage
+    result = model(views(), mode='loss')
+    sum(value for name, value in result.items() if 'loss' in name).backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.key_encoder.parameters())
+    assert not result['cosine'].requires_grad and not result['chance'].requires_grad
+    for name, p in model.encoder.named_parameters():
+        assert p.grad is not None and torch.isfinite(p.grad).all(), name
+        if not name.endswith('bias'):
+            assert p.grad.any(), name
+    assert len(list(model.parameters())) == 2 * len(list(model.encoder.parameters()))
+
+
+def test_teacher_of_d3m_gets_no_gradient():
+    model, inputs = build(), views()
+    inputs['query'].requires_grad_()
+    model(inputs, mode='loss')['loss_d3m'].backward()
+    assert inputs['query'].grad is None
+
+
+def states_equal(a: nn.Module, b: nn.Module) -> bool:
+    """Whether all tensors of two modules are equal."""
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+def test_key_encoder_starts_as_a_copy():
+    model = build()
+    assert states_equal(model.key_encoder, model.encoder)
+    addresses = [
+        {p.data_ptr() for p in encoder.parameters()}
+        for encoder in (model.encoder, model.key_encoder)
+    ]
+    assert not addresses[0] & addresses[1]
+
+
+def test_released_init_draws_both_encoders():
+    model = build(init='released')
+    weights = [
+        [
+            m.weight.detach().flatten()
+            for m in encoder.modules()
+            if isinstance(m, (nn.Conv2d, nn.Linear))
+        ]
+        for encoder in (model.encoder, model.key_encoder)
+    ]
+    query, key = (torch.cat(w) for w in weights)
+    assert torch.isclose(query, key, rtol=1e-3, atol=0).float().mean() < 0.01
+    for drawn in (query, key):
+        assert abs(drawn.std().item() - 0.02) < 0.001 and abs(drawn.mean().item()) < 0.001
+    assert not any(p.any() for name, p in model.named_parameters() if name.endswith('bias'))
+
+
+def test_momentum_moves_the_key_encoder():
+    model = build(momentum=0.9)
+    before = [p.clone() for p in model.key_encoder.parameters()]
+    with torch.no_grad():
+        for p in model.encoder.parameters():
+            p.add_(1)
+    model.update_key_encoder()
+    for old, new in zip(before, model.key_encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.1, rtol=0, atol=1e-6)
+
+
+def test_queue_advances_and_takes_the_keys():
+    model, inputs = build(), views()
+    before, e = model.queue.keys.clone(), embed(model, inputs)
+    model(inputs, mode='loss')
+    assert model.queue.pointer.item() == N
+    np.testing.assert_allclose(model.queue.keys[:N].numpy(), e['key'], atol=1e-6)
+    assert torch.equal(model.queue.keys[N:], before[N:])
+    for _ in range(K // N):
+        model(inputs, mode='loss')
+    assert model.queue.pointer.item() == (K // N + 1) * N % K
+
+
+def test_queue_shorter_than_the_batch():
+    model = build('SkeletonCLR')
+    model.queue = type(model.queue)(N - 1, 6)
+    with pytest.raises(ValueError, match=f'holds {N - 1} keys, but a batch over all ranks has {N}'):
+        model(views('query', 'key'), mode='loss')
+
+
+def test_state_of_training_is_in_the_state_dict():
+    names = set(build().state_dict())
+    assert {
+        'queue.keys',
+        'queue.pointer',
+        'encoder.head.fc.0.weight',
+        'key_encoder.head.fc.0.weight',
+    } <= names
+
+
+# modes
+
+
+def test_representation_is_the_mean_over_frames_joints_and_people():
+    model, x = build().eval(), skeletons()
+    with torch.no_grad():
+        h, maps = model(x), model.encoder.backbone(x)
+    assert h.shape == (N, 8)
+    expected = [
+        [[maps[n, m, c].double().mean() for c in range(8)] for m in range(2)] for n in range(N)
+    ]
+    np.testing.assert_allclose(h.numpy(), np.array(expected).mean(1), atol=1e-5)
+
+
+@pytest.mark.parametrize('clips', [1, 3])
+def test_predict_averages_clips(clips):
+    model, x = build().eval(), skeletons(samples=4 * clips)
+    samples = [ActionDataSample() for _ in range(4)]
+    with torch.no_grad():
+        h = model(x, mode='tensor')
+        assert model(x, samples, mode='predict') is samples
+    for i, sample in enumerate(samples):
+        assert sample.feature.shape == (8,) and sample.feature.device.type == 'cpu'
+        torch.testing.assert_close(sample.feature, sum(h[i * clips : (i + 1) * clips]) / clips)
+
+
+def test_unknown_mode():
+    with pytest.raises(ValueError, match="unknown mode 'embed'"):
+        build()(skeletons(), mode='embed')
+
+
+def test_raw_coordinates():
+    model, x = MODELS.build(dict(type='RawCoordinates', data_preprocessor=VIEWS)), skeletons()
+    features = model(x)
+    assert torch.equal(features, x.reshape(N, -1))
+    samples = model(x, [ActionDataSample() for _ in range(3)], mode='predict')
+    torch.testing.assert_close(samples[1].feature, (features[2] + features[3]) / 2)
+    with pytest.raises(ValueError, match='cannot be trained'):
+        model(x, mode='loss')
+
+
+def test_data_preprocessor_feeds_the_model():
+    model = build('SkeletonCLR', data_preprocessor=VIEWS)
+    batch = dict(
+        inputs=list(skeletons()[:, None]), data_samples=[ActionDataSample() for _ in range(N)]
+    )
+    assert torch.isfinite(
+        model(**model.data_preprocessor(batch, training=True), mode='loss')['loss_info']
+    )
+    samples = model.eval().test_step(batch)
+    assert len(samples) == N and samples[0].feature.shape == (8,)
+
+
+# wrong arguments and data
+
+
+@pytest.mark.parametrize('mode', ['tensor', 'loss'])
+def test_encoder_refuses_another_layout(mode):
+    model, x = build(), skeletons(joints=20)
+    with pytest.raises(ValueError, match='takes 25 joints.*data have 20 joints'):
+        model(dict(query=x, key=x) if mode == 'loss' else x, mode=mode)
+
+
+def test_encoder_refuses_another_number_of_channels():
+    with pytest.raises(ValueError, match='3 channels, but the data have 25 joints with 2'):
+        build()(skeletons()[..., :2])
+
+
+def test_data_preprocessor_refuses_another_layout():
+    model = build('SkeletonCLR', data_preprocessor=VIEWS)
+    with pytest.raises(
+        ValueError, match='25 joints and 3 coordinates, but the data have 20 joints'
+    ):
+        model.data_preprocessor(dict(inputs=list(skeletons(20)[:, None])), training=True)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(init='xavier'), "init='xavier'"),
+        (dict(momentum=1.1), 'momentum=1.1'),
+        (dict(momentum=-0.1), 'momentum=-0.1'),
+        (dict(mining_reduction='max'), "mining_reduction='max'"),
+        (dict(topk=-1), 'topk=-1'),
+        (dict(topk=K + 1), f'topk={K + 1}.*{K}'),
+        (dict(eadm=dict(type='EADM', temporal='row')), "temporal='row'"),
+        (dict(data_preprocessor=dict(VIEWS, stream='speed')), "'speed'.*joint, bone, motion"),
+        (dict(data_preprocessor=dict(VIEWS, layout='ntu')), "layout 'ntu'.*ntu25"),
+        (
+            dict(data_preprocessor=dict(VIEWS, key=[dict(type='mmaction.FormatGCNInput')])),
+            'FormatGCNInput cannot make views',
+        ),
+    ],
+)
+def test_invalid_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [(dict(temperature=0.0), 'temperature=0.0'), (dict(queue_length=0), 'queue_length=0')],
+)
+def test_invalid_temperature_and_queue(options, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(
+            dict(
+                type='SkeletonCLR',
+                backbone=dict(type='AimCLRSTGCN', base_channels=4, out_channels=8),
+                head=dict(type='ProjectionHead', in_channels=8),
+                **options,
+            )
+        )
+
+
+# precision
+
+
+@pytest.mark.parametrize('stage', [False, True])
+def test_autocast_gives_finite_losses_in_float32(stage):
+    model, inputs = build(), views()
+    model.mining = stage
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    full = model(inputs, mode='loss')
+    model.load_state_dict(state)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        half = model(inputs, mode='loss')
+    for name, value in half.items():
+        assert value.dtype == torch.float32 and torch.isfinite(value), name
+        assert value.item() == pytest.approx(full[name].item(), rel=0.25, abs=0.1), name
+    sum(value for name, value in half.items() if 'loss' in name).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.encoder.parameters())
+    assert model.queue.keys.dtype == torch.float32
+
+
+# encoder
+
+
+@pytest.mark.slow
+def test_fused_training_stays_with_the_plain_one():
+    """50 steps part the two ways to compute no further than a change of the first weights by rounding does."""
+
+    def train(fused, noise=0.0):
+        torch.manual_seed(0)
+        backbone = dict(
+            type='AimCLRSTGCN',
+            layout='coco17',
+            in_channels=2,
+            base_channels=8,
+            out_channels=32,
+            tcn_dropout=0.0,
+            fused=fused,
+        )
+        head = dict(type='ProjectionHead', in_channels=32, hidden_channels=32, out_channels=16)
+        model = AimCLR(backbone, head, queue_length=64, eadm=dict(type='EADM'))
+        model.init_weights()
+        with torch.no_grad():
+            for p in model.encoder.parameters():
+                p.mul_(1 + noise)
+        optimizer, data = (
+            torch.optim.SGD(model.encoder.parameters(), 0.02, momentum=0.9),
+            torch.randn(8, 2, 8, 17, 2),
+        )
+        losses = []
+        for _ in range(50):
+            views = {
+                name: data + 0.1 * torch.randn_like(data) for name in ('query', 'key', 'extreme')
+            }
+            model.update_key_encoder()
+            loss = sum(value for name, value in model(views, mode='loss').items() if 'loss' in name)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return torch.tensor(losses)
+
+    plain, fused, noisy = train(False), train(True), train(False, noise=2.0**-23)
+    assert plain.max() - plain.min() > 1  # the loss moves
+    torch.testing.assert_close(fused[:5], plain[:5], rtol=1e-5, atol=0)
+    assert (fused - plain).abs().max() < 5 * (noisy - plain).abs().max()
+
+
+def test_absent_people_are_computed_once_in_evaluation():
+    backbone = AimCLRSTGCN('coco17', in_channels=2, base_channels=4, out_channels=8).eval()
+    x, computed = torch.randn(5, 2, 8, 17, 2), []
+    encode = backbone.encode
+    backbone.encode = lambda people: computed.append(len(people)) or encode(people)
+    for absent in ([], [3], [1, 3, 4], [0, 1, 2, 3, 4]):
+        y = x.clone()
+        y[absent, 1] = 0
+        expected = torch.stack([encode(sample) for sample in y])
+        with torch.no_grad():
+            torch.testing.assert_close(backbone(y), expected, rtol=1e-5, atol=1e-6)
+        assert computed.pop() == 10 - max(len(absent) - 1, 0)
+    with torch.no_grad():
+        assert torch.equal(
+            backbone(torch.zeros(3, 2, 8, 17, 2))[2, 1], backbone(torch.zeros(1, 1, 8, 17, 2))[0, 0]
+        )
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('p', [0.5, 0.1, 0.999])
+def test_dropout_at_the_end_of_a_block(p, dtype):
+    """As often zero as torch's, the same on average, and the same elements in the gradient."""
+    x = (
+        torch.ones(16, 32, 25, 17, dtype=dtype)
+        .to(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
+    y = join(x, 0, p)
+    y.sum().backward()
+    zero, n = y.detach() == 0, x.numel()
+    assert abs(zero.sum().item() - n * p) < 5 * math.sqrt(n * p * (1 - p)) and torch.equal(
+        x.grad, y.detach()
+    )
+    assert y.detach()[~zero].unique().tolist() == pytest.approx([1 / (1 - p)], rel=1e-2)
+    shares = (
+        zero.float().mean(dim=(1, 2, 3)),
+        zero.float().mean(dim=(0, 2, 3)),
+        zero.float().mean(dim=(0, 1, 2)),
+    )
+    for share in shares:  # no sample, channel or joint is preferred
+        assert ((share - p).abs() < 6 * math.sqrt(p * (1 - p) * len(share) / n)).all()
+    assert not torch.equal(join(x, 0, p), y)
+
+
+@pytest.mark.parametrize('kept', [1, 21845, 32768, 40000, 65535])
+def test_mask_of_any_probability(kept):
+    """Each of the 8 bits of a byte and each element is one as often as the probability says."""
+    n, share = 8 * 40_003, kept / 65536  # not a multiple of 64
+    mask = bernoulli_mask(torch.Size((40_003, 8)), kept)
+    assert mask.dtype == torch.uint8 and mask.max() <= 1
+    assert abs(mask.sum().item() - n * share) < 5 * math.sqrt(n * share * (1 - share)) + 1
+    assert (
+        (mask.float().mean(dim=0) - share).abs()
+        < 5 * math.sqrt(share * (1 - share) / 40_003) + 1e-4
+    ).all()
+
+
+def test_dropout_of_nothing_and_of_all():
+    """Without random numbers: relu(y + residual), and relu(residual)."""
+    y, residual = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    state = torch.get_rng_state()
+    assert torch.equal(join(y.clone(), residual, 0.0), (y + residual).relu())
+    assert torch.equal(join(y.clone(), 0, 0.0), y.relu())
+    assert torch.equal(join(y.clone(), residual, 1.0), residual.relu())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_end_of_a_block_and_its_gradients(dtype):
+    """relu(y * mask + residual) with the mask that the same seed gives to ones."""
+    y, residual = (
+        torch.randn(4, 8, 6, 5).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+        for _ in range(2)
+    )
+    torch.manual_seed(3)
+    mask = join(torch.ones(4, 8, 6, 5, dtype=dtype).to(memory_format=torch.channels_last), 0, 0.3)
+    torch.manual_seed(3)
+    ours, plain = join(y, residual, 0.3), torch.addcmul(residual, y, mask).relu()
+    assert mask.unique().numel() == 2 and torch.equal(ours, plain)
+    gradient = torch.randn_like(plain)
+    for one, other in zip(
+        *(torch.autograd.grad(z, (y, residual), gradient) for z in (ours, plain))
+    ):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_blocks_one_to_nine_are_those_of_mmaction2(training):
+    ours = AimCLRSTGCN('ntu25', tcn_dropout=0.0, fused=False).train(training)
+    theirs = STGCN(
+        dict(layout=NTU25.graph(), mode='stgcn_spatial'), base_channels=16, tcn_dropout=0.0
+    ).train(training)
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    weights = {
+        name: value for name, value in theirs.state_dict().items() if not name.startswith('gcn.9.')
+    }
+    missing, unexpected = ours.load_state_dict(weights, strict=False)
+    assert not unexpected and all(name.startswith('gcn.9.') for name in missing)
+    ninth = {}
+    for name, backbone in (('ours', ours), ('theirs', theirs)):
+        backbone.gcn[8].register_forward_hook(
+            lambda module, args, out, name=name: ninth.update({name: out})
+        )
+    x = torch.randn(2, 2, 50, 25, 3)
+    with torch.no_grad():
+        out, reference = ours(x), theirs(x)
+    assert ninth['ours'].shape == (4, 64, 13, 25) and torch.equal(ninth['ours'], ninth['theirs'])
+    assert out.shape == (2, 2, 256, 13, 25) and reference.shape == (2, 2, 64, 13, 25)
+
+
+def test_channels_and_strides_of_the_paper():
+    blocks = AimCLRSTGCN().gcn
+    assert [block.gcn.bn.num_features for block in blocks] == [16] * 4 + [32] * 3 + [64] * 2 + [256]
+    assert [block.tcn.conv.stride[0] for block in blocks] == [1, 1, 1, 1, 2, 1, 1, 2, 1, 1]
+    assert all(block.tcn.conv.kernel_size == (9, 1) for block in blocks)
+    assert [block.tcn.drop.p if hasattr(block.tcn.drop, 'p') else 0 for block in blocks] == [0] + [
+        0.5
+    ] * 9
+
+
+def test_hand_tips_hang_on_the_thumbs():
+    edges = {(a + 1, b + 1) for a, b in NTU25.edges}  # 1-based, as in the authors' code
+    assert {(22, 23), (23, 8), (24, 25), (25, 12)} <= edges and len(edges) == 24
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('layout', sorted(LAYOUTS))
+def test_fused_computation_changes_rounding_only(layout, training):
+    joints, dims = LAYOUTS[layout].num_joints, LAYOUTS[layout].dims
+    options = dict(
+        layout=layout, in_channels=dims, base_channels=8, out_channels=24, tcn_dropout=0.0
+    )  # narrow, wide
+    fused, plain = (
+        AimCLRSTGCN(**options, fused=flag).double().train(training) for flag in (True, False)
+    )
+    with torch.no_grad():
+        for p in fused.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    plain.load_state_dict(fused.state_dict())
+    x, grads = torch.randn(3, 2, 13, joints, dims, dtype=torch.float64), []
+    x[0, 1] = x[2, 1] = 0  # absent people
+    for backbone in (fused, plain):
+        out = backbone(x)
+        assert out.shape == (3, 2, 24, 4, joints)
+        out.square().mean().backward()
+        grads.append([out.detach(), *(p.grad for p in backbone.parameters())])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+    for name, buffer in fused.named_buffers():
+        torch.testing.assert_close(buffer, dict(plain.named_buffers())[name])
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_pointwise_convolution_is_torchs(stride):
+    x = (
+        torch.randn(3, 4, 9, 5, dtype=torch.float64)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
+    weight, bias = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((6, 4, 1, 1), (6,))
+    )
+    y = pointwise(x, weight, bias, stride)
+    expected = torch.nn.functional.conv2d(x.contiguous(), weight, bias, (stride, 1))
+    torch.testing.assert_close(y, expected)
+    gradient = torch.randn_like(expected)
+    for one, other in zip(
+        *(torch.autograd.grad(z, (x, weight, bias), gradient) for z in (y, expected))
+    ):
+        torch.testing.assert_close(one, other)

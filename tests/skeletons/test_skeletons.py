@@ -1,0 +1,303 @@
+"""The joint table against facts typed by hand from the field's conventions."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from mmaction.datasets.transforms import JointToBone
+from mmaction.models.utils import Graph
+
+from aimclr_mm.skeletons import COCO17, KINECT20, LAYOUTS, NTU25, Layout, get_layout
+
+# 1-based (joint, neighbour towards the centre) of NTU RGB+D.
+NTU_BONES = [
+    (1, 2),
+    (2, 21),
+    (3, 21),
+    (4, 3),
+    (5, 21),
+    (6, 5),
+    (7, 6),
+    (8, 7),
+    (9, 21),
+    (10, 9),
+    (11, 10),
+    (12, 11),
+    (13, 1),
+    (14, 13),
+    (15, 14),
+    (16, 15),
+    (17, 1),
+    (18, 17),
+    (19, 18),
+    (20, 19),
+    (21, 21),
+    (22, 23),
+    (23, 8),
+    (24, 25),
+    (25, 12),
+]
+NTU_MIRROR = [
+    0,
+    1,
+    2,
+    3,
+    8,
+    9,
+    10,
+    11,
+    4,
+    5,
+    6,
+    7,
+    16,
+    17,
+    18,
+    19,
+    12,
+    13,
+    14,
+    15,
+    20,
+    23,
+    24,
+    21,
+    22,
+]
+# 1-based edges of NW-UCLA.
+UCLA_EDGES = [
+    (1, 2),
+    (2, 3),
+    (4, 3),
+    (5, 3),
+    (6, 5),
+    (7, 6),
+    (8, 7),
+    (9, 3),
+    (10, 9),
+    (11, 10),
+    (12, 11),
+    (13, 1),
+    (14, 13),
+    (15, 14),
+    (16, 15),
+    (17, 1),
+    (18, 17),
+    (19, 18),
+    (20, 19),
+]
+UCLA_MIRROR = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15]
+# 0-based, as in mmaction2.
+COCO_BONES = [
+    (0, 0),
+    (1, 0),
+    (2, 0),
+    (3, 1),
+    (4, 2),
+    (5, 0),
+    (6, 0),
+    (7, 5),
+    (8, 6),
+    (9, 7),
+    (10, 8),
+    (11, 0),
+    (12, 0),
+    (13, 11),
+    (14, 12),
+    (15, 13),
+    (16, 14),
+]
+COCO_EDGES = [
+    (15, 13),
+    (13, 11),
+    (16, 14),
+    (14, 12),
+    (11, 5),
+    (12, 6),
+    (9, 7),
+    (7, 5),
+    (10, 8),
+    (8, 6),
+    (5, 0),
+    (6, 0),
+    (1, 0),
+    (3, 1),
+    (2, 0),
+    (4, 2),
+]
+COCO_MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+
+ARM = dict(
+    joints=['left_hand', 'chest', 'right_hand', 'left_shoulder', 'right_shoulder'],
+    parents=['left_shoulder', 'chest', 'right_shoulder', 'chest', 'chest'],
+    center='chest',
+)
+all_layouts = pytest.mark.parametrize('layout', LAYOUTS.values(), ids=LAYOUTS)
+
+
+def zero_based(pairs):
+    return {(a - 1, b - 1) for a, b in pairs}
+
+
+def adjacency(layout) -> np.ndarray:
+    return Graph(layout=layout, mode='stgcn_spatial').A
+
+
+def test_known_layouts():
+    assert set(LAYOUTS) == {'ntu25', 'kinect20', 'coco17'}
+    assert [layout.num_joints for layout in (NTU25, KINECT20, COCO17)] == [25, 20, 17]
+    assert [layout.dims for layout in (NTU25, KINECT20, COCO17)] == [3, 3, 2]
+    assert all(
+        name == layout.name and get_layout(name) is layout for name, layout in LAYOUTS.items()
+    )
+
+
+def test_ntu25():
+    assert set(enumerate(NTU25.bones)) == zero_based(NTU_BONES)
+    assert set(NTU25.edges) == zero_based(NTU_BONES) - {(20, 20)} and len(NTU25.edges) == 24
+    assert list(NTU25.mirror) == NTU_MIRROR
+    assert (NTU25.center_index, NTU25.shoulder_indices) == (20, (4, 8))
+    names = ('head', 'left_hand', 'right_hand', 'left_foot', 'left_thumb')
+    assert [NTU25.index(name) for name in names] == [3, 7, 11, 15, 22]
+
+
+def test_kinect20():
+    assert set(KINECT20.edges) == zero_based(UCLA_EDGES) and len(KINECT20.edges) == 19
+    assert set(enumerate(KINECT20.bones)) == zero_based(UCLA_EDGES) | {(2, 2)}
+    assert list(KINECT20.mirror) == UCLA_MIRROR
+    assert (KINECT20.center_index, KINECT20.shoulder_indices) == (2, (4, 8))
+
+
+def test_coco17():
+    assert list(enumerate(COCO17.bones)) == COCO_BONES
+    assert set(COCO17.edges) == set(COCO_EDGES) and len(COCO17.edges) == 16
+    assert list(COCO17.mirror) == COCO_MIRROR
+    assert (COCO17.center_index, COCO17.shoulder_indices) == (0, (5, 6))
+    assert COCO17.joints[9:11] == ('left_wrist', 'right_wrist')
+
+
+@pytest.mark.parametrize('layout, dataset', [(NTU25, 'nturgb+d'), (COCO17, 'coco')])
+def test_bones_are_those_of_mmaction2(layout, dataset):
+    assert set(enumerate(layout.bones)) == set(JointToBone(dataset).pairs)
+
+
+def test_coco_graph_is_that_of_mmaction2():
+    np.testing.assert_array_equal(adjacency(COCO17.graph()), adjacency('coco'))
+
+
+def test_ntu_graph_differs_from_mmaction2_in_the_hand_tips_only():
+    ours, theirs = (
+        Graph(layout=NTU25.graph(), mode='spatial'),
+        Graph(layout='nturgb+d', mode='spatial'),
+    )
+    assert set(ours.inward) - set(theirs.inward) == {(21, 22), (23, 24)}
+    assert set(theirs.inward) - set(ours.inward) == {(21, 7), (23, 11)}
+    assert (ours.center, ours.num_node) == (theirs.center, theirs.num_node)
+    rehung = [{(21, 22): (21, 7), (23, 24): (23, 11)}.get(edge, edge) for edge in NTU25.edges]
+    np.testing.assert_array_equal(
+        adjacency(dict(NTU25.graph(), inward=rehung)), adjacency('nturgb+d')
+    )
+
+
+@all_layouts
+def test_mirror_is_an_involution(layout):
+    mirror = layout.mirror
+    assert [mirror[j] for j in mirror] == list(range(layout.num_joints))
+    moved = [j for j in range(layout.num_joints) if mirror[j] != j]
+    assert moved == [
+        j for j, name in enumerate(layout.joints) if name.startswith(('left_', 'right_'))
+    ]
+    assert {(mirror[a], mirror[b]) for a, b in layout.edges} == set(layout.edges)
+    left, right = layout.shoulder_indices
+    assert mirror[left] == right and layout.joints[left].startswith('left_')
+
+
+@all_layouts
+def test_edges_form_a_tree_towards_the_centre(layout):
+    towards = dict(layout.edges)
+    assert len(towards) == len(layout.edges) == layout.num_joints - 1
+    for joint in range(layout.num_joints):
+        steps = 0
+        while joint != layout.center_index:
+            joint, steps = towards[joint], steps + 1
+            assert steps < layout.num_joints
+
+
+@all_layouts
+def test_one_root_of_the_bones(layout):
+    assert [j for j, parent in enumerate(layout.bones) if j == parent] == [layout.center_index]
+
+
+def test_layout_from_mapping():
+    layout = get_layout(dict(ARM, dims=2, extra_edges=[['left_hand', 'chest']]))
+    assert layout.name == 'custom' and layout.num_joints == 5 and layout.dims == 2
+    assert layout.bones == (3, 1, 4, 1, 1)
+    assert layout.edges == ((0, 1), (2, 4), (3, 1), (4, 1))
+    assert layout.mirror == (2, 1, 0, 4, 3)
+    assert layout.graph() == dict(num_node=5, inward=[(0, 1), (2, 4), (3, 1), (4, 1)], center=1)
+    assert get_layout(layout) is layout and hash(layout) == hash(
+        get_layout(dataclasses.asdict(layout))
+    )
+
+
+def test_table_layout_survives_a_mapping():
+    assert get_layout(dataclasses.asdict(COCO17)) == COCO17
+
+
+def test_unknown_name_lists_known_ones():
+    with pytest.raises(ValueError, match=r"'ntu60'.*coco17.*kinect20.*ntu25"):
+        get_layout('ntu60')
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            dict(parents=['elbow', 'chest', 'chest', 'chest', 'chest']),
+            r"'custom'.*\['elbow'\].*right_hand",
+        ),
+        (dict(center='hip'), r"\['hip'\].*chest"),
+        (dict(shoulders=['left_shoulder', 'wing']), r"\['wing'\]"),
+        (dict(extra_edges=[['left_hand', 'tail']]), r"\['tail'\]"),
+        (dict(parents=['chest', 'chest']), '5 joints but 2 parents'),
+        (dict(joints=['chest'] * 5), 'names a joint twice'),
+        (dict(dims=4), 'dims=4.*2 or 3'),
+    ],
+)
+def test_bad_layout(change, message):
+    with pytest.raises(ValueError, match=message):
+        get_layout(dict(ARM, **change))
+
+
+def test_layout_is_immutable():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        NTU25.center = 'neck'
+    assert isinstance(NTU25, Layout)
+
+
+ARM = dict(
+    joints=['left_hand', 'chest', 'right_hand', 'left_shoulder', 'right_shoulder'],
+    parents=['left_shoulder', 'chest', 'right_shoulder', 'chest', 'chest'],
+    center='chest',
+)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            dict(joints=['left_hand', 'chest', 'tail', 'left_shoulder', 'right_shoulder']),
+            r"mirror image: \['left_hand'\]",
+        ),
+        (
+            dict(parents=['left_shoulder', 'left_shoulder', 'right_shoulder', 'chest', 'chest']),
+            'no root',
+        ),
+        (dict(colour='red'), 'colour'),
+    ],
+)
+def test_layout_of_ones_own_is_checked(change, message):
+    """Joints without a mirror image, parents in a circle and unknown fields are refused."""
+    assert get_layout(ARM).num_joints == 5
+    with pytest.raises(ValueError, match=message):
+        get_layout({**ARM, **change})

@@ -1,0 +1,143 @@
+"""tools/embed.py, search.py, few_shot.py and sample_recordings.py: what they write, and what they refuse."""
+
+import csv
+import runpy
+import sys
+
+import numpy as np
+import pytest
+
+from aimclr_mm.apis import fit_classifier, load_encoder, nearest
+from aimclr_mm.evaluation.results import EmbeddingSet
+from tests.apis.test_apis import folder, walk  # noqa: F401  a fixture
+from tests.runs import ROOT
+
+
+def rows_of(path: str) -> list[dict]:
+    """The rows of a CSV file."""
+    with open(path, newline='') as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def tool(folder, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """Runs a tool in this process, in a folder of recordings; gives what it prints, or why it ends."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('sit/a', 'sit/b', 'run/a', 'run/b', 'run/c'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f'{name}.npy', walk(8) + (name < 's'))
+    (tmp_path / 'text.npy').write_text('no array')
+    trained = [str(folder / 'tiny.py'), str(folder / 'tiny.pth')]
+
+    def run(name: str, *arguments: str, encoder: bool = True) -> str:
+        monkeypatch.setattr(sys, 'argv', [name, *(trained if encoder else []), *arguments])
+        try:
+            runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+        except SystemExit as error:
+            return str(error.code) + capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_folder_that_is_given_itself_is_no_label(tool):
+    assert 'b.npz: 5 sequences, 6 channels, no labels' in tool(
+        'embed.py', 'sit', 'run', '--out', 'b.npz'
+    )
+
+
+def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
+    (tmp_path / 'text.npy').unlink()
+    assert 'bank.npz: 5 sequences, 6 channels, 2 labels (run, sit)' in tool(
+        'embed.py', '.', '--out', 'bank.npz'
+    )
+    bank = EmbeddingSet.load('bank.npz')
+    printed = tool(
+        'search.py',
+        './sit/a.npy',
+        '--bank',
+        'bank.npz',
+        '-k',
+        '3',
+        '--out',
+        'n.csv',
+        '--picture',
+        'n.png',
+    )
+    encoder = load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
+    expected = nearest(encoder.embed('sit/a.npy'), bank.features, 3)
+    rows = rows_of('n.csv')
+    assert [row['name'] for row in rows] == bank.names[expected.indices[0]].tolist()
+    assert (
+        rows[0]['name'] == './sit/a.npy'
+        and rows[0]['similarity'] == '1.0000'
+        and rows[0]['label'] == 'sit'
+    )
+    assert (
+        all(row['name'] in printed for row in rows)
+        and (tmp_path / 'n.png').read_bytes()[:4] == b'\x89PNG'
+    )
+    tool('search.py', './sit/a.npy', '--bank', 'bank.npz', '-k', '3', '--out', 'n.csv', '--others')
+    assert './sit/a.npy' not in [row['name'] for row in rows_of('n.csv')]
+
+
+def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
+    kept = str(folder / 'gestures.npz')
+    (tmp_path / 'text.npy').unlink()
+    printed = tool('few_shot.py', '--examples', '.', '--save', kept, '--classify', '.')
+    assert 'examples: run 3, sit 2' in printed and 'left out one by one' in printed
+    files, labels = (
+        [f'./run/{n}.npy' for n in 'abc'] + ['./sit/a.npy', './sit/b.npy'],
+        ['run'] * 3 + ['sit'] * 2,
+    )
+    embeddings = load_encoder(folder / 'tiny.py', folder / 'tiny.pth').embed(files)
+    expected = fit_classifier(embeddings, labels).predict(embeddings).tolist()
+    right = sum(map(str.__eq__, expected, labels))
+    assert f'accuracy on the 5 that are labelled: {20 * right:.1f} %' in printed
+    again = tool('few_shot.py', '--classifier', kept, '--classify', '.', '--out', 'p.csv')
+    assert [row['predicted'] for row in rows_of('p.csv')] == expected
+    assert again.splitlines()[-1] == printed.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    'name, arguments, message',
+    [
+        ('embed.py', ['none.npy'], "'none.npy' does not exist"),
+        ('embed.py', ['text.npy'], "'text.npy': is no readable"),
+        ('embed.py', ['sit', 'sit'], 'two sequences have the name'),
+        ('embed.py', ['sit', '--out', '.'], 'is a folder'),
+        ('embed.py', ['sit', '--device', 'cuda:99'], 'cannot be used here'),
+        ('embed.py', ['sit', '--stream', 'bone'], 'holds a single stream'),
+        (
+            'search.py',
+            ['sit/a.npy', '--bank', 'run', '-k', '4'],
+            '-k 4: the bank holds 3 sequences',
+        ),
+        ('search.py', ['sit/a.npy', '--bank', 'run', '-k', '0'], 'it must be at least 1'),
+        ('search.py', ['sit/a.npy', '--bank', 'run', '--picture', 'x.bmp'], 'a picture is a .png'),
+        ('few_shot.py', ['--examples', 'sit', '--save', 'c.npz'], 'has no label'),
+        ('few_shot.py', ['--examples', 'sit'], 'nothing to do'),
+        (
+            'few_shot.py',
+            ['--examples', 'sit', '--save', 'c.npz', '--out', 'p.csv'],
+            '--out is for predictions',
+        ),
+        (
+            'few_shot.py',
+            ['--classifier', 'none.npz', '--classify', 'sit'],
+            "'none.npz' does not exist",
+        ),
+        ('few_shot.py', ['--classifier', 'text.npy', '--classify', 'sit'], 'cannot be read'),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(tool, tmp_path, name, arguments, message):
+    before = sorted(tmp_path.rglob('*'))
+    said = tool(name, *arguments)
+    assert message in said and 'Traceback' not in said
+    assert sorted(tmp_path.rglob('*')) == before  # nothing is left behind
+
+
+def test_samples_are_refused_in_one_line(tool):
+    assert 'subjects' in tool('sample_recordings.py', 'out', '--subjects', '0', encoder=False)
+    few = ['--subjects', '1', '--cameras', '1']
+    assert 'out: 14 recordings' in tool('sample_recordings.py', 'out', *few, encoder=False)

@@ -1,0 +1,449 @@
+"""What every command says of wrong arguments, files and settings: one line, a code other than 0, nothing half written.
+
+The tools run in forks of this process, which has imported what they need.
+"""
+
+import json
+import os
+import resource
+import runpy
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.backends.backend_agg  # noqa: F401  imported here, once, for all forks
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.runner import runner
+
+import aimclr_mm.visualization.report  # noqa: F401
+from aimclr_mm.apis import cli
+from aimclr_mm.datasets import load_annotations
+from aimclr_mm.evaluation import FeatureSet, ScoreSet
+from tests.runs import ROOT, write_config
+
+EVALUATED = """
+test_dataloader = dict(batch_size=16, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+                       dataset=dict(train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
+test_cfg = dict(type='TestLoop')
+test_evaluator = [dict(type='KNNMetric', k=[1, 5]), dict(type='LinearProbeMetric', epochs=2)]
+"""
+
+
+class Ended(NamedTuple):
+    """What a process left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def fork(function, folder: Path, seconds: int = 100) -> Ended:
+    """Runs a function in a fork of this process, in a folder."""
+    with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:
+        pid = os.fork()
+        if pid == 0:
+            code = 99
+            try:
+                signal.alarm(seconds)
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                sys.stdout, sys.stderr = (
+                    os.fdopen(number, 'w', closefd=False) for number in (1, 2)
+                )
+                runner.collect_env = dict  # takes long
+                os.chdir(folder)
+                function()
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return Ended(code, *(os.pread(file.fileno(), 10**6, 0).decode() for file in (out, err)))
+
+
+def tool(name: str, arguments: list[str], folder: Path, prepare=lambda: None) -> Ended:
+    """One of the tools."""
+
+    def run() -> None:
+        prepare()
+        sys.argv = [name, *arguments]
+        runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+
+    return fork(run, folder)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory) -> Path:
+    """A folder with one good file of each kind, and bad ones."""
+    folder = tmp_path_factory.mktemp('errors')
+    write_config(folder, EVALUATED)
+    names = [a['frame_dir'] for a in load_annotations(str(folder / 'data.pkl'))['annotations']]
+    rng, bank = np.random.default_rng(0), np.arange(len(names)) % 2 == 0
+    labels = np.arange(len(names)) % 7
+    FeatureSet(rng.random((len(names), 6), np.float32), labels, bank, np.array(names)).save(
+        str(folder / 'f.npz')
+    )
+    ScoreSet(rng.random((len(names), 7), np.float32), labels, np.array(names)).save(
+        str(folder / 's.npz')
+    )
+    model = MODELS.build(Config.fromfile(folder / 'tiny.py').model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'c.pth')
+    log = folder / 'run' / '1' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(json.dumps(dict(loss=1.0, chance=2.0, cosine=0.5, epoch=1, step=1)))
+    for name, content in dict(empty=b'', text=b'hello\nworld\n', noise=rng.bytes(4096)).items():
+        (folder / name).write_bytes(content)
+    for name in ('c.pth', 'f.npz', 'data.pkl'):
+        (folder / f'cut.{name}').write_bytes((folder / name).read_bytes()[:700])
+    (folder / 'folder').mkdir()
+    for name, text in dict(
+        syntax='model = dict(\n',
+        failing='x = 1 / 0\n',
+        leaving='raise SystemExit(0)\n',
+        bare='',
+        baseless="_base_ = 'gone.py'\n",
+        missing='a = _base_.model.nothing\n',
+        module="custom_imports = dict(imports=['no_such_module'])\n",
+        half="_base_ = 'tiny.py'\nval_cfg = dict(_delete_=True, type='ValLoop')\n",
+        misspelt="_base_ = 'tiny.py'\ntrain_dataloadr = dict(batch_size=2)\n",
+    ).items():
+        (folder / f'{name}.py').write_text(text)
+    return folder
+
+
+def case(command: str, *fragments: str, code: int = 1) -> tuple:
+    """A command, in which {f} is the folder of files, what its message holds, and its exit code."""
+    return command, fragments, code
+
+
+def setting(option: str, *fragments: str) -> tuple:
+    """A setting of tools/train.py."""
+    return case(f'train.py {{f}}/tiny.py --work-dir w --cfg-options {option}', *fragments)
+
+
+FILES = ('gone', 'folder', 'empty', 'text', 'noise')
+COMMANDS = [  # of these no network and no data set is built
+    *(case(f'train.py {{f}}/{name} --work-dir w', f"/{name}'", 'config ') for name in FILES),
+    case('train.py {f}/c.pth', "c.pth' is no .py, .json or .yaml file"),
+    case('train.py {f}/syntax.py', "syntax.py' is not valid Python"),
+    case('train.py {f}/failing.py', "failing.py' cannot be read (ZeroDivisionError"),
+    case('train.py {f}/leaving.py', "leaving.py' cannot be read (SystemExit"),
+    case('train.py {f}/bare.py', "bare.py' has no model"),
+    case('train.py {f}/baseless.py', "baseless.py' needs", 'gone.py'),
+    case('train.py {f}/module.py', "module.py' cannot be read", 'no_such_module'),
+    case('train.py {f}/half.py', 'val_dataloader is None or missing', '--no-validate'),
+    case(
+        'train.py {f}/misspelt.py',
+        "there is no setting 'train_dataloadr'; did you mean 'train_dataloader'?",
+    ),
+    *(
+        case(f'train.py {{f}}/tiny.py --with {{f}}/{name} --work-dir w', name)
+        for name in ('gone', 'folder', 'noise')
+    ),
+    case(
+        'train.py {f}/tiny.py --with {f}/missing.py',
+        "missing.py' cannot be read",
+        'the config below it lacks',
+    ),
+    case('train.py', 'the following arguments are required: config', code=2),
+    case('train.py {f}/tiny.py --work-dir {f}/text', "'{f}/text' is a file, not a folder", code=2),
+    case(
+        'train.py {f}/tiny.py --work-dir {f}/text/below',
+        "'{f}/text' is a file, not a folder",
+        code=2,
+    ),
+    case('train.py {f}/tiny.py --epochs 0', 'at least 1 epoch'),
+    case('train.py {f}/tiny.py --epochs many', "--epochs: invalid int value: 'many'", code=2),
+    case('train.py {f}/tiny.py --pretrained {f}/c.pth', '--pretrained is for classifiers'),
+    case(
+        'train.py {f}/tiny.py --pretrained-stream joint',
+        '--pretrained-stream needs --pretrained',
+        code=2,
+    ),
+    case('train.py {f}/tiny.py --launcher pytorch', 'dist_train.sh'),
+    case('train.py {f}/tiny.py --cfg-options model.topk', "'model.topk' is not KEY=VALUE", code=2),
+    case('train.py {f}/tiny.py --cfg-options model.topk=[1,2', 'brackets', code=2),
+    setting('trian_cfg.max_epochs=3', "'trian_cfg'; did you mean 'train_cfg'?"),
+    setting('preprocess=1', "'preprocess' is a variable of the config file"),
+    setting(
+        'model.temprature=0.1', 'model.temprature=0.1: AimCLR has no such setting', "'temperature'"
+    ),
+    setting('model.temperature=warm', "model.temperature='warm'; AimCLR takes a number"),
+    setting('model.temperature=nan', 'model.temperature is nan'),
+    setting('model.queue_length=0', 'model.queue_length=0', 'at least 1'),
+    setting('model.queue_length.x=1', '--cfg-options model.queue_length.x=1 does not go with'),
+    setting('model.head=None', 'model.head=None; AimCLR takes a dict'),
+    setting('model.backbone.base_channels=0', 'model.backbone.base_channels=0'),
+    setting('model.data_preprocessor.query=1', 'SkeletonViews takes a list'),
+    setting(
+        'model.data_preprocessor.query.0.padding=1',
+        'TemporalCrop has no such setting',
+        "'padding_ratio'",
+    ),
+    setting(
+        'model.type=AimCLL', "model.type='AimCLL': there is no such type; did you mean 'AimCLR'?"
+    ),
+    setting('train_dataloader.batchsize=3', "did you mean 'batch_size'?"),
+    *(
+        setting(
+            f'train_dataloader.batch_size={value}', 'train_dataloader.batch_size=', 'at least 1'
+        )
+        for value in ('0', '-1', 'abc', '1.5')
+    ),
+    setting('train_dataloader.num_workers=-1', 'train_dataloader.num_workers=-1', 'at least 0'),
+    setting('train_dataloader.persistent_workers=True', 'num_workers of at least 1'),
+    setting(
+        'train_dataloader.dataset=data.pkl', 'train_dataloader must be a dict with a dict dataset'
+    ),
+    setting('train_dataloader.dataset.ann_file=5', 'SkeletonDataset takes text'),
+    setting('train_cfg.max_epochs=0', 'train_cfg.max_epochs=0', 'at least 1'),
+    setting('train_cfg.max_epoch=5', "did you mean 'max_epochs'?"),
+    setting('optim_wrapper.optimizer.learning_rate=1', 'SGD has no such setting'),
+    setting('optim_wrapper.optimizer.lr=nan', 'optim_wrapper.optimizer.lr is nan'),
+    setting('optim_wrapper.optimizer.lr=fast', "lr='fast'; SGD takes a number"),
+    setting('param_scheduler.0.gama=1', "did you mean 'gamma'?"),
+    setting('custom_hooks.2.epok=3', "StageSwitchHook has no such setting; did you mean 'epoch'?"),
+    setting('default_hooks.checkpoint.intervall=3', "did you mean 'interval'?"),
+    setting('default_hooks.mine=3', "hook 'mine' is 3"),
+    setting(
+        'env_cfg.dist_cfg.timeout=-1', 'env_cfg.dist_cfg.timeout=-1', 'positive number of seconds'
+    ),
+    setting('randomness.seed=-1', 'randomness.seed=-1', '0 to 4294967295'),
+    setting('log_level=LOUD', "log_level='LOUD'", 'DEBUG'),
+    setting('resume=maybe', "resume='maybe'; it must be True or False"),
+    case('test.py {f}/tiny.py', 'required: checkpoint', code=2),
+    case('test.py {f}/tiny.py random --eval svm', "unknown evaluator 'svm'"),
+    case('test.py {f}/tiny.py random --out {f}/folder', "--out: '{f}/folder' is a folder", code=2),
+    case('test.py {f}/tiny.py random --dump {f}/text', "--dump: '{f}/text'", code=2),
+    *(
+        case(f'test.py {{f}}/tiny.py {{f}}/{name} --work-dir w', f"'{{f}}/{name}'")
+        for name in (*FILES, 'cut.c.pth', 'data.pkl', 'f.npz', 'tiny.py')
+    ),
+    *(
+        case(f'{name} {{f}}/{file}', f"'{{f}}/{file}'")
+        for file in (*FILES, 'cut.f.npz', 'c.pth', 'data.pkl')
+        for name in ('embedding.py', 'fuse.py --weights 1 --out o.json')
+    ),
+    *(
+        case(f'{name} {{f}}/{file}', f"'{{f}}/{file}'")
+        for file in ('gone', 'folder', 'text')
+        for name in ('plot.py', 'report.py', 'knn_curve.py', 'convert_weights.py --to ours o.pth')
+        if 'convert' not in name
+    ),
+    *(
+        case(f'convert_weights.py {{f}}/{file} o.pth', f"'{{f}}/{file}'")
+        for file in (*FILES, 'cut.c.pth', 'f.npz', 'data.pkl')
+    ),
+    case('convert_weights.py {f}/c.pth {f}/text', 'exists; give another name, or --force'),
+    case('convert_weights.py {f}/c.pth o.pth --to ours', 'in the format'),
+    case(
+        'fuse.py {f}/f.npz {f}/s.npz --weights 1 1',
+        "'{f}/s.npz' holds scores, labels, names; wanted are",
+    ),
+    case('fuse.py {f}/f.npz', '1 files: give as many --weights'),
+    case('fuse.py {f}/s.npz {f}/s.npz --weights 1 nan', 'must be finite'),
+    case('fuse.py {f}/s.npz {f}/s.npz --weights 1 1 --k 3', '--k is for those'),
+    case('fuse.py {f}/f.npz --weights 1 --k 0', 'at least 1'),
+    case('fuse.py {f}/f.npz --weights 1 --out {f}/text/o.json', "'{f}/text' is a file", code=2),
+    case('embedding.py {f}/f.npz --weights nan', 'weights [nan]', 'finite'),
+    case('embedding.py {f}/f.npz --out o.gif', '.png, .svg or .pdf'),
+    case('embedding.py {f}/f.npz --class-ids 99', 'no sequence is of class 99'),
+    case('embedding.py {f}/f.npz --ann-file {f}/noise', 'noise'),
+    case('plot.py {f}/run --out {f}/text/o.png', "'{f}/text' is a file", code=2),
+    case('report.py {f}/run --out {f}/folder', 'is a folder', code=2),
+    case('knn_curve.py {f}/run --k 0', 'every k must be at least 1', code=2),
+    case('knn_curve.py {f}/run {f}/run', 'give --names', code=2),
+    case('knn_curve.py {f}/run', "'{f}/run' holds no checkpoint epoch_N.pth"),
+    case('prepare_data.py ntu61', "invalid choice: 'ntu61'", code=2),
+    case('prepare_data.py ntu60', 'ntu60 needs SOURCE', code=2),
+    case('prepare_data.py synthetic {f}/folder', 'takes no SOURCE', code=2),
+    case('prepare_data.py synthetic --bodies first', '--bodies is no option of synthetic'),
+    case('prepare_data.py synthetic --subjects 0', 'subjects=0'),
+    case('prepare_data.py synthetic --workers 0', '--workers is 0', code=2),
+    *(
+        case(
+            f'prepare_data.py ntu60 {{f}}/{name} --out o.pkl',
+            'gone' if name == 'gone' else 'no recording of ntu60',
+        )
+        for name in FILES
+    ),
+    *(
+        case(f'prepare_data.py mmaction2 {{f}}/{name}', f"'{{f}}/{name}'")
+        for name in (*FILES, 'cut.data.pkl', 'c.pth')
+    ),
+    case('prepare_data.py mmaction2 {f}/data.pkl --out {f}/folder', "'{f}/folder' is a folder"),
+    case('prepare_data.py custom {f}/text --out o.pkl', '{f}/text', 'path'),
+    case('reproduce.py 9', "invalid choice: '9'", code=2),
+    case('reproduce.py 2 --dataset nothing', 'configs/aimclr_nothing_'),
+    case('reproduce.py 2 --dataset ntu60 --split xsub', 'ntu60_3d.pkl', 'prepare_data.py ntu60'),
+    case('reproduce.py 2 --work-dir {f}/text', "'{f}/text' is a file", code=2),
+    case('demo.py --seeds -1', 'must be different and not negative', code=2),
+    case('demo.py --work-dir {f}/text', "'{f}/text' is a file", code=2),
+    case('benchmark.py speed', "invalid choice: 'speed'", code=2),
+    case('launch.py train.py two', "the number of processes is 'two'"),
+    case('launch.py trane.py 2', "no tool 'trane.py'"),
+]
+BUILT = [  # these build what they refuse
+    setting('model.temperature=0', 'temperature=0; it must be positive'),
+    setting('model.topk=1000', 'topk=1000', 'queue length 40'),
+    setting(
+        'model.queue_length=4', 'the queue holds 4 keys', 'make queue_length at least as large'
+    ),
+    setting('model.data_preprocessor.stream=speed', "unknown stream 'speed'"),
+    setting('model.head.in_channels=9', 'the head takes 9 channels, but the backbone gives 4'),
+    setting(
+        'train_dataloader.batch_size=64',
+        'an epoch has no batch: the 42 sequences',
+        'one of 64 on each of 1',
+    ),
+    setting('train_dataloader.dataset.split=xset', "no split 'xset'; it has"),
+    setting('train_dataloader.dataset.ann_file=gone.pkl', "'gone.pkl' does not exist"),
+    *(
+        setting(f'train_dataloader.dataset.ann_file={{f}}/{name}', name)
+        for name in ('noise', 'cut.data.pkl', 'c.pth')
+    ),
+    setting(
+        'load_from={f}/c.pth model.backbone.base_channels=4', 'c.pth', 'does not fit', 'has shape'
+    ),
+    case(
+        'train.py {f}/tiny.py --work-dir w --resume {f}/c.pth',
+        "c.pth' holds no message_hub",
+        'load_from=',
+    ),
+    case('train.py {f}/tiny.py --work-dir w --resume {f}/cut.c.pth', "cut.c.pth' cannot be read"),
+    case(
+        'test.py {f}/tiny.py {f}/c.pth --work-dir w --cfg-options model.backbone.out_channels=8 '
+        'model.head.in_channels=8',
+        'c.pth',
+        'does not fit',
+    ),
+    case(
+        'test.py {f}/tiny.py random --eval knn --work-dir w --cfg-options test_evaluator.0.k=1000',
+        'k=1000, but the bank holds only 42',
+    ),
+    case(
+        'test.py {f}/tiny.py random --eval knn --work-dir w --cfg-options test_evaluator.0.device=gpu',
+        "KNNMetric: device='gpu' cannot be used here",
+    ),
+]
+
+
+def check(files: Path, here: Path, command: str, fragments: tuple[str, ...], code: int) -> None:
+    """Runs a command in an empty folder and looks at what it leaves."""
+    name, *arguments = command.format(f=files).split(' ')
+    before = sorted(files.rglob('*'))
+    ended = tool(name, arguments, here)
+    lines = [line for line in ended.err.splitlines() if 'error: ' in line]
+    assert ended.code == code and len(lines) == 1, ended.err[-3000:] or ended.out[-3000:]
+    assert lines[0].startswith('error: ' if code == 1 else f'{name}: error: ')
+    assert all(part.format(f=files) in lines[0] for part in fragments), lines[0]
+    assert 'Traceback' not in ended.err + ended.out and len(lines[0]) < 2500
+    logs = {path for path in here.glob('w/**/*') if path.suffix in ('.log', '.py', '.json')}
+    assert not {path for path in here.rglob('*') if path.is_file()} - logs
+    assert sorted(path for path in files.rglob('*') if 'cache' not in path.parts) == [
+        path for path in before if 'cache' not in path.parts
+    ]
+
+
+@pytest.mark.parametrize(
+    'command, fragments, code', COMMANDS, ids=[command for command, *_ in COMMANDS]
+)
+def test_one_explanation(files, tmp_path, command, fragments, code):
+    check(files, tmp_path, command, fragments, code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('command, fragments, code', BUILT, ids=[command for command, *_ in BUILT])
+def test_one_explanation_of_what_is_built(files, tmp_path, command, fragments, code):
+    check(files, tmp_path, command, fragments, code)
+
+
+def test_debug_shows_where(files, tmp_path):
+    ended = tool('fuse.py', [str(files / 'text'), '--weights', '1', '--debug'], tmp_path)
+    assert (
+        ended.code == 1
+        and 'Traceback' in ended.err
+        and ended.err.splitlines()[-1].startswith('error: ')
+    )
+
+
+def raising(error: BaseException):
+    """A tool that raises."""
+
+    def main() -> None:
+        raise error
+
+    return lambda: cli.run(main)
+
+
+@pytest.mark.parametrize(
+    'error, code, said',
+    [
+        (KeyboardInterrupt(), 130, 'interrupted'),
+        (BrokenPipeError(), 141, ''),
+        (MemoryError(), 1, 'error: MemoryError (--debug shows where)'),
+        (TypeError('of something'), 1, 'error: TypeError: of something (--debug shows where)'),
+        (KeyError('model.x'), 1, 'error: model.x (--debug shows where)'),
+        (
+            FileNotFoundError(2, 'No such file', 'a.txt'),
+            1,
+            "error: 'a.txt': No such file (--debug shows where)",
+        ),
+        (ValueError('two\n  lines'), 1, 'error: two lines (--debug shows where)'),
+    ],
+)
+def test_every_error_is_one_line(tmp_path, error, code, said):
+    assert fork(raising(error), tmp_path) == (code, '', f'{said}\n' if said else '')
+
+
+def test_reader_that_goes_away(files, tmp_path):
+    """As `| head` does."""
+
+    def close() -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.dup2(writing, 1)
+
+    ended = tool('fuse.py', [str(files / 's.npz'), '--weights', '1'], tmp_path, close)
+    assert ended.code == 141 and 'Traceback' not in ended.err and 'Broken' not in ended.err
+
+
+def test_full_disk_leaves_no_file(files, tmp_path):
+    (tmp_path / 'full').symlink_to('/dev/full')  # a device is written to, and not replaced
+    ended = tool('fuse.py', [str(files / 's.npz'), '--weights', '1', '--out', 'full'], tmp_path)
+    assert ended.code == 1 and "error: 'full': No space left on device" in ended.err, ended.err
+    assert (tmp_path / 'full').is_symlink() and os.listdir(tmp_path) == ['full']
+
+
+@pytest.mark.slow
+def test_full_disk_while_training_keeps_no_part_of_a_checkpoint(files, tmp_path):
+    """Here no file may be larger than 50 kB; the checkpoint is."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+
+    assert (files / 'c.pth').stat().st_size > 100000
+    ended = tool(
+        'train.py',
+        [str(files / 'tiny.py'), '--work-dir', 'w', '--cfg-options', 'train_cfg.max_epochs=1'],
+        tmp_path,
+        limit,
+    )
+    (line,) = [line for line in ended.err.splitlines() if line.startswith('error: ')]
+    assert (
+        ended.code == 1
+        and 'iter_1.pth' in line
+        and 'File too large' in line
+        and 'Traceback' not in ended.err
+    )
+    assert not list(tmp_path.rglob('*.pth')) and not list(tmp_path.rglob('*.tmp'))

@@ -1,0 +1,58 @@
+"""Files that are written as a whole or not at all, and places that cannot be written."""
+
+import os
+
+import pytest
+
+from aimclr_mm.utils.files import atomic_write, check_target
+
+
+def test_error_leaves_the_old_file(tmp_path):
+    (tmp_path / 'file').write_text('old')
+    with pytest.raises(RuntimeError), atomic_write(str(tmp_path / 'file')) as file:
+        file.write('new')
+        raise RuntimeError
+    assert (tmp_path / 'file').read_text() == 'old' and os.listdir(tmp_path) == ['file']
+
+
+def test_full_disk_names_the_file(tmp_path):
+    """A link, so that a device that were replaced would not be missed."""
+    (tmp_path / 'full').symlink_to('/dev/full')
+    with (
+        pytest.raises(OSError, match=f'No space left on device: .{tmp_path}/full'),
+        atomic_write(str(tmp_path / 'full')) as file,
+    ):
+        file.write('text')
+    assert (tmp_path / 'full').is_symlink() and os.listdir(tmp_path) == ['full']
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    reader = os.open(tmp_path / 'pipe', os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(str(tmp_path / 'pipe')) as file:
+        file.write('text')
+    assert os.read(reader, 10) == b'text' and (tmp_path / 'pipe').is_fifo()
+    os.close(reader)
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / 'file').touch()
+    for path in ('file', 'new', 'new/below/file'):
+        check_target(str(tmp_path / path))
+    for path in ('', '.', 'new', 'new/below'):
+        check_target(str(tmp_path / path), folder=True)
+    for path, folder, error in (
+        ('.', False, IsADirectoryError),
+        ('file', True, NotADirectoryError),
+        ('file/below', False, NotADirectoryError),
+        ('file/a/b', True, NotADirectoryError),
+    ):
+        with pytest.raises(error, match=str(tmp_path)):
+            check_target(str(tmp_path / path), folder)
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_folder_without_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write everywhere
+    with pytest.raises(PermissionError, match='no permission to write in'):
+        check_target(str(tmp_path / 'file'))
