@@ -114,11 +114,11 @@ def load_queries(paths: list[str], weights: list[float] | None):
         else:
             sets.append(FeatureSet.load(path))
     joined = FeatureSet.concat(sets, weights)
-    if joined.bank.all():
+    if joined.gallery.all():
         raise ValueError(
             f'{paths[0]!r} holds no query sequences (test split); only those are drawn'
         )
-    return joined.features[~joined.bank], joined.labels[~joined.bank], names
+    return joined.features[~joined.gallery], joined.labels[~joined.gallery], names
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""Finds the movements of a bank that are most like those of a query.
+"""Finds the movements of a gallery that are most like those of a query.
 
-    python tools/search.py CONFIG CHECKPOINT query.npy --bank recordings/
-    python tools/search.py CONFIG CHECKPOINT query.npy --bank embeddings.npz -k 10 --out neighbors.csv
-    python tools/search.py CONFIG CHECKPOINT query.npy --bank recordings/ --picture neighbors.png
+    python tools/search.py CONFIG CHECKPOINT query.npy --gallery recordings/
+    python tools/search.py CONFIG CHECKPOINT query.npy --gallery embeddings.npz -k 10 --out neighbors.csv
+    python tools/search.py CONFIG CHECKPOINT query.npy --gallery recordings/ --picture neighbors.png
 
-The bank is files and folders of recordings, or embeddings of them that tools/embed.py wrote, which is faster from the
+The gallery is files and folders of recordings, or embeddings of them that tools/embed.py wrote, which is faster from the
 second search on. Similarity is the cosine between representations, 1 for the same movement. The picture shows the
-query and its neighbours as film strips; a recording in the bank that is the query itself is left out with --others.
+query and its neighbours as film strips; a recording in the gallery that is the query itself is left out with --others.
 """
 
 import argparse
@@ -19,7 +19,7 @@ MOST = 8  # queries in a picture
 
 
 def parse_args() -> argparse.Namespace:
-    """Encoder, query, bank and what is written."""
+    """Encoder, query, gallery and what is written."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         'query', nargs='+', metavar='QUERY', help='recordings to find others like them'
     )
     parser.add_argument(
-        '--bank',
+        '--gallery',
         nargs='+',
         required=True,
         metavar='SOURCE',
@@ -50,32 +50,32 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def find(queries, bank, k: int, others: bool) -> list[list[tuple[int, float]]]:
-    """For each query its k neighbours: rows of the bank and similarities."""
+def find(queries, gallery, k: int, others: bool) -> list[list[tuple[int, float]]]:
+    """For each query its k neighbours: rows of the gallery and similarities."""
     from aimclr_mm.apis import nearest
 
-    if k > len(bank.names):
-        raise ValueError(f'-k {k}: the bank holds {len(bank.names)} sequences')
+    if k > len(gallery.names):
+        raise ValueError(f'-k {k}: the gallery holds {len(gallery.names)} sequences')
     found = nearest(
-        queries.features, bank.features, min(k + int(others), len(bank.names))
+        queries.features, gallery.features, min(k + int(others), len(gallery.names))
     )  # the query takes a place
     rows = []
     for name, indices, similarities in zip(queries.names, found.indices, found.similarities):
         kept = [
             (int(i), float(s))
             for i, s in zip(indices, similarities)
-            if not (others and bank.names[i] == name)
+            if not (others and gallery.names[i] == name)
         ]
         rows.append(kept[:k])
     return rows
 
 
-def draw(encoder, queries, bank, found: list[list[tuple[int, float]]], path: str) -> None:
+def draw(encoder, queries, gallery, found: list[list[tuple[int, float]]], path: str) -> None:
     """Film strips of each query and its neighbours."""
     from aimclr_mm.apis import read_recordings
     from aimclr_mm.visualization import Strip, draw_strips
 
-    wanted = {*queries.sources, *(bank.sources[i] for row in found for i, _ in row)}
+    wanted = {*queries.sources, *(gallery.sources[i] for row in found for i, _ in row)}
     recordings = {
         r['frame_dir']: r
         for source in sorted(wanted)
@@ -85,9 +85,9 @@ def draw(encoder, queries, bank, found: list[list[tuple[int, float]]], path: str
     for name, row in zip(queries.names, found):
         strips.append(Strip(recordings[name], f'query: {name}'))
         for i, similarity in row:
-            label = f', {bank.labels[i]}' if bank.labels[i] else ''
+            label = f', {gallery.labels[i]}' if gallery.labels[i] else ''
             strips.append(
-                Strip(recordings[bank.names[i]], f'{similarity:.3f}  {bank.names[i]}{label}')
+                Strip(recordings[gallery.names[i]], f'{similarity:.3f}  {gallery.names[i]}{label}')
             )
     draw_strips(strips, encoder.layout, path)
 
@@ -100,14 +100,14 @@ def main() -> None:
 
         picture_format(args.picture)  # a wrong ending is reported before the work begins
     encoder = cli.open_encoder(args)
-    queries, bank = encoder.embed_recordings(args.query), encoder.embed_recordings(args.bank)
+    queries, gallery = encoder.embed_recordings(args.query), encoder.embed_recordings(args.gallery)
     if args.picture and len(queries.names) > MOST:
         raise ValueError(
             f'--picture: there are {len(queries.names)} queries; a picture holds at most {MOST}'
         )
-    found = find(queries, bank, args.k, args.others)
+    found = find(queries, gallery, args.k, args.others)
     table = [
-        (name, rank, bank.names[i], bank.labels[i], f'{similarity:.4f}')
+        (name, rank, gallery.names[i], gallery.labels[i], f'{similarity:.4f}')
         for name, row in zip(queries.names, found)
         for rank, (i, similarity) in enumerate(row, 1)
     ]
@@ -123,7 +123,7 @@ def main() -> None:
                 [('query', 'rank', 'name', 'label', 'similarity'), *table]
             )
     if args.picture:
-        draw(encoder, queries, bank, found, args.picture)
+        draw(encoder, queries, gallery, found, args.picture)
         print(args.picture)
 
 

@@ -6,7 +6,7 @@
     python tools/test.py CONFIG raw --eval knn              # the preprocessed coordinates themselves
     python tools/test.py CONFIG CHECKPOINT --seeds 0 1 2 --dump FOLDER
 
-Features are computed once, for the training split (bank) and the test split (queries) of the config's
+Features are computed once, for the training split (gallery) and the test split (queries) of the config's
 test_dataloader; every evaluator works on those. A checkpoint of several streams is evaluated stream by stream and
 fused. CONFIG is that of the training, or the one that a training left in its work directory.
 """

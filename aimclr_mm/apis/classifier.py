@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from scipy.special import softmax
 
-from aimclr_mm.evaluation.knn import nearest_in_bank
+from aimclr_mm.evaluation.knn import nearest_in_gallery
 from aimclr_mm.evaluation.results import ArrayFile
 
 LONG = 200  # examples from which on leaving one out takes longer than some seconds
@@ -143,27 +143,27 @@ def leave_one_out(
 class Neighbors(NamedTuple):
     """The k nearest of Q queries, the nearest first."""
 
-    indices: np.ndarray  # (Q, k) rows of the bank
+    indices: np.ndarray  # (Q, k) rows of the gallery
     similarities: np.ndarray  # (Q, k) cosines
 
 
-def nearest(query: np.ndarray, bank: np.ndarray, k: int = 5) -> Neighbors:
+def nearest(query: np.ndarray, gallery: np.ndarray, k: int = 5) -> Neighbors:
     """Nearest neighbours by cosine similarity, exact.
 
     Args:
         query: (Q, C) embeddings, or (C,) for one.
-        bank: (B, C) embeddings.
+        gallery: (B, C) embeddings.
         k: number of neighbours, at most B.
 
     Raises:
         ValueError: if shapes do not go together or k is out of range.
     """
-    bank = as_embeddings(bank, 'bank')
-    query = as_embeddings(query, 'query', bank.shape[1])
-    if not isinstance(k, (int, np.integer)) or not 1 <= k <= len(bank):
+    gallery = as_embeddings(gallery, 'gallery')
+    query = as_embeddings(query, 'query', gallery.shape[1])
+    if not isinstance(k, (int, np.integer)) or not 1 <= k <= len(gallery):
         raise ValueError(
-            f'k={k}; it must be a whole number of 1 to {len(bank)}, the rows of the bank'
+            f'k={k}; it must be a whole number of 1 to {len(gallery)}, the rows of the gallery'
         )
-    parts = nearest_in_bank(torch.from_numpy(bank), torch.from_numpy(query), int(k))
+    parts = nearest_in_gallery(torch.from_numpy(gallery), torch.from_numpy(query), int(k))
     similarities, indices = (torch.cat(part).numpy() for part in zip(*parts))
     return Neighbors(indices, similarities)

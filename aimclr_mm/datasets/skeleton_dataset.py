@@ -37,8 +37,8 @@ def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None)
 class SkeletonDataset(PoseDataset):
     """Sequences of one split for pre-training, or of two for evaluation.
 
-    Every sample gets ``split`` and ``role``: ``bank`` for the first split, ``query`` for the second. Evaluators find
-    neighbours and train classifiers on the bank and are scored on the queries, so that one pass over one data set
+    Every sample gets ``split`` and ``role``: ``gallery`` for the first split, ``query`` for the second. Evaluators find
+    neighbours and train classifiers on the gallery and are scored on the queries, so that one pass over one data set
     yields all features they need.
 
     A sequence passes ``preprocess`` once, before training, and ``pipeline`` whenever it is used.
@@ -46,7 +46,7 @@ class SkeletonDataset(PoseDataset):
     Args:
         ann_file: annotation file in mmaction2's pose format (see :mod:`aimclr_mm.datasets.annotations`).
         pipeline: transforms of one sample.
-        split: a split of the file; a pair (bank, queries) for evaluation; None for all sequences.
+        split: a split of the file; a pair (gallery, queries) for evaluation; None for all sequences.
         layout: joint layout that the recordings must have; None accepts any. Transforms of ``preprocess`` that do not
             name one get it too.
         preprocess: deterministic transforms, whose result is cached. Where the annotation file says that its sequences
@@ -84,7 +84,7 @@ class SkeletonDataset(PoseDataset):
             raise ValueError(f"invalid={invalid!r}; known are 'refuse' and 'drop'")
         self.splits = [split] if split is None or isinstance(split, str) else list(split)
         if not 1 <= len(self.splits) <= 2:
-            raise ValueError(f'split={split!r}; give one split, or a pair (bank, queries)')
+            raise ValueError(f'split={split!r}; give one split, or a pair (gallery, queries)')
         self.layout = None if layout is None else get_layout(layout)
         self.preprocess = [build_transform(step, self.layout) for step in preprocess]
         self.fraction, self.fraction_seed = fraction, fraction_seed
@@ -169,8 +169,8 @@ class SkeletonDataset(PoseDataset):
         for note in notes:
             MMLogger.get_current_instance().warning(f'{self.ann_file}: {note}')
         samples = []
-        for name, role, part in zip(self.splits, ('bank', 'query'), chosen):
-            part = self._draw(part) if role == 'bank' else part
+        for name, role, part in zip(self.splits, ('gallery', 'query'), chosen):
+            part = self._draw(part) if role == 'gallery' else part
             self._check_labels(part)
             samples += [{**annotation, 'split': name or 'all', 'role': role} for annotation in part]
         return samples

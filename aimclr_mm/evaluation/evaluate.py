@@ -103,7 +103,7 @@ def build_test_runner(
 def extract_features(
     cfg: Any, checkpoint: str, seed: int | None = None, stream: str | None = None
 ) -> FeatureSet | None:
-    """Representations of bank and queries; None on ranks other than the first.
+    """Representations of gallery and queries; None on ranks other than the first.
 
     Args:
         cfg, checkpoint, seed: see :func:`build_test_runner`.

@@ -1,4 +1,4 @@
-"""What the evaluators share: features computed once, a bank (training split) and queries (test split)."""
+"""What the evaluators share: features computed once, a gallery (training split) and queries (test split)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
 
 
 class FeatureMetric(BaseMetric):
-    """Collects the representations of bank and queries and scores them at the end.
+    """Collects the representations of gallery and queries and scores them at the end.
 
-    The data samples carry ``feature`` (set by the model), ``gt_label`` and ``role``, ``bank`` or ``query`` (set by
+    The data samples carry ``feature`` (set by the model), ``gt_label`` and ``role``, ``gallery`` or ``query`` (set by
     :class:`~aimclr_mm.datasets.SkeletonDataset`).
 
     Args:
@@ -66,33 +66,33 @@ class FeatureMetric(BaseMetric):
                 (
                     sample['feature'],
                     int(sample['gt_label']),
-                    sample['role'] == 'bank',
+                    sample['role'] == 'gallery',
                     str(sample.get('frame_dir', '')),
                 )
             )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Scores the collected samples."""
-        features, labels, bank, names = zip(*results)
+        features, labels, gallery, names = zip(*results)
         return self.evaluate_features(
             FeatureSet(
                 torch.stack(features).numpy(),
                 np.array(labels, dtype=np.int64),
-                np.array(bank),
+                np.array(gallery),
                 np.array(names),
             )
         )
 
     def evaluate_features(self, data: FeatureSet) -> dict[str, float]:
-        """Splits features into bank and queries and scores them.
+        """Splits features into gallery and queries and scores them.
 
         Raises:
             ValueError: if one of the two is empty or a feature is not finite.
         """
-        kind, bank = type(self).__name__, torch.from_numpy(data.bank)
-        if bank.all() or not bank.any():
+        kind, gallery = type(self).__name__, torch.from_numpy(data.gallery)
+        if gallery.all() or not gallery.any():
             raise ValueError(
-                f'{kind} needs a bank and queries: give the evaluation data set a pair of splits, such as '
+                f'{kind} needs a gallery and queries: give the evaluation data set a pair of splits, such as '
                 "split=['xsub_train', 'xsub_val']"
             )
         features, labels = torch.from_numpy(data.features), torch.from_numpy(data.labels)
@@ -102,20 +102,22 @@ class FeatureMetric(BaseMetric):
                 f'{broken} of {len(features)} features are not finite; the encoder or its input is broken'
             )
         MMLogger.get_current_instance().info(
-            f'{kind}: {int(bank.sum())} bank, {int((~bank).sum())} query sequences'
+            f'{kind}: {int(gallery.sum())} gallery, {int((~gallery).sum())} query sequences'
         )
-        features, labels, bank = (tensor.to(self.device) for tensor in (features, labels, bank))
-        return self.score(features[bank], labels[bank], features[~bank], labels[~bank])
+        features, labels, gallery = (
+            tensor.to(self.device) for tensor in (features, labels, gallery)
+        )
+        return self.score(features[gallery], labels[gallery], features[~gallery], labels[~gallery])
 
     def score_set(self, data: FeatureSet) -> ScoreSet:
         """The class scores of the queries, after :meth:`evaluate_features`."""
-        queries = ~data.bank
+        queries = ~data.gallery
         return ScoreSet(
             self.scores.float().cpu().numpy(), data.labels[queries], data.names[queries]
         )
 
     def score(
-        self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor
+        self, gallery: Tensor, gallery_labels: Tensor, queries: Tensor, labels: Tensor
     ) -> dict[str, float]:
         """Metrics in per cent from (B, C) and (Q, C) features and their labels."""
         raise NotImplementedError

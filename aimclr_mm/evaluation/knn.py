@@ -12,29 +12,29 @@ from torch import Tensor
 from .features import FeatureMetric, top_k_accuracy
 
 
-def nearest_in_bank(
-    bank: Tensor, queries: Tensor, k: int, chunk: int = 4096
+def nearest_in_gallery(
+    gallery: Tensor, queries: Tensor, k: int, chunk: int = 4096
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The k nearest by cosine similarity, some queries at a time.
 
     Args:
-        bank: (B, C) features.
+        gallery: (B, C) features.
         queries: (Q, C) features.
         k: number of neighbours, at most B.
         chunk: queries compared at once, which bounds the memory.
 
     Yields:
-        Similarities and indices in the bank, (chunk, k) each, the nearest first.
+        Similarities and indices in the gallery, (chunk, k) each, the nearest first.
     """
-    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
+    gallery, queries = F.normalize(gallery.float(), dim=1), F.normalize(queries.float(), dim=1)
     for part in queries.split(chunk):
-        similarity, index = (part @ bank.T).topk(k, dim=1)
+        similarity, index = (part @ gallery.T).topk(k, dim=1)
         yield similarity, index
 
 
 def knn_scores(
-    bank: Tensor,
-    bank_labels: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
     queries: Tensor,
     k: int,
     weighted: bool = False,
@@ -45,8 +45,8 @@ def knn_scores(
     """Votes of the k nearest neighbours by cosine similarity.
 
     Args:
-        bank: (B, C) features with labels.
-        bank_labels: (B,).
+        gallery: (B, C) features with labels.
+        gallery_labels: (B,).
         queries: (Q, C) features.
         k: number of neighbours, at most B.
         weighted: a neighbour's vote counts exp(similarity / temperature) instead of 1.
@@ -57,9 +57,9 @@ def knn_scores(
     Returns:
         (Q, num_classes) votes. Equal votes are decided for the class of the nearest neighbour.
     """
-    num_classes = num_classes or int(bank_labels.max()) + 1
+    num_classes = num_classes or int(gallery_labels.max()) + 1
     votes = []
-    for similarity, index in nearest_in_bank(bank, queries, k, chunk):
+    for similarity, index in nearest_in_gallery(gallery, queries, k, chunk):
         weight = (
             (similarity / temperature - similarity[:, :1] / temperature).exp()
             if weighted
@@ -69,7 +69,7 @@ def knn_scores(
             k, device=weight.device
         )  # nearer decides ties
         vote = weight.new_zeros(len(index), num_classes)
-        votes.append(vote.scatter_add_(1, bank_labels[index], weight))
+        votes.append(vote.scatter_add_(1, gallery_labels[index], weight))
     return torch.cat(votes)
 
 
@@ -102,25 +102,30 @@ class KNNMetric(FeatureMetric):
         self.weighted, self.temperature = weighted, temperature
 
     def score(
-        self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor
+        self, gallery: Tensor, gallery_labels: Tensor, queries: Tensor, labels: Tensor
     ) -> dict[str, float]:
-        """Top-1 and top-5 of the first k, top-1 of every k; a k larger than the bank is left out."""
-        num_classes = int(max(bank_labels.max(), labels.max())) + 1
+        """Top-1 and top-5 of the first k, top-1 of every k; a k larger than the gallery is left out."""
+        num_classes = int(max(gallery_labels.max(), labels.max())) + 1
         metrics = {}
         for position, k in enumerate(self.ks):
-            if k > len(bank):
+            if k > len(gallery):
                 if position == 0:
                     raise ValueError(
-                        f'KNNMetric: k={k}, but the bank holds only {len(bank)} sequences'
+                        f'KNNMetric: k={k}, but the gallery holds only {len(gallery)} sequences'
                     )
                 continue
             scores = knn_scores(
-                bank, bank_labels, queries, k, self.weighted, self.temperature, num_classes
+                gallery, gallery_labels, queries, k, self.weighted, self.temperature, num_classes
             )
             if position == 0:
                 # neighbours beyond the k voters settle the order of the remaining classes
                 nearest = knn_scores(
-                    bank, bank_labels, queries, min(200, len(bank)), True, num_classes=num_classes
+                    gallery,
+                    gallery_labels,
+                    queries,
+                    min(200, len(gallery)),
+                    True,
+                    num_classes=num_classes,
                 )
                 metrics['top1'] = top_k_accuracy(scores, labels, 1)
                 metrics['top5'] = top_k_accuracy(scores + 1e-12 * nearest, labels, 5)

@@ -14,8 +14,8 @@ from .features import FeatureMetric, top_k_accuracy
 
 
 def train_linear(
-    bank: Tensor,
-    bank_labels: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
     queries: Tensor,
     labels: Tensor,
     *,
@@ -28,16 +28,16 @@ def train_linear(
     seed: int,
     progress: bool = False,
 ) -> tuple[list[tuple[float, float]], Tensor]:
-    """Trains a linear classifier on the bank and tests it on the queries after every epoch.
+    """Trains a linear classifier on the gallery and tests it on the queries after every epoch.
 
     The encoder is frozen and there is no augmentation, so that the features of each epoch are the same; they are
     computed once. Weights start at N(0, 0.02), biases at zero, as in the released code.
 
     Args:
-        bank, bank_labels: (B, C) features and (B,) labels to train on.
+        gallery, gallery_labels: (B, C) features and (B,) labels to train on.
         queries, labels: (Q, C) features and (Q,) labels to test on.
         lr: learning rate of SGD, times 0.1 from each of ``milestones`` (0-based epochs) on.
-        epochs: passes over the bank.
+        epochs: passes over the gallery.
         batch_size: samples a step; the last step of an epoch takes what remains.
         momentum, weight_decay: of SGD.
         seed: of the initial weights and the order of samples.
@@ -48,8 +48,8 @@ def train_linear(
         last one.
     """
     generator = torch.Generator().manual_seed(seed)
-    num_classes = int(max(bank_labels.max(), labels.max())) + 1
-    classifier = nn.utils.skip_init(nn.Linear, bank.shape[1], num_classes, device=bank.device)
+    num_classes = int(max(gallery_labels.max(), labels.max())) + 1
+    classifier = nn.utils.skip_init(nn.Linear, gallery.shape[1], num_classes, device=gallery.device)
     with torch.no_grad():
         classifier.weight.copy_(
             torch.empty(classifier.weight.shape).normal_(0.0, 0.02, generator=generator)
@@ -60,9 +60,9 @@ def train_linear(
     history = []
     for _ in track(range(epochs), 'Linear classifier', disable=not progress):
         for batch in (
-            torch.randperm(len(bank), generator=generator).to(bank.device).split(batch_size)
+            torch.randperm(len(gallery), generator=generator).to(gallery.device).split(batch_size)
         ):
-            loss = F.cross_entropy(classifier(bank[batch]), bank_labels[batch])
+            loss = F.cross_entropy(classifier(gallery[batch]), gallery_labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -115,12 +115,17 @@ class LinearProbeMetric(FeatureMetric):
         )
 
     def score(
-        self, bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor
+        self, gallery: Tensor, gallery_labels: Tensor, queries: Tensor, labels: Tensor
     ) -> dict[str, float]:
         """Top-1 and top-5 of the last and of the best epoch."""
         with torch.enable_grad():
             history, self.scores = train_linear(
-                bank, bank_labels, queries, labels, progress=len(bank) > 20000, **self.recipe
+                gallery,
+                gallery_labels,
+                queries,
+                labels,
+                progress=len(gallery) > 20000,
+                **self.recipe,
             )
         best = max(range(len(history)), key=lambda epoch: history[epoch])
         return dict(

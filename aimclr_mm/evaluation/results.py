@@ -106,19 +106,19 @@ class ArrayFile:
 
 @dataclass
 class FeatureSet(ArrayFile):
-    """Representations of bank (training split) and queries (test split).
+    """Representations of gallery (training split) and queries (test split).
 
     Args:
         features: (N, C) float32.
         labels: (N,) int64.
-        bank: (N,) bool, true for the bank.
+        gallery: (N,) bool, true for the gallery.
         names: (N,) of text.
     """
 
-    kinds = dict(labels='iu', bank='b', names='U')
+    kinds = dict(labels='iu', gallery='b', names='U')
     features: np.ndarray
     labels: np.ndarray
-    bank: np.ndarray
+    gallery: np.ndarray
     names: np.ndarray
 
     @classmethod
@@ -132,9 +132,9 @@ class FeatureSet(ArrayFile):
             weights: of the streams; all equal if not given.
         """
         check_same([s.names for s in sets], [s.labels for s in sets])
-        if any(not np.array_equal(sets[0].bank, s.bank) for s in sets):
+        if any(not np.array_equal(sets[0].gallery, s.gallery) for s in sets):
             raise ValueError(
-                'the files differ in which sequences are the bank; all must come from the same evaluation'
+                'the files differ in which sequences are the gallery; all must come from the same evaluation'
             )
         weights = [1.0] * len(sets) if weights is None else list(weights)
         if (
@@ -154,7 +154,7 @@ class FeatureSet(ArrayFile):
         return cls(
             np.concatenate(parts, axis=1).astype(np.float32),
             sets[0].labels,
-            sets[0].bank,
+            sets[0].gallery,
             sets[0].names,
         )
 

@@ -49,9 +49,9 @@ class Point:
 
 def knn_accuracy(features: FeatureSet, ks: Sequence[int]) -> dict[int, float]:
     """Top-1 accuracy in per cent of the queries for every k ("KNN Evaluation Protocol")."""
-    if max(ks) > features.bank.sum():
+    if max(ks) > features.gallery.sum():
         raise ValueError(
-            f'k={max(ks)}, but the bank holds only {features.bank.sum()} sequences; give smaller --k'
+            f'k={max(ks)}, but the gallery holds only {features.gallery.sum()} sequences; give smaller --k'
         )
     scores = KNNMetric(k=list(ks)).evaluate_features(features)
     return {k: scores[f'top1_k{k}'] for k in ks}

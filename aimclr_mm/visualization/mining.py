@@ -38,7 +38,7 @@ def training_data(cfg: Config, ann_file: str | None = None) -> SkeletonDataset:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     if not cfg.get('train_dataloader'):
         raise ValueError(
-            f'config {cfg.filename!r} has no train_dataloader, whose data are the bank'
+            f'config {cfg.filename!r} has no train_dataloader, whose data are the gallery'
         )
     settings = dict(cfg.train_dataloader.dataset, batched=False)
     return DATASETS.build({**settings, 'ann_file': ann_file} if ann_file else settings)
@@ -121,8 +121,8 @@ def mine(query: Tensor, key: Tensor, own: Sequence[int], k: int) -> tuple[Tensor
 
     Args:
         query: (Q, D) embeddings of the queries.
-        key: (N, D) embeddings of the bank.
-        own: places of the Q queries in the bank, which are left out.
+        key: (N, D) embeddings of the gallery.
+        own: places of the Q queries in the gallery, which are left out.
         k: neighbours of each, at most N - 1.
 
     Returns:
@@ -147,7 +147,7 @@ def neighbor_strips(
 
     Args:
         model: a pre-trained model.
-        data: the bank, see :func:`training_data`.
+        data: the gallery, see :func:`training_data`.
         queries: places of the queries in it.
         k: neighbours.
     """

@@ -366,12 +366,12 @@ def test_examples_that_cannot_be_learnt_from(embeddings, labels, message):
 
 
 def test_nearest_is_scipys():
-    query, bank = RNG.normal(size=(9, 4)), RNG.normal(size=(50, 4))
-    distance = cdist(query, bank, 'cosine')
-    found = nearest(query, bank, k=6)
+    query, gallery = RNG.normal(size=(9, 4)), RNG.normal(size=(50, 4))
+    distance = cdist(query, gallery, 'cosine')
+    found = nearest(query, gallery, k=6)
     assert found.indices.tolist() == distance.argsort(axis=1)[:, :6].tolist()
     np.testing.assert_allclose(found.similarities, 1 - np.sort(distance, axis=1)[:, :6], atol=1e-6)
-    assert nearest(query[0], bank).indices.tolist() == found.indices[:1, :5].tolist()
+    assert nearest(query[0], gallery).indices.tolist() == found.indices[:1, :5].tolist()
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_samples_have_the_shape_that_the_encoder_takes(path, tmp_path):
         DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.test_dataloader)
     )
     assert (len(train), len(test)) == (4, 5) and [test[i]['data_samples'].role for i in (3, 4)] == [
-        'bank',
+        'gallery',
         'query',
     ]
     shapes = {tuple(dataset[i]['inputs'].shape) for dataset in (train, test) for i in (0, 1)}

@@ -64,24 +64,28 @@ def names(dataset: SkeletonDataset) -> list[tuple[str, str, str]]:
 
 def test_one_split(write):
     assert names(SkeletonDataset(write(content()), [], 'train')) == [
-        ('a', 'train', 'bank'),
-        ('b', 'train', 'bank'),
+        ('a', 'train', 'gallery'),
+        ('b', 'train', 'gallery'),
     ]
 
 
 def test_pair_of_splits(write):
     dataset = SkeletonDataset(write(content()), [], ['train', 'val'])
-    assert names(dataset) == [('a', 'train', 'bank'), ('b', 'train', 'bank'), ('c', 'val', 'query')]
+    assert names(dataset) == [
+        ('a', 'train', 'gallery'),
+        ('b', 'train', 'gallery'),
+        ('c', 'val', 'query'),
+    ]
 
 
-def test_a_sequence_may_be_bank_and_query(write):
+def test_a_sequence_may_be_gallery_and_query(write):
     dataset = SkeletonDataset(write(content()), [], ['val', 'val'])
-    assert names(dataset) == [('c', 'val', 'bank'), ('c', 'val', 'query')]
+    assert names(dataset) == [('c', 'val', 'gallery'), ('c', 'val', 'query')]
 
 
 @pytest.mark.parametrize('data', [content(), content()['annotations']], ids=['dict', 'list'])
 def test_all_sequences_of_both_forms_of_the_file(write, data):
-    assert names(SkeletonDataset(write(data), [])) == [(name, 'all', 'bank') for name in 'abcd']
+    assert names(SkeletonDataset(write(data), [])) == [(name, 'all', 'gallery') for name in 'abcd']
 
 
 def test_sequences_may_be_called_filename(write):

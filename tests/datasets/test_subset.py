@@ -203,7 +203,7 @@ def test_queries_are_never_drawn(ann_file):
     roles = collections.Counter(
         role for _, role in members(SkeletonDataset(ann_file, [], ['train', 'val'], fraction=0.1))
     )
-    assert roles == dict(bank=5, query=10)
+    assert roles == dict(gallery=5, query=10)
 
 
 @pytest.mark.parametrize('fraction', [0, 1.5, -1])

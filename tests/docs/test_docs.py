@@ -295,7 +295,7 @@ def test_pages_run_as_printed(tmp_path):
     for line in (
         'data/utdmhad/utdmhad_3d.pkl:',
         'linear/best_top1: ',
-        'bank.npz: ',
+        'gallery.npz: ',
         '   5  ',
         'classifier: gestures.npz',
         'examples: clap 4, jog 4, squat 4, wave 4',

@@ -46,7 +46,7 @@ def test_page_runs_as_printed(tmp_path):
         'split xsub_train  56',
         'split xsub_train  14',
         'linear/top1: ',
-        'bank.npz: 112 sequences, 64 channels, 14 labels',
+        'gallery.npz: 112 sequences, 64 channels, 14 labels',
         '   5  ',
         'examples: bow 4, clap',
         'accuracy on examples left out one by one',

@@ -23,12 +23,12 @@ RECIPE = dict(
 
 @pytest.fixture
 def features():
-    """60 bank and 25 query features of 7 noisy classes, and their labels."""
+    """60 gallery and 25 query features of 7 noisy classes, and their labels."""
     centers = torch.randn(7, 12)
-    bank_labels, labels = torch.arange(60) % 7, torch.arange(25) % 7
+    gallery_labels, labels = torch.arange(60) % 7, torch.arange(25) % 7
     return (
-        centers[bank_labels] + 1.5 * torch.randn(60, 12),
-        bank_labels,
+        centers[gallery_labels] + 1.5 * torch.randn(60, 12),
+        gallery_labels,
         centers[labels] + 1.5 * torch.randn(25, 12),
         labels,
     )
@@ -51,11 +51,11 @@ def sample(role: str, label: int | None, feature: list[float]) -> dict:
 
 @pytest.mark.parametrize('k', [1, 2, 5, 20, 60])
 def test_knn_votes_equal_scikit_learn(features, k):
-    bank, bank_labels, queries, _ = features
+    gallery, gallery_labels, queries, _ = features
     reference = KNeighborsClassifier(k, metric='cosine', algorithm='brute').fit(
-        bank.numpy(), bank_labels.numpy()
+        gallery.numpy(), gallery_labels.numpy()
     )
-    shares = knn_scores(bank, bank_labels, queries, k) / k
+    shares = knn_scores(gallery, gallery_labels, queries, k) / k
     np.testing.assert_allclose(shares.numpy(), reference.predict_proba(queries.numpy()), atol=1e-6)
     if k == 1:
         assert np.array_equal(shares.argmax(1).numpy(), reference.predict(queries.numpy()))
@@ -63,27 +63,27 @@ def test_knn_votes_equal_scikit_learn(features, k):
 
 @pytest.mark.parametrize('k', [1, 5])
 def test_knn_metric_equals_scikit_learn(features, k):
-    bank, bank_labels, queries, labels = features
+    gallery, gallery_labels, queries, labels = features
     reference = KNeighborsClassifier(k, metric='cosine', algorithm='brute').fit(
-        bank.numpy(), bank_labels.numpy()
+        gallery.numpy(), gallery_labels.numpy()
     )
     votes = np.round(reference.predict_proba(queries.numpy()) * k)
     unique = (votes == votes.max(1, keepdims=True)).sum(1) == 1  # ties have a rule of their own
     assert unique.sum() > 10
-    metrics = KNNMetric(k=[k]).score(bank, bank_labels, queries[unique], labels[unique])
+    metrics = KNNMetric(k=[k]).score(gallery, gallery_labels, queries[unique], labels[unique])
     expected = 100 * np.mean(votes[unique].argmax(1) == labels.numpy()[unique])
     assert metrics['top1'] == pytest.approx(expected) and metrics[f'top1_k{k}'] == metrics['top1']
     assert 0 < expected < 100
 
 
 def test_weighted_votes_equal_a_loop(features):
-    bank, bank_labels, queries, _ = features
-    scores = knn_scores(bank, bank_labels, queries, 5, weighted=True, temperature=0.2)
+    gallery, gallery_labels, queries, _ = features
+    scores = knn_scores(gallery, gallery_labels, queries, 5, weighted=True, temperature=0.2)
     for query, row in zip(queries, scores):
-        cosines = [float(query @ b / query.norm() / b.norm()) for b in bank]
+        cosines = [float(query @ b / query.norm() / b.norm()) for b in gallery]
         expected = np.zeros(7)
-        for i in sorted(range(len(bank)), key=lambda i: -cosines[i])[:5]:
-            expected[int(bank_labels[i])] += np.exp(cosines[i] / 0.2)
+        for i in sorted(range(len(gallery)), key=lambda i: -cosines[i])[:5]:
+            expected[int(gallery_labels[i])] += np.exp(cosines[i] / 0.2)
         np.testing.assert_allclose(
             (row / row.sum()).numpy(), expected / expected.sum(), rtol=1e-4, atol=1e-6
         )
@@ -91,37 +91,45 @@ def test_weighted_votes_equal_a_loop(features):
 
 @pytest.mark.parametrize('nearest', [0, 1])
 def test_equal_votes_go_to_the_class_of_the_nearest(nearest):
-    bank = torch.tensor([[1.0, 0.1], [1.0, 0.2], [-1.0, 0.0]])
+    gallery = torch.tensor([[1.0, 0.1], [1.0, 0.2], [-1.0, 0.0]])
     labels = torch.tensor([nearest, 1 - nearest, 2])
-    assert knn_scores(bank, labels, torch.tensor([[1.0, 0.0]]), 2).argmax(1).tolist() == [nearest]
+    assert knn_scores(gallery, labels, torch.tensor([[1.0, 0.0]]), 2).argmax(1).tolist() == [
+        nearest
+    ]
 
 
 def test_one_close_neighbour_does_not_outvote_two():
-    bank = torch.tensor([[1.0, 0.0], [1.0, 0.2], [1.0, 0.3]])
-    assert knn_scores(bank, torch.tensor([2, 0, 0]), torch.tensor([[1.0, 0.0]]), 3).argmax(
+    gallery = torch.tensor([[1.0, 0.0], [1.0, 0.2], [1.0, 0.3]])
+    assert knn_scores(gallery, torch.tensor([2, 0, 0]), torch.tensor([[1.0, 0.0]]), 3).argmax(
         1
     ).tolist() == [0]
 
 
 @pytest.mark.parametrize('weighted', [False, True])
 def test_chunks_do_not_change_the_votes(features, weighted):
-    bank, bank_labels, queries, _ = features
-    whole = knn_scores(bank, bank_labels, queries, 5, weighted)
-    torch.testing.assert_close(knn_scores(bank, bank_labels, queries, 5, weighted, chunk=4), whole)
+    gallery, gallery_labels, queries, _ = features
+    whole = knn_scores(gallery, gallery_labels, queries, 5, weighted)
+    torch.testing.assert_close(
+        knn_scores(gallery, gallery_labels, queries, 5, weighted, chunk=4), whole
+    )
 
 
-def test_votes_have_a_column_for_classes_missing_in_the_bank():
+def test_votes_have_a_column_for_classes_missing_in_the_gallery():
     scores = knn_scores(torch.eye(3), torch.tensor([0, 1, 1]), torch.eye(3), 1, num_classes=5)
     assert scores.shape == (3, 5) and not scores[:, 2:].any()
 
 
-def test_k_larger_than_the_bank():
-    bank, labels = torch.eye(3), torch.arange(3)
+def test_k_larger_than_the_gallery():
+    gallery, labels = torch.eye(3), torch.arange(3)
     with pytest.raises(ValueError, match='k=4, .*only 3'):
-        KNNMetric(k=[4, 1]).score(bank, labels, bank, labels)
-    assert set(KNNMetric(k=[1, 4]).score(bank, labels, bank, labels)) == {'top1', 'top5', 'top1_k1'}
+        KNNMetric(k=[4, 1]).score(gallery, labels, gallery, labels)
+    assert set(KNNMetric(k=[1, 4]).score(gallery, labels, gallery, labels)) == {
+        'top1',
+        'top5',
+        'top1_k1',
+    }
     with pytest.raises(RuntimeError):
-        knn_scores(bank, labels, bank, 4)
+        knn_scores(gallery, labels, gallery, 4)
 
 
 @pytest.mark.parametrize('k', [0, [1, 0], []])
@@ -131,9 +139,9 @@ def test_knn_metric_refuses_k_below_one(k):
 
 
 def test_top5_of_one_neighbour_is_settled_by_the_others():
-    bank = F.normalize(torch.tensor([[1, 0.1 * i] for i in range(8)]), dim=1)
+    gallery = F.normalize(torch.tensor([[1, 0.1 * i] for i in range(8)]), dim=1)
     metrics = KNNMetric(k=1).score(
-        bank, torch.arange(8), torch.tensor([[1.0, 0.0]] * 2), torch.tensor([4, 5])
+        gallery, torch.arange(8), torch.tensor([[1.0, 0.0]] * 2), torch.tensor([4, 5])
     )
     assert metrics['top1'] == 0 and metrics['top5'] == 50
 
@@ -175,17 +183,30 @@ def test_same_seed_same_history_whatever_the_global_state(features):
 
 
 def sgd_in_numpy(
-    bank, bank_labels, queries, *, lr, epochs, milestones, batch_size, momentum, weight_decay, seed
+    gallery,
+    gallery_labels,
+    queries,
+    *,
+    lr,
+    epochs,
+    milestones,
+    batch_size,
+    momentum,
+    weight_decay,
+    seed,
 ):
     """Scores (Q, classes) after each epoch: softmax regression by SGD with momentum, in float64."""
     generator = torch.Generator().manual_seed(seed)
-    classes = int(bank_labels.max()) + 1
+    classes = int(gallery_labels.max()) + 1
     weight = (
-        torch.empty(classes, bank.shape[1]).normal_(0, 0.02, generator=generator).double().numpy()
+        torch.empty(classes, gallery.shape[1])
+        .normal_(0, 0.02, generator=generator)
+        .double()
+        .numpy()
     )
     w, x, q = (
         np.concatenate([weight, np.zeros((classes, 1))], 1),
-        bank.double().numpy(),
+        gallery.double().numpy(),
         queries.double().numpy(),
     )
     x, q = (np.concatenate([a, np.ones((len(a), 1))], 1) for a in (x, q))
@@ -197,7 +218,7 @@ def sgd_in_numpy(
             batch = order[start : start + batch_size]
             p = np.exp(x[batch] @ w.T)
             p /= p.sum(1, keepdims=True)
-            p[np.arange(len(batch)), bank_labels.numpy()[batch]] -= 1
+            p[np.arange(len(batch)), gallery_labels.numpy()[batch]] -= 1
             velocity = momentum * velocity + p.T @ x[batch] / len(batch) + weight_decay * w
             w = w - rate * velocity
         scores.append(q @ w.T)
@@ -206,12 +227,12 @@ def sgd_in_numpy(
 
 @pytest.mark.parametrize('milestones', [(), (2,), (1, 3)])
 def test_linear_equals_sgd_in_numpy(features, monkeypatch, milestones):
-    bank, bank_labels, queries, labels = features
+    gallery, gallery_labels, queries, labels = features
     monkeypatch.setattr(linear, 'top_k_accuracy', lambda scores, labels, k: scores.clone())
     recipe = {**RECIPE, 'milestones': milestones}
-    history, last = train_linear(bank / 4, bank_labels, queries / 4, labels, **recipe)
+    history, last = train_linear(gallery / 4, gallery_labels, queries / 4, labels, **recipe)
     for (scores, _), expected in zip(
-        history, sgd_in_numpy(bank / 4, bank_labels, queries / 4, **recipe), strict=True
+        history, sgd_in_numpy(gallery / 4, gallery_labels, queries / 4, **recipe), strict=True
     ):
         np.testing.assert_allclose(scores.numpy(), expected, atol=1e-4)
     assert torch.equal(last, history[-1][0])
@@ -263,10 +284,10 @@ class Recorder(FeatureMetric):
 
 def test_feature_metric_splits_roles():
     metric = Recorder(device='cpu')
-    metric.process(None, [sample('bank', 3, [1.0, 2.0]), sample('query', 1, [3.0, 4.0])])
-    metric.process(None, [sample('query', 2, [5.0, 6.0]), sample('bank', 0, [7.0, 8.0])])
-    bank, bank_labels, queries, labels = metric.compute_metrics(metric.results)
-    assert bank.tolist() == [[1.0, 2.0], [7.0, 8.0]] and bank_labels.tolist() == [3, 0]
+    metric.process(None, [sample('gallery', 3, [1.0, 2.0]), sample('query', 1, [3.0, 4.0])])
+    metric.process(None, [sample('query', 2, [5.0, 6.0]), sample('gallery', 0, [7.0, 8.0])])
+    gallery, gallery_labels, queries, labels = metric.compute_metrics(metric.results)
+    assert gallery.tolist() == [[1.0, 2.0], [7.0, 8.0]] and gallery_labels.tolist() == [3, 0]
     assert queries.tolist() == [[3.0, 4.0], [5.0, 6.0]] and labels.tolist() == [1, 2]
 
 
@@ -275,8 +296,8 @@ def test_feature_metric_prefixes_its_results():
     metric.process(
         None,
         [
-            sample('bank', 0, [1.0, 0.0]),
-            sample('bank', 1, [0.0, 1.0]),
+            sample('gallery', 0, [1.0, 0.0]),
+            sample('gallery', 1, [0.0, 1.0]),
             sample('query', 0, [0.9, 0.1]),
             sample('query', 0, [0.1, 0.9]),
         ],
@@ -286,14 +307,14 @@ def test_feature_metric_prefixes_its_results():
 
 def test_feature_metric_needs_labels():
     with pytest.raises(ValueError, match='needs labels'):
-        Recorder().process(None, [sample('bank', None, [1.0])])
+        Recorder().process(None, [sample('gallery', None, [1.0])])
 
 
-@pytest.mark.parametrize('role', ['bank', 'query'])
-def test_feature_metric_needs_bank_and_queries(role):
+@pytest.mark.parametrize('role', ['gallery', 'query'])
+def test_feature_metric_needs_gallery_and_queries(role):
     metric = Recorder(device='cpu')
     metric.process(None, [sample(role, 0, [1.0]), sample(role, 1, [2.0])])
-    with pytest.raises(ValueError, match='needs a bank and queries.*xsub_train'):
+    with pytest.raises(ValueError, match='needs a gallery and queries.*xsub_train'):
         metric.compute_metrics(metric.results)
 
 
@@ -303,8 +324,8 @@ def test_feature_metric_refuses_features_that_are_not_finite(broken):
     metric.process(
         None,
         [
-            sample('bank', 0, [1.0, broken]),
-            sample('bank', 0, [1.0, 1.0]),
+            sample('gallery', 0, [1.0, broken]),
+            sample('gallery', 0, [1.0, 1.0]),
             sample('query', 0, [broken, broken]),
         ],
     )

@@ -17,7 +17,7 @@ from tests.datasets.test_datasets import Payload, little_memory  # noqa: F401
 
 
 def features(n: int = 30, width: int = 5, classes: int = 4, seed: int = 0) -> FeatureSet:
-    """Noisy features of a bank (two thirds) and of queries; labels and names do not depend on the seed."""
+    """Noisy features of a gallery (two thirds) and of queries; labels and names do not depend on the seed."""
     rng, labels = np.random.default_rng(seed), np.arange(n) % classes
     centers = np.random.default_rng(seed + 100).normal(size=(classes, width))
     values = centers[labels] + 1.2 * rng.normal(size=(n, width))
@@ -147,19 +147,19 @@ def test_malformed_file_is_refused_by_name(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    'bank', [np.ones(3, np.int64), np.ones(3, np.uint8), np.ones((3, 1), bool)]
+    'gallery', [np.ones(3, np.int64), np.ones(3, np.uint8), np.ones((3, 1), bool)]
 )
-def test_bank_must_be_true_or_false(tmp_path, bank):
+def test_gallery_must_be_true_or_false(tmp_path, gallery):
     path = tmp_path / 'bad.npz'
     path.write_bytes(
         npz(
             features=np.zeros((3, 2), np.float32),
             labels=GOOD['labels'],
-            bank=bank,
+            gallery=gallery,
             names=GOOD['names'],
         )
     )
-    with pytest.raises(ValueError, match='bad.npz.*bank'):
+    with pytest.raises(ValueError, match='bad.npz.*gallery'):
         FeatureSet.load(str(path))
 
 
@@ -273,11 +273,11 @@ def test_label_without_a_column_is_a_miss():
 @pytest.mark.parametrize('k', [1, 3])
 def test_fused_neighbours_equal_a_loop(tmp_path, weights, k):
     sets = [features(60, width, seed=seed) for seed, width in enumerate((5, 3, 8))]
-    bank, queries = np.flatnonzero(sets[0].bank), np.flatnonzero(~sets[0].bank)
+    gallery, queries = np.flatnonzero(sets[0].gallery), np.flatnonzero(~sets[0].gallery)
     hits = 0
     for q in queries:
         similarity = []
-        for b in bank:
+        for b in gallery:
             rows = [(s.features[q].astype(float), s.features[b].astype(float)) for s in sets]
             similarity.append(
                 sum(
@@ -285,7 +285,9 @@ def test_fused_neighbours_equal_a_loop(tmp_path, weights, k):
                     for w, (x, y) in zip(weights, rows)
                 )
             )
-        near = [int(sets[0].labels[b]) for _, b in sorted(zip(similarity, bank), reverse=True)[:k]]
+        near = [
+            int(sets[0].labels[b]) for _, b in sorted(zip(similarity, gallery), reverse=True)[:k]
+        ]
         hits += (
             max(near, key=lambda c, near=near: (near.count(c), -near.index(c))) == sets[0].labels[q]
         )
@@ -338,10 +340,10 @@ def test_files_of_other_sequences(tmp_path, make, wrong):
         fuse_files(saved(tmp_path, [one, other]), [1, 1])
 
 
-def test_banks_that_differ(tmp_path):
+def test_galleries_that_differ(tmp_path):
     one, other = features(), features(seed=1)
-    other.bank = ~other.bank
-    with pytest.raises(ValueError, match='bank'):
+    other.gallery = ~other.gallery
+    with pytest.raises(ValueError, match='gallery'):
         fuse_files(saved(tmp_path, [one, other]), [1, 1])
 
 

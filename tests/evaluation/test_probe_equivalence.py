@@ -17,7 +17,7 @@ RECIPE = dict(lr=3.0, milestones=(9,), batch_size=32, momentum=0.9, weight_decay
 
 @pytest.fixture(scope='module')
 def data():
-    """Skeletons (N, M, T, V, C) of 96 bank and 120 query sequences, and labels; a class has one movement and noise."""
+    """Skeletons (N, M, T, V, C) of 96 gallery and 120 query sequences, and labels; a class has one movement and noise."""
     generator = torch.Generator().manual_seed(0)
     movements = torch.randn(CLASSES, 1, 8, 1, 3, generator=generator)  # the same for all joints
     labels = torch.arange(216) % CLASSES
@@ -27,7 +27,7 @@ def data():
 
 @pytest.fixture(scope='module')
 def model(data):
-    """A small network in eval mode, with batch-norm statistics of the bank; its dropout must be off."""
+    """A small network in eval mode, with batch-norm statistics of the gallery; its dropout must be off."""
     torch.manual_seed(0)
     network = MODELS.build(
         dict(
@@ -85,7 +85,7 @@ def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def evaluate_once(model, data, seed: int) -> dict[str, float]:
     """Metrics of the project's evaluator, after one pass of all sequences through the network."""
     metric = LinearProbeMetric(epochs=EPOCHS, seed=seed, device='cpu', **RECIPE)
-    for x, labels, role in ((*data[:2], 'bank'), (*data[2:], 'query')):
+    for x, labels, role in ((*data[:2], 'gallery'), (*data[2:], 'query')):
         for inputs, targets in zip(x.split(64), labels.split(64)):
             samples = [
                 ActionDataSample(metainfo=dict(role=role)).set_gt_label(int(label))

@@ -48,15 +48,15 @@ def test_a_folder_that_is_given_itself_is_no_label(tool):
 
 def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
     (tmp_path / 'text.npy').unlink()
-    assert 'bank.npz: 5 sequences, 6 channels, 2 labels (run, sit)' in tool(
-        'embed.py', '.', '--out', 'bank.npz'
+    assert 'gallery.npz: 5 sequences, 6 channels, 2 labels (run, sit)' in tool(
+        'embed.py', '.', '--out', 'gallery.npz'
     )
-    bank = EmbeddingSet.load('bank.npz')
+    gallery = EmbeddingSet.load('gallery.npz')
     printed = tool(
         'search.py',
         './sit/a.npy',
-        '--bank',
-        'bank.npz',
+        '--gallery',
+        'gallery.npz',
         '-k',
         '3',
         '--out',
@@ -65,9 +65,9 @@ def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
         'n.png',
     )
     encoder = load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
-    expected = nearest(encoder.embed('sit/a.npy'), bank.features, 3)
+    expected = nearest(encoder.embed('sit/a.npy'), gallery.features, 3)
     rows = rows_of('n.csv')
-    assert [row['name'] for row in rows] == bank.names[expected.indices[0]].tolist()
+    assert [row['name'] for row in rows] == gallery.names[expected.indices[0]].tolist()
     assert (
         rows[0]['name'] == './sit/a.npy'
         and rows[0]['similarity'] == '1.0000'
@@ -77,7 +77,17 @@ def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
         all(row['name'] in printed for row in rows)
         and (tmp_path / 'n.png').read_bytes()[:4] == b'\x89PNG'
     )
-    tool('search.py', './sit/a.npy', '--bank', 'bank.npz', '-k', '3', '--out', 'n.csv', '--others')
+    tool(
+        'search.py',
+        './sit/a.npy',
+        '--gallery',
+        'gallery.npz',
+        '-k',
+        '3',
+        '--out',
+        'n.csv',
+        '--others',
+    )
     assert './sit/a.npy' not in [row['name'] for row in rows_of('n.csv')]
 
 
@@ -110,11 +120,15 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
         ('embed.py', ['sit', '--stream', 'bone'], 'holds a single stream'),
         (
             'search.py',
-            ['sit/a.npy', '--bank', 'run', '-k', '4'],
-            '-k 4: the bank holds 3 sequences',
+            ['sit/a.npy', '--gallery', 'run', '-k', '4'],
+            '-k 4: the gallery holds 3 sequences',
         ),
-        ('search.py', ['sit/a.npy', '--bank', 'run', '-k', '0'], 'it must be at least 1'),
-        ('search.py', ['sit/a.npy', '--bank', 'run', '--picture', 'x.bmp'], 'a picture is a .png'),
+        ('search.py', ['sit/a.npy', '--gallery', 'run', '-k', '0'], 'it must be at least 1'),
+        (
+            'search.py',
+            ['sit/a.npy', '--gallery', 'run', '--picture', 'x.bmp'],
+            'a picture is a .png',
+        ),
         ('few_shot.py', ['--examples', 'sit', '--save', 'c.npz'], 'has no label'),
         ('few_shot.py', ['--examples', 'sit'], 'nothing to do'),
         (

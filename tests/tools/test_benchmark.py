@@ -248,7 +248,7 @@ def test_released_code_takes_turns_and_stays_as_it_is(tool, released, part, more
         (['epoch', '--samples', '3', '--batch', '4'], '--samples 3 is less than one batch of 4'),
         (['step', '--ranks', '2', '--profile'], '--ranks 2 measures ours alone'),
         (['step', '--workers', '-1'], 'negative'),
-        (['features', '--samples', '1'], 'a bank and queries need at least 2'),
+        (['features', '--samples', '1'], 'a gallery and queries need at least 2'),
     ],
 )
 def test_refused(tool, arguments, message):

@@ -173,7 +173,7 @@ def test_annotation_file_gives_the_data_back_through_the_data_set(wanted, tmp_pa
     samples = list(SkeletonDataset(**cfg))
     assert [tuple(sample['inputs'].shape) for sample in samples] == [(1, 3, 5, 25, 3)] * 6
     assert np.array_equal(np.stack([sample['inputs'][0] for sample in samples]), x)
-    assert [sample['data_samples'].role for sample in samples] == ['bank'] * 4 + ['query'] * 2
+    assert [sample['data_samples'].role for sample in samples] == ['gallery'] * 4 + ['query'] * 2
 
 
 def test_released_files_hold_the_same_data(wanted, tmp_path):

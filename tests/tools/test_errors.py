@@ -88,9 +88,9 @@ def files(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('errors')
     write_config(folder, EVALUATED)
     names = [a['frame_dir'] for a in load_annotations(str(folder / 'data.pkl'))['annotations']]
-    rng, bank = np.random.default_rng(0), np.arange(len(names)) % 2 == 0
+    rng, gallery = np.random.default_rng(0), np.arange(len(names)) % 2 == 0
     labels = np.arange(len(names)) % 7
-    FeatureSet(rng.random((len(names), 6), np.float32), labels, bank, np.array(names)).save(
+    FeatureSet(rng.random((len(names), 6), np.float32), labels, gallery, np.array(names)).save(
         str(folder / 'f.npz')
     )
     ScoreSet(rng.random((len(names), 7), np.float32), labels, np.array(names)).save(
@@ -329,7 +329,7 @@ BUILT = [  # these build what they refuse
     ),
     case(
         'test.py {f}/tiny.py random --eval knn --work-dir w --cfg-options test_evaluator.0.k=1000',
-        'k=1000, but the bank holds only 42',
+        'k=1000, but the gallery holds only 42',
     ),
     case(
         'test.py {f}/tiny.py random --eval knn --work-dir w --cfg-options test_evaluator.0.device=gpu',

@@ -230,7 +230,7 @@ def test_features_are_those_of_the_stream(evaluated, trained):
         expected = model.eval()(inputs)
     features = FeatureSet.load(str(evaluated[0] / 'bone' / 'features.npz'))
     np.testing.assert_allclose(features.features[picked], expected.numpy(), atol=1e-5)
-    assert features.bank.sum() == 84 and features.bank[:84].all()
+    assert features.gallery.sum() == 84 and features.gallery[:84].all()
     assert features.labels[picked].tolist() == [int(s['data_samples'].gt_label) for s in samples]
     assert features.names[picked].tolist() == [s['data_samples'].frame_dir for s in samples]
 

@@ -326,7 +326,7 @@ def npy(array: np.ndarray) -> bytes:
 def test_bombs_of_arrays(tmp_path, compression):
     """100 MB of zeros in some kilobytes; the header of a huge array before nothing."""
     bomb = npy(np.zeros((1, 1), np.float32))[:128] + bytes(10**8)
-    members = dict(features=bomb, labels=b'', bank=b'', names=b'')
+    members = dict(features=bomb, labels=b'', gallery=b'', names=b'')
     path = tmp_path / 'bomb.npz'
     path.write_bytes(archive_of(compression, **members))
     assert path.stat().st_size < 2 * 10**5

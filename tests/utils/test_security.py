@@ -318,7 +318,7 @@ def run(tmp_path, monkeypatch, mark, capsys):
     (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(dict(annotations=[payload(mark)], split={})))
     evil = npy(evil_array(mark))
     (tmp_path / 'evil.npz').write_bytes(
-        archive_of(features=evil, labels=evil, bank=evil, names=evil)
+        archive_of(features=evil, labels=evil, gallery=evil, names=evil)
     )
     (tmp_path / 'folder' / '1' / 'vis_data').mkdir(parents=True)
     (tmp_path / 'folder' / 'features.npz').write_bytes((tmp_path / 'evil.npz').read_bytes())

@@ -27,7 +27,7 @@ def clustered(clusters, noise: float = 0.02, seed: int = 0) -> np.ndarray:
 
 
 def feature_set(classes: int = 6, each: int = 8, seed: int = 0) -> FeatureSet:
-    """Noisy classes; the first half is the bank."""
+    """Noisy classes; the first half is the gallery."""
     labels = np.arange(classes * each * 2) % classes
     return FeatureSet(
         clustered(labels, 0.4, seed),
@@ -197,7 +197,7 @@ def test_command_writes_picture_and_figures(tool, capsys):
     result = json.loads(Path('figures/embedding.json').read_text())
     ids = [c['id'] for c in result['classes']]
     saved = feature_set()
-    features, labels = saved.features[~saved.bank], saved.labels[~saved.bank]
+    features, labels = saved.features[~saved.gallery], saved.labels[~saved.gallery]
     assert (
         ids == embedding.choose_classes(labels, 4, 0).tolist()
         and result['classes'][0]['name'] == f'class {ids[0]}'
@@ -227,7 +227,7 @@ def test_command_with_three_streams_weighs_them_as_the_paper(tool):
     result = json.loads(Path('embedding.json').read_text())
     joined = FeatureSet.concat(sets, [0.6, 0.6, 0.4])
     assert result['nmi_all'] == pytest.approx(
-        embedding.nmi(joined.features[~joined.bank], joined.labels[~joined.bank], 0)
+        embedding.nmi(joined.features[~joined.gallery], joined.labels[~joined.gallery], 0)
     )
     assert (
         result['settings']['weights'] == [0.6, 0.6, 0.4]
@@ -257,7 +257,7 @@ def test_command_says_that_there_are_fewer_classes(tool, capsys):
     [
         (['gone.npz'], "'gone.npz' does not exist"),
         (['damaged.npz'], "'damaged.npz' cannot be read"),
-        (['bank.npz'], 'holds no query sequences'),
+        (['gallery.npz'], 'holds no query sequences'),
         (
             ['features.npz', '--class-ids', '3', '77'],
             'no sequence is of class 77; there are 0, 1, 2, 3, 4, 5',
@@ -285,7 +285,9 @@ def test_bad_input_is_one_line_and_writes_nothing(tool, monkeypatch, arguments, 
     monkeypatch.setitem(sys.modules, 'umap', None)
     Path('damaged.npz').write_bytes(Path('features.npz').read_bytes()[:900])
     saved = feature_set()
-    FeatureSet(saved.features, saved.labels, np.ones_like(saved.bank), saved.names).save('bank.npz')
+    FeatureSet(saved.features, saved.labels, np.ones_like(saved.gallery), saved.names).save(
+        'gallery.npz'
+    )
     write_pickle(dict(split={}, annotations=[]), 'nameless.pkl')
     write_pickle(dict(metainfo=dict(classes=NAMES[:2]), split={}, annotations=[]), 'short.pkl')
     before = sorted(Path().iterdir())

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def feature_set(classes: int = 2, count: int = 90, seed: int = 0) -> FeatureSet:
-    """Noisy classes; two of three sequences are of the bank."""
+    """Noisy classes; two of three sequences are of the gallery."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=count)
     features = (rng.normal(size=(classes, 6))[labels] + 1.5 * rng.normal(size=(count, 6))).astype(
@@ -38,11 +38,11 @@ def feature_set(classes: int = 2, count: int = 90, seed: int = 0) -> FeatureSet:
 
 def by_scikit_learn(features: FeatureSet, k: int) -> float:
     """KNN accuracy in per cent."""
-    bank = features.bank
+    gallery = features.gallery
     model = KNeighborsClassifier(k, metric='cosine', algorithm='brute').fit(
-        features.features[bank], features.labels[bank]
+        features.features[gallery], features.labels[gallery]
     )
-    return 100 * model.score(features.features[~bank], features.labels[~bank])
+    return 100 * model.score(features.features[~gallery], features.labels[~gallery])
 
 
 def work_dir(path: Path, epochs: tuple[int, ...], logged: dict[int, dict[int, float]]) -> Path:
@@ -92,8 +92,8 @@ def test_accuracy_equals_scikit_learn(classes, ks):
     assert len(set(expected.values())) == len(ks) and max(expected.values()) < 100
 
 
-def test_k_larger_than_the_bank_is_refused():
-    with pytest.raises(ValueError, match='k=61, but the bank holds only 60'):
+def test_k_larger_than_the_gallery_is_refused():
+    with pytest.raises(ValueError, match='k=61, but the gallery holds only 60'):
         knn_curve.knn_accuracy(feature_set(), [1, 61])
 
 
@@ -304,7 +304,7 @@ def spoil(run: Path, name: str) -> None:
         ('[1, 2]', [], "knn_curve.json' is damaged"),
         ('{"epoch_2.pth": {"size": 1}}', [], "knn_curve.json' is damaged"),
         ('', ['--no-evaluate', '--k', '7', '9'], 'logged no KNN accuracy for k = 7, 9'),
-        ('', ['--k', '99'], 'k=99, but the bank holds only 60'),
+        ('', ['--k', '99'], 'k=99, but the gallery holds only 60'),
         ('', ['--out', 'knn.txt'], "'knn.txt': a picture is"),
     ],
 )
@@ -351,4 +351,4 @@ def test_checkpoint_of_a_real_encoder(tool, tmp_path, monkeypatch):
     with open('knn.csv', encoding='utf-8') as file:
         (row,) = csv.DictReader(file)
     assert row['epoch'] == '7' and float(row['top1']) == knn_curve.knn_accuracy(seen[0], [1])[1]
-    assert seen[0].bank.sum() == (~seen[0].bank).sum() == 14
+    assert seen[0].gallery.sum() == (~seen[0].gallery).sum() == 14

@@ -90,7 +90,7 @@ def scores(classes: int = 6, count: int = 90, seed: int = 0, name: str = 'sequen
 
 
 def features(count: int = 24, name: str = 'sequence') -> FeatureSet:
-    """Random features, every third one of the bank."""
+    """Random features, every third one of the gallery."""
     rng = np.random.default_rng(1)
     return FeatureSet(
         rng.normal(size=(count, 5)).astype(np.float32),
@@ -317,9 +317,9 @@ def test_metrics_stand_in_a_column_per_stream(hostile):
 def test_embedding_is_of_the_queries(hostile):
     points = page(hostile).data['embeddings'][0]
     data = features(name=HOSTILE)
-    assert points['names'] == data.names[~data.bank].tolist()
+    assert points['names'] == data.names[~data.gallery].tolist()
     assert [points['classes'][i] for i in points['index']] == [
-        f'class {label}' for label in data.labels[~data.bank]
+        f'class {label}' for label in data.labels[~data.gallery]
     ]
     assert len(set(zip(points['x'], points['y']))) == len(points['index']) == 16
 
@@ -370,7 +370,7 @@ def test_environment_says_where_it_is_from(tmp_path):
         replace(features(), labels=np.arange(24) - 1.5),
         replace(features(), labels=np.arange(24) - 1),
         replace(features(), names=np.arange(24)),
-        replace(features(), bank=np.zeros(24)),
+        replace(features(), gallery=np.zeros(24)),
         replace(scores(), labels=scores().labels + 2),
         scores(MAX_CLASSES + 1),
     ],

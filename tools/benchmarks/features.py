@@ -118,7 +118,7 @@ def measure(settings: Settings) -> dict:
     layout = layout_of(project_config(settings))
     test = max(1, round(settings.samples * QUERIES / (1 + QUERIES)))
     if settings.samples < 2:
-        raise ValueError('--samples is 1; a bank and queries need at least 2')
+        raise ValueError('--samples is 1; a gallery and queries need at least 2')
     x = skeletons(settings, settings.samples, layout)
     ann_file = os.path.join(settings.folder, 'features.pkl')
     write_annotations(ann_file, layout, x[:-test], x[-test:])

@@ -247,7 +247,7 @@ def classification(path: str, scores: ScoreSet, names: list[str]) -> dict:
 
 def embedding(path: str, features: FeatureSet, names: list[str]) -> dict:
     """t-SNE of the queries of a feature file, or the reason why there is none."""
-    queries = np.flatnonzero(~features.bank)
+    queries = np.flatnonzero(~features.gallery)
     chosen = queries[stratified(features.labels[queries], POINTS, SEED)]
     try:
         places = project(features.features[chosen], seed=SEED)
