@@ -60,7 +60,7 @@ def convert_file(source: str, direction: str | None, backbone_only: bool):
         ValueError: if it cannot be converted; the message names the file.
     """
     from aimclr_mm.checkpoints.released import convert
-    from aimclr_mm.utils.compat import load_checkpoint_file
+    from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 
     checkpoint = load_checkpoint_file(source)
     state = checkpoint.get('state_dict', checkpoint)

@@ -139,7 +139,7 @@ def compose_config(args: argparse.Namespace):
 
 def load_config(args: argparse.Namespace):
     """The config of the command line, see :func:`compose_config`, ready for a distributed run."""
-    from aimclr_mm.utils.compat import prepare_distributed
+    from aimclr_mm.engine.distributed import prepare_distributed
     from aimclr_mm.utils.malloc import keep_freed_memory
 
     cfg = compose_config(args)
@@ -185,7 +185,7 @@ def use_pretrained(cfg, checkpoint: str, stream: str | None) -> None:
         cfg: config of a classifier; changed in place.
         checkpoint, stream: see :class:`~aimclr_mm.engine.LoadEncoderHook`.
     """
-    from aimclr_mm.utils.compat import load_checkpoint_file
+    from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 
     if cfg.model.type != 'RecognizerGCN':
         raise ValueError(

@@ -21,6 +21,7 @@ from rich.progress import track
 from torch import Tensor
 
 from aimclr_mm.checkpoints.loading import load_model
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets.own_files.recordings import (
     PathLike,
     as_annotations,
@@ -32,7 +33,6 @@ from aimclr_mm.evaluation.evaluate import stream_config
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.models.encoder import attach_features, pool
 from aimclr_mm.skeletons import Layout, get_layout
-from aimclr_mm.utils.compat import load_checkpoint_file
 from aimclr_mm.utils.config_check import check_config
 from aimclr_mm.utils.overlays import read_config
 

@@ -1,40 +1,41 @@
-"""The training loop, its hooks and its optimizer wrapper."""
+"""Training loop, hooks, optimizer wrapper, schedules and console log."""
 
-from .console_log import NarratorHook, ReadableLogProcessor, ReadableRunner
-from .hooks.divergence import DivergenceHook
-from .hooks.hooks import (
+from .console_log import ConsoleLogHook, ConsoleLogProcessor, ConsoleRunner
+from .hooks import (
+    CollapseMonitorHook,
+    DistributedCheckHook,
+    DivergenceHook,
     EpochSeedHook,
-    HealthHook,
     LoadEncoderHook,
     MomentumUpdateHook,
     PlainCheckpointHook,
+    ProvenanceHook,
+    SafeCheckpointHook,
+    SigtermHook,
     StageSwitchHook,
+    newest_checkpoint,
 )
-from .hooks.provenance import ProvenanceHook
-from .hooks.ranks import RanksHook
-from .hooks.safe_checkpoint import SafeCheckpointHook, newest_checkpoint
-from .hooks.stop import StopHook
 from .optim_wrapper import BFloat16OptimWrapper
 from .schedules import scale_schedule
 from .train_loop import ResumableTrainLoop
 
 __all__ = [
     'BFloat16OptimWrapper',
+    'CollapseMonitorHook',
+    'ConsoleLogHook',
+    'ConsoleLogProcessor',
+    'ConsoleRunner',
+    'DistributedCheckHook',
     'DivergenceHook',
     'EpochSeedHook',
-    'HealthHook',
     'LoadEncoderHook',
     'MomentumUpdateHook',
-    'NarratorHook',
     'PlainCheckpointHook',
     'ProvenanceHook',
-    'RanksHook',
-    'ReadableLogProcessor',
-    'ReadableRunner',
     'ResumableTrainLoop',
     'SafeCheckpointHook',
+    'SigtermHook',
     'StageSwitchHook',
-    'StopHook',
     'newest_checkpoint',
     'scale_schedule',
 ]

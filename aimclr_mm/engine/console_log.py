@@ -103,7 +103,7 @@ def training_items(tag: Mapping[str, Any], score: tuple[str, list[float]]) -> li
 
 
 @LOG_PROCESSORS.register_module()
-class ReadableLogProcessor(LogProcessor):
+class ConsoleLogProcessor(LogProcessor):
     """mmengine's log processor with shorter lines; the scalars that it collects for files and backends are the same.
 
     A run that counts iterations in place of epochs (``by_epoch=False``) keeps mmengine's lines.
@@ -178,7 +178,7 @@ def is_for_console(record: logging.LogRecord) -> bool:
 
 
 @RUNNERS.register_module()
-class ReadableRunner(Runner):
+class ConsoleRunner(Runner):
     """mmengine's runner, whose console leaves environment, config and order of hooks to the log file."""
 
     def build_logger(
@@ -197,7 +197,7 @@ class ReadableRunner(Runner):
 
 
 @HOOKS.register_module()
-class NarratorHook(Hook):
+class ConsoleLogHook(Hook):
     """Says in words what the lines mean and when the second stage begins, and at the end what came out and is next."""
 
     priority = 'LOWEST'  # after the last checkpoint is saved

@@ -8,7 +8,7 @@ from typing import Any
 from mmaction.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 
-from aimclr_mm.engine.hooks.stop import StopHook
+from aimclr_mm.engine.hooks.sigterm import SigtermHook
 
 
 @LOOPS.register_module()
@@ -41,7 +41,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 'or from a checkpoint of the end of an epoch (--resume CHECKPOINT)'
             )
         hub.update_info('batches', batches)
-        self._stop = StopHook()
+        self._stop = SigtermHook()
         self.runner.register_hook(self._stop)
         with self._stop.listening():
             return super().run()

@@ -13,9 +13,9 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from aimclr_mm.checkpoints.loading import load_model
-from aimclr_mm.engine.hooks.hooks import unwrap
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
-from aimclr_mm.utils.compat import load_checkpoint_file
 
 from . import EVALUATORS
 from .features import FeatureMetric

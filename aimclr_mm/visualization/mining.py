@@ -15,9 +15,9 @@ from rich.progress import track
 from torch import Tensor
 
 from aimclr_mm.checkpoints.loading import load_weights, stream_prefix
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets import SkeletonDataset
 from aimclr_mm.models.methods.skeletonclr import SkeletonCLR
-from aimclr_mm.utils.compat import load_checkpoint_file
 
 from .inputs import as_sequence
 from .strips import Strip

@@ -55,7 +55,7 @@ custom_hooks = [
     dict(type='EpochSeedHook'),
     dict(type='MomentumUpdateHook'),
     dict(type='StageSwitchHook', epoch=150),
-    dict(type='HealthHook'),
+    dict(type='CollapseMonitorHook'),
     dict(type='PlainCheckpointHook'),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=128)

@@ -1,6 +1,6 @@
 """Runtime of every run: what is logged, saved and seeded."""
 
-runner_type = 'ReadableRunner'
+runner_type = 'ConsoleRunner'
 default_scope = 'mmaction'
 custom_imports = dict(imports=['aimclr_mm'], allow_failed_imports=False)
 
@@ -12,10 +12,10 @@ default_hooks = dict(
     checkpoint=dict(type='SafeCheckpointHook', interval=10, max_keep_ckpts=2, save_last=True),
     divergence=dict(type='DivergenceHook'),
     provenance=dict(type='ProvenanceHook'),
-    ranks=dict(type='RanksHook'),
+    distributed_check=dict(type='DistributedCheckHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
-    narrator=dict(type='NarratorHook'),
+    console_log=dict(type='ConsoleLogHook'),
 )
 
 env_cfg = dict(
@@ -25,7 +25,7 @@ env_cfg = dict(
 )
 
 randomness = dict(seed=0, diff_rank_seed=False, deterministic=False)
-log_processor = dict(type='ReadableLogProcessor', window_size=10, by_epoch=True)
+log_processor = dict(type='ConsoleLogProcessor', window_size=10, by_epoch=True)
 visualizer = dict(type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_level = 'INFO'
 load_from = None

@@ -20,10 +20,10 @@ import torch
 from mmaction.registry import MODELS
 
 from aimclr_mm.checkpoints.released import convert, describe
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.models.encoder import Encoder, pool
-from aimclr_mm.utils.compat import load_checkpoint_file
 from tests.models.test_released import parameter, tensor, wave
 from tests.tools.test_commands import CONFIG, ROOT, evaluate, run, train
 

@@ -130,9 +130,12 @@ def test_parts_of_a_config_agree(path):
     ):
         assert epoch < cfg.train_cfg.max_epochs
     hooks = [hook.type for hook in cfg.custom_hooks]
-    assert {'EpochSeedHook', 'MomentumUpdateHook', 'HealthHook', 'PlainCheckpointHook'} <= set(
-        hooks
-    )
+    assert {
+        'EpochSeedHook',
+        'MomentumUpdateHook',
+        'CollapseMonitorHook',
+        'PlainCheckpointHook',
+    } <= set(hooks)
     assert len(set(hooks)) == len(hooks)
     assert cfg.num_classes > 1
 

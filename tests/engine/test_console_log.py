@@ -10,7 +10,7 @@ from mmengine.runner import LogProcessor
 
 from aimclr_mm.engine.console_log import (
     LEGEND,
-    ReadableLogProcessor,
+    ConsoleLogProcessor,
     describe_metric,
     duration,
     is_for_console,
@@ -126,7 +126,7 @@ class Stub:
 
 def test_the_longest_line_fits_and_no_scalar_is_lost():
     runner = Stub('longest')
-    tag, line = ReadableLogProcessor().get_log_after_iter(runner, 311, 'train')
+    tag, line = ConsoleLogProcessor().get_log_after_iter(runner, 311, 'train')
     line = re.sub(r'[0-9.]+ GiB', '3.1 GiB', line)
     assert line == (
         'Epoch 300/300 312/312  loss 14.22/16.65  cosine 0.95  KNN 74.3/75.1 %  1234 seq/s  ETA 27h20m  '
@@ -147,7 +147,7 @@ def test_the_longest_line_fits_and_no_scalar_is_lost():
     assert all(CLOCK + len(text) <= WIDTH for text in LEGEND)
     named = LogProcessor(log_with_hierarchy=True).get_log_after_iter(runner, 311, 'train')[0]
     assert (
-        ReadableLogProcessor(log_with_hierarchy=True).get_log_after_iter(runner, 311, 'train')[0]
+        ConsoleLogProcessor(log_with_hierarchy=True).get_log_after_iter(runner, 311, 'train')[0]
         == named
     )
 
@@ -155,7 +155,7 @@ def test_the_longest_line_fits_and_no_scalar_is_lost():
 def test_the_line_of_a_validation():
     runner = Stub('validation')
     runner.message_hub.update_scalar('val/knn/top1_k20', 70.0)
-    tag, line = ReadableLogProcessor().get_log_after_epoch(runner, 312, 'val')
+    tag, line = ConsoleLogProcessor().get_log_after_epoch(runner, 312, 'val')
     assert (
         line
         == 'Epoch 299/300 validation  KNN top-1 74.3 %, KNN top-1 k=20 70.0 %, best top-1 75.1 %'
@@ -167,7 +167,7 @@ def test_runs_that_count_iterations_keep_mmengines_line():
     runner = Stub('iterations')
     runner.max_iters = 93600
     assert (
-        ReadableLogProcessor(by_epoch=False)
+        ConsoleLogProcessor(by_epoch=False)
         .get_log_after_iter(runner, 0, 'train')[1]
         .startswith('Iter(train)')
     )
@@ -197,10 +197,10 @@ def test_console_and_log_file(tmp_path, capfd, quick_runner):
     from mmengine.config import Config
 
     toy = toy_runner(tmp_path / 'plain')  # its settings, with the project's console
-    cfg = Config({**toy.cfg.to_dict(), 'runner_type': 'ReadableRunner', 'log_level': 'INFO'})
-    cfg.update(work_dir=str(tmp_path / 'work'), log_processor=dict(type='ReadableLogProcessor'))
+    cfg = Config({**toy.cfg.to_dict(), 'runner_type': 'ConsoleRunner', 'log_level': 'INFO'})
+    cfg.update(work_dir=str(tmp_path / 'work'), log_processor=dict(type='ConsoleLogProcessor'))
     cfg.update(experiment_name=f'{tmp_path.name}_readable')
-    cfg.default_hooks.narrator = dict(type='NarratorHook')
+    cfg.default_hooks.console_log = dict(type='ConsoleLogHook')
     capfd.readouterr()
     runner = RUNNERS.build(cfg)
     assert isinstance(runner.model, ToyModel)

@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from torch import nn
 
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file, load_checkpoint_url
 from aimclr_mm.engine import (
+    CollapseMonitorHook,
     EpochSeedHook,
-    HealthHook,
     MomentumUpdateHook,
     PlainCheckpointHook,
     StageSwitchHook,
 )
-from aimclr_mm.engine.hooks import hooks
+from aimclr_mm.engine.distributed import prepare_distributed
+from aimclr_mm.engine.hooks import epoch_seed
 from aimclr_mm.models.encoder import momentum_update, relative_distance
 from aimclr_mm.utils import compat
 
@@ -112,7 +115,7 @@ def test_momentum_hook_asks_the_model_before_every_iteration():
     for wrapped in (model, nn.DataParallel(model)):
         hook.before_train_iter(runner_at(model=wrapped), 0)
     assert len(calls) == 2
-    assert type(hook).after_train_iter is hooks.Hook.after_train_iter
+    assert type(hook).after_train_iter is Hook.after_train_iter
 
 
 def test_relative_distance_equals_the_norm_of_all_parameters():
@@ -131,7 +134,7 @@ def test_relative_distance_equals_the_norm_of_all_parameters():
 
 def numbers(monkeypatch, seed: int, epoch: int, rank: int) -> tuple[float, ...]:
     """One number of each generator at the start of an epoch."""
-    monkeypatch.setattr(hooks, 'get_rank', lambda: rank)
+    monkeypatch.setattr(epoch_seed, 'get_rank', lambda: rank)
     EpochSeedHook().before_train_epoch(runner_at(epoch, seed=seed))
     return random.random(), np.random.rand(), torch.rand(1).item()
 
@@ -171,14 +174,14 @@ HEALTHY = dict(loss=15.0, chance=20.8, cosine=0.3, key_distance=0.01)
     ],
 )
 def test_health_names_each_problem(changed, message):
-    problems = HealthHook().diagnose(**{**HEALTHY, **changed})
+    problems = CollapseMonitorHook().diagnose(**{**HEALTHY, **changed})
     assert len(problems) == 1
     assert re.search(message, problems[0])
 
 
 def test_health_is_silent_when_all_is_well():
-    assert HealthHook().diagnose(**HEALTHY) == []
-    assert len(HealthHook().diagnose(20.8, 20.8, 1.0, 0.0)) == 3
+    assert CollapseMonitorHook().diagnose(**HEALTHY) == []
+    assert len(CollapseMonitorHook().diagnose(20.8, 20.8, 1.0, 0.0)) == 3
 
 
 @pytest.mark.parametrize('epoch, warnings', [(0, 0), (1, 0), (2, 3), (5, 3)])
@@ -188,7 +191,7 @@ def test_health_waits_for_its_patience(epoch, warnings):
         for name, value in dict(loss=20.8, chance=20.8, cosine=0.99, key_distance=0.0).items():
             hub.update_scalar(f'train/{name}', value)
     runner = runner_at(epoch, message_hub=hub, train_dataloader=range(4))
-    HealthHook(patience=3).after_train_epoch(runner)
+    CollapseMonitorHook(patience=3).after_train_epoch(runner)
     assert len(runner.logger) == warnings
 
 
@@ -198,7 +201,7 @@ def test_health_logs_the_key_distance_at_intervals():
         message_hub=MessageHub('distance'), model=model, train_dataloader=range(5), iter=0
     )
     for runner.iter in range(5):
-        HealthHook(interval=2).after_train_iter(runner, runner.iter)
+        CollapseMonitorHook(interval=2).after_train_iter(runner, runner.iter)
     logged = runner.message_hub.get_scalar('train/key_distance').data[0]
     assert len(logged) == 3  # iterations 2 and 4 and the last one
     assert list(logged) == [0.25] * 3
@@ -274,7 +277,7 @@ class Evil:
 def test_checkpoint_file_is_read(tmp_path):
     path = tmp_path / 'good.pth'
     torch.save(dict(state_dict=dict(w=torch.arange(3)), meta=dict(epoch=2)), path)
-    checkpoint = compat.load_checkpoint_file(str(path))
+    checkpoint = load_checkpoint_file(str(path))
     assert checkpoint['state_dict']['w'].tolist() == [0, 1, 2] and checkpoint['meta'] == dict(
         epoch=2
     )
@@ -282,7 +285,7 @@ def test_checkpoint_file_is_read(tmp_path):
 
 def test_checkpoint_file_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match='gone.pth'):
-        compat.load_checkpoint_file(str(tmp_path / 'gone.pth'))
+        load_checkpoint_file(str(tmp_path / 'gone.pth'))
 
 
 def saved(content, **kwargs) -> bytes:
@@ -309,14 +312,14 @@ WEIGHTS = saved(dict(state_dict=dict(w=torch.randn(20, 30))))
 def test_checkpoint_file_damaged(tmp_path, text):
     (tmp_path / 'bad.pth').write_bytes(text)
     with pytest.raises(ValueError, match='bad.pth'):
-        compat.load_checkpoint_file(str(tmp_path / 'bad.pth'))
+        load_checkpoint_file(str(tmp_path / 'bad.pth'))
 
 
 def test_checkpoint_file_with_an_object_does_not_run(tmp_path):
     mark, path = tmp_path / 'mark', tmp_path / 'evil.pth'
     path.write_bytes(saved(dict(state_dict={}, extra=Evil(mark))))
     with pytest.raises(ValueError, match='evil.pth.*not loaded for safety'):
-        compat.load_checkpoint_file(str(path))
+        load_checkpoint_file(str(path))
     assert not mark.exists()
     torch.load(path, weights_only=False)  # the payload is a real one
     assert mark.exists()
@@ -325,7 +328,7 @@ def test_checkpoint_file_with_an_object_does_not_run(tmp_path):
 def test_checkpoint_file_without_a_dict(tmp_path):
     torch.save([torch.ones(1)], tmp_path / 'list.pth')
     with pytest.raises(ValueError, match='holds a list'):
-        compat.load_checkpoint_file(str(tmp_path / 'list.pth'))
+        load_checkpoint_file(str(tmp_path / 'list.pth'))
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,7 @@ def test_mutated_checkpoint_files_raise_value_error_or_load(tmp_path, form):
             text[rng.randrange(len(text))] = rng.randrange(256)
         path.write_bytes(text)
         try:
-            compat.load_checkpoint_file(str(path))
+            load_checkpoint_file(str(path))
         except ValueError as error:
             assert 'mutated.pth' in str(error)
             refused += 1
@@ -366,7 +369,7 @@ def test_stub_of_drn_is_made_once():
     name = 'mmaction.models.localizers.drn'
     before = sys.modules.get(name)
     compat.stub_missing_drn()
-    compat.apply()
+    compat.apply(load_checkpoint_file, load_checkpoint_url)
     assert sys.modules.get(name) is before
     from mmaction.models.localizers import DRN
 
@@ -412,12 +415,12 @@ def test_missing_library_is_named(monkeypatch, check, package):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
 def test_distributed_launchers_without_a_gpu(monkeypatch):
     config = Config(dict(launcher='none', env_cfg=dict(dist_cfg=dict(backend='nccl'))))
-    compat.prepare_distributed(config)
+    prepare_distributed(config)
     assert config.env_cfg.dist_cfg.backend == 'nccl' and 'model_wrapper_cfg' not in config
     config.launcher = 'slurm'
     with pytest.raises(ValueError, match="'slurm' needs GPUs"):
-        compat.prepare_distributed(config)
+        prepare_distributed(config)
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     config.launcher = 'pytorch'
-    compat.prepare_distributed(config)
+    prepare_distributed(config)
     assert config.env_cfg.dist_cfg.backend == 'gloo' and config.model_wrapper_cfg.device_ids is None

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from aimclr_mm.engine import RanksHook
-from aimclr_mm.utils.compat import prepare_distributed
+from aimclr_mm.engine import DistributedCheckHook
+from aimclr_mm.engine.distributed import prepare_distributed
 from tests.runs import ROOT, environment
 
 BAD = {  # environment, what is said
@@ -132,7 +132,7 @@ def test_slurm_jobs_have_ports_of_their_own(monkeypatch):
 
 
 def test_rank_whose_launcher_has_gone_ends(monkeypatch):
-    hook, runner = RanksHook(), SimpleNamespace(distributed=True, train_dataloader=[1])
+    hook, runner = DistributedCheckHook(), SimpleNamespace(distributed=True, train_dataloader=[1])
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
     monkeypatch.setattr(os, 'getppid', lambda: 1)

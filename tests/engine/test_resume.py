@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
-from aimclr_mm.engine import StopHook, newest_checkpoint
+from aimclr_mm.engine import SigtermHook, newest_checkpoint
 from aimclr_mm.engine.hooks import stop
 from tests.runs import VALIDATION, assert_same, toy_runner
 
@@ -145,7 +145,7 @@ def test_an_epoch_of_another_length_is_refused_in_its_middle_only(tmp_path):
 
 
 def test_a_second_signal_ends_the_process_at_once(monkeypatch):
-    hook, killed, now = StopHook(), [], [100.0]
+    hook, killed, now = SigtermHook(), [], [100.0]
     monkeypatch.setattr(stop.time, 'monotonic', lambda: now[0])
     monkeypatch.setattr(stop.os, 'kill', lambda *call: killed.append(call))
     with hook.listening():

@@ -33,7 +33,7 @@ test_dataloader = val_dataloader
 model = dict(backbone=dict(base_channels=4, out_channels=8), head=dict(in_channels=8, hidden_channels=8),
              queue_length={queue}, momentum=0.9)
 custom_hooks = [dict(type='EpochSeedHook'), dict(type='MomentumUpdateHook'), dict(type='StageSwitchHook', epoch=2),
-                dict(type='HealthHook', interval=1, patience=1), dict(type='PlainCheckpointHook')]
+                dict(type='CollapseMonitorHook', interval=1, patience=1), dict(type='PlainCheckpointHook')]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[3], gamma=0.1, end=100)]
 train_cfg = dict(max_epochs=4, val_interval=2)

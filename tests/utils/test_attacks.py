@@ -18,13 +18,13 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import READERS
 from aimclr_mm.datasets.readers import list_files
 from aimclr_mm.datasets.readers.pku_mmd import read_lists
 from aimclr_mm.evaluation.results import FeatureSet
 from aimclr_mm.skeletons import get_layout
-from aimclr_mm.utils.compat import load_checkpoint_file
 from tests.canary import Payload, archive_of, refused, saved
 
 WHOLE = dict(

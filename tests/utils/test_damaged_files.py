@@ -23,12 +23,12 @@ from torch import nn
 
 from aimclr_mm.checkpoints.loading import load_weights, stream_prefix
 from aimclr_mm.checkpoints.released import convert
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets import SkeletonDataset
 from aimclr_mm.datasets.prepare import READERS
 from aimclr_mm.datasets.readers import list_files
 from aimclr_mm.datasets.readers.pose_pickle import verify
 from aimclr_mm.skeletons import get_layout
-from aimclr_mm.utils.compat import load_checkpoint_file
 from tests.canary import watch
 
 COUNT = int(os.environ.get('MUTATIONS', 600))

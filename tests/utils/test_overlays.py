@@ -180,7 +180,7 @@ def test_finetune(path):
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.split == base.test_dataloader.dataset.split[1]
         assert loader.dataset.num_classes == base.num_classes and loader.dataset.test_mode
-    assert not {'MomentumUpdateHook', 'StageSwitchHook', 'HealthHook'} & set(hooks(cfg))
+    assert not {'MomentumUpdateHook', 'StageSwitchHook', 'CollapseMonitorHook'} & set(hooks(cfg))
     semi = composed(path, 'protocols/finetune protocols/semi')
     assert semi.model == cfg.model and semi.val_dataloader == cfg.val_dataloader
     dataset = dict(train.dataset, fraction=0.1, fraction_seed=0)

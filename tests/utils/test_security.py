@@ -17,6 +17,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from aimclr_mm.apis import cli
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets import SkeletonDataset, load_annotations, write_pickle
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import READERS, prepare
@@ -25,7 +26,6 @@ from aimclr_mm.datasets.readers.pose_pickle import verify
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.skeletons import get_layout
-from aimclr_mm.utils.compat import load_checkpoint_file
 from aimclr_mm.visualization.embedding import read_class_names
 from tests.canary import archive_of, payload, refused, saved, watch
 

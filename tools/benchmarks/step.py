@@ -19,7 +19,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from aimclr_mm.engine.hooks.hooks import unwrap
+from aimclr_mm.engine.distributed import unwrap
 
 from .data import AXES, labels, skeletons, write_released
 from .official import Official

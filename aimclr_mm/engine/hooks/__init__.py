@@ -1,30 +1,28 @@
-"""Hooks of pre-training, one a file."""
+"""Hooks of the training loop, one per file."""
 
+from .collapse_monitor import CollapseMonitorHook
+from .distributed_check import DistributedCheckHook
 from .divergence import DivergenceHook
-from .hooks import (
-    EpochSeedHook,
-    HealthHook,
-    LoadEncoderHook,
-    MomentumUpdateHook,
-    PlainCheckpointHook,
-    StageSwitchHook,
-)
+from .epoch_seed import EpochSeedHook
+from .load_encoder import LoadEncoderHook
+from .momentum_update import MomentumUpdateHook
+from .plain_checkpoint import PlainCheckpointHook
 from .provenance import ProvenanceHook
-from .ranks import RanksHook
 from .safe_checkpoint import SafeCheckpointHook, newest_checkpoint
-from .stop import StopHook
+from .sigterm import SigtermHook
+from .stage_switch import StageSwitchHook
 
 __all__ = [
+    'CollapseMonitorHook',
+    'DistributedCheckHook',
     'DivergenceHook',
     'EpochSeedHook',
-    'HealthHook',
     'LoadEncoderHook',
     'MomentumUpdateHook',
     'PlainCheckpointHook',
     'ProvenanceHook',
-    'RanksHook',
     'SafeCheckpointHook',
+    'SigtermHook',
     'StageSwitchHook',
-    'StopHook',
     'newest_checkpoint',
 ]

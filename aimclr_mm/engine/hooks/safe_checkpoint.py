@@ -24,9 +24,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 
 from aimclr_mm.checkpoints.loading import load_weights
-from aimclr_mm.checkpoints.scan import check_checkpoint
+from aimclr_mm.checkpoints.safe_reading import check_checkpoint, load_checkpoint_file
 from aimclr_mm.engine.distributed import statistics_of_ranks, unwrap
-from aimclr_mm.utils.compat import load_checkpoint_file
 from aimclr_mm.utils.files import atomic_write
 
 INTERRUPTED = 'interrupted.pth'  # saved at a SIGTERM, deleted when the next checkpoint stands

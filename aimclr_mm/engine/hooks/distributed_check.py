@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 
 
 @HOOKS.register_module()
-class RanksHook(Hook):
+class DistributedCheckHook(Hook):
     """Refuses a run that has no batch to train on, or another one than the checkpoint it goes on from.
 
     A run may go on on another number of ranks as long as all together have the batch that they had. A rank whose

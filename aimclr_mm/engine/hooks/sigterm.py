@@ -23,7 +23,7 @@ REPEATED = (
 )
 
 
-class StopHook(Hook):
+class SigtermHook(Hook):
     """Saves a checkpoint after the iteration in which a SIGTERM came, and ends the process with exit code 143.
 
     One rank that got the signal is enough: all save and end after the same iteration. A second signal, more than

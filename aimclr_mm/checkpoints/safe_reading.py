@@ -12,6 +12,9 @@ import pickle
 import re
 import zipfile
 from typing import IO, Any
+from urllib.parse import urlparse
+
+import torch
 
 from aimclr_mm.utils.pickles import ArrayMachine, Function
 
@@ -92,3 +95,57 @@ def _check_archive(file: IO[bytes], size: int) -> None:
         for member in members:
             if os.path.basename(member.filename) == 'data.pkl':
                 _Scan(io.BytesIO(archive.read(member)), member.file_size).load()
+
+
+def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
+    """Reads a checkpoint without running any code that it may contain.
+
+    Args:
+        filename: path of the file.
+        map_location: as for :func:`torch.load`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is no checkpoint, is damaged, or holds objects other than tensors, numbers, text
+            and containers of them.
+    """
+    filename = os.path.expanduser(filename)
+    if not os.path.isfile(filename):
+        raise FileNotFoundError(f'checkpoint {filename!r} does not exist')
+    try:
+        check_checkpoint(filename)
+        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f'checkpoint {filename!r} is damaged or holds objects other than plain tensors and '
+            f'containers, which are not loaded for safety ({reason})'
+        ) from error
+    except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
+        raise ValueError(
+            f'checkpoint {filename!r} cannot be read ({error!r}): the file is damaged, '
+            'cut short or no checkpoint'
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'checkpoint {filename!r} holds a {type(checkpoint).__name__}, not a dict of tensors'
+        )
+    return checkpoint
+
+
+def load_checkpoint_url(
+    url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
+) -> dict:
+    """Downloads a checkpoint, once, and reads it by :func:`load_checkpoint_file`.
+
+    Args:
+        url: http or https.
+        model_dir: folder of downloads; torch's if not given.
+        map_location, progress: as for ``torch.hub.load_state_dict_from_url``.
+    """
+    name = os.path.basename(urlparse(url).path)
+    path = os.path.join(model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints'), name)
+    if not os.path.isfile(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        torch.hub.download_url_to_file(url, path, progress=progress)
+    return load_checkpoint_file(path, map_location)
