@@ -128,9 +128,9 @@ def main() -> None:
     from rich.console import Console
 
     from aimclr_mm.models import STREAMS
-    from aimclr_mm.visualization import embedding, plots
+    from aimclr_mm.visualization import embedding, figures
 
-    plots.picture_format(args.out)  # a wrong ending is reported before the work begins
+    figures.picture_format(args.out)  # a wrong ending is reported before the work begins
     weights = args.weights or (
         list(STREAMS.values()) if len(args.features) == len(STREAMS) else None
     )
@@ -161,7 +161,7 @@ def main() -> None:
         ),
     )
     title = f'{dict(tsne="t-SNE", umap="UMAP")[args.method]}, {len(classes)} classes, NMI {result["nmi"]:.3f}'
-    plots.save_figure(embedding.draw_embedding(places, labels[drawn], classes, title), args.out)
+    figures.save_figure(embedding.draw_embedding(places, labels[drawn], classes, title), args.out)
     with atomic_write(os.path.splitext(args.out)[0] + '.json') as file:
         file.write(json.dumps(result, indent=2) + '\n')
     listed = (f'{number} ({name})' if names else str(number) for number, name in classes.items())

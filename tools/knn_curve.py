@@ -55,16 +55,18 @@ def main() -> None:
     args = parse_args()
     from rich.console import Console
 
-    from aimclr_mm.visualization import knn_curve, plots
+    from aimclr_mm.evaluation import knn_curve
+    from aimclr_mm.visualization.curves import draw_knn_curves
+    from aimclr_mm.visualization.figures import picture_format, save_figure
 
-    plots.picture_format(args.out)  # a wrong ending is reported before the work begins
+    picture_format(args.out)  # a wrong ending is reported before the work begins
     points = [
         point
         for name, run in zip(args.names, args.runs)
         for point in knn_curve.run_points(name, run, args.k, not args.no_evaluate)
     ]
     table = os.path.splitext(args.out)[0] + '.csv'
-    plots.save_figure(knn_curve.draw_curves(points, args.k), args.out)
+    save_figure(draw_knn_curves(points, args.k), args.out)
     knn_curve.write_csv(points, table)
     Console().print(knn_curve.summary(points, args.k))
     print(f'{args.out}\n{table}')

@@ -29,10 +29,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Writes the picture and prints where it is."""
     args = parse_args()
-    from aimclr_mm.visualization import plots
+    from aimclr_mm.utils.training_log import read_history
+    from aimclr_mm.visualization.curves import draw_training
+    from aimclr_mm.visualization.figures import save_figure
 
     path = args.out or os.path.join(args.run, 'training.png')
-    plots.plot_training(plots.read_scalars(args.run), path)
+    save_figure(draw_training(read_history(args.run)), path)
     print(path)
 
 

@@ -73,7 +73,7 @@ def find(queries, gallery, k: int, others: bool) -> list[list[tuple[int, float]]
 def draw(encoder, queries, gallery, found: list[list[tuple[int, float]]], path: str) -> None:
     """Film strips of each query and its neighbours."""
     from aimclr_mm.apis import read_recordings
-    from aimclr_mm.visualization import Strip, draw_strips
+    from aimclr_mm.visualization.skeletons import Strip, draw_strips
 
     wanted = {*queries.sources, *(gallery.sources[i] for row in found for i, _ in row)}
     recordings = {
@@ -96,7 +96,7 @@ def main() -> None:
     """Embeds, searches, prints, writes."""
     args = parse_args()
     if args.picture:
-        from aimclr_mm.visualization.plots import picture_format
+        from aimclr_mm.visualization.figures import picture_format
 
         picture_format(args.picture)  # a wrong ending is reported before the work begins
     encoder = cli.open_encoder(args)

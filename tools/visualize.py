@@ -115,7 +115,7 @@ def parse_args() -> argparse.Namespace:
 def read_one(path: str, name: str | None, layout) -> dict:
     """The sequence of a file that is wanted."""
     from aimclr_mm.apis import read_recordings
-    from aimclr_mm.visualization import find_name
+    from aimclr_mm.visualization.skeletons import find_name
 
     recordings = read_recordings(path, layout)
     return recordings[
@@ -131,7 +131,7 @@ def title_of(recording: dict) -> str:
 def draw_sequence(args: argparse.Namespace, view) -> None:
     """An animation or a film strip."""
     from aimclr_mm.skeletons import get_layout
-    from aimclr_mm.visualization import Strip, animate, draw_strips, durations
+    from aimclr_mm.visualization.skeletons import Strip, animate, draw_strips, durations
 
     animated = args.out.lower().endswith('.gif')
     if animated:
@@ -146,7 +146,7 @@ def draw_sequence(args: argparse.Namespace, view) -> None:
 
 def draw_augmentations(args: argparse.Namespace, view) -> None:
     """A film strip for each augmentation and each view."""
-    from aimclr_mm.visualization import augmentation_strips, config_layout, draw_strips
+    from aimclr_mm.visualization.skeletons import augmentation_strips, config_layout, draw_strips
 
     cfg = cli.compose_config(args)
     layout = config_layout(cfg)
@@ -156,8 +156,8 @@ def draw_augmentations(args: argparse.Namespace, view) -> None:
 
 def draw_eadm(args: argparse.Namespace, view) -> None:
     """What EADM drops."""
-    from aimclr_mm.visualization import draw_drops, eadm_drops, find_eadm
-    from aimclr_mm.visualization.plots import save_figure
+    from aimclr_mm.visualization.figures import save_figure
+    from aimclr_mm.visualization.skeletons import draw_drops, eadm_drops, find_eadm
 
     encoder = cli.open_encoder(args)
     find_eadm(encoder.model)
@@ -170,7 +170,7 @@ def draw_eadm(args: argparse.Namespace, view) -> None:
 
 def draw_neighbors(args: argparse.Namespace, view) -> None:
     """Queries and their neighbours."""
-    from aimclr_mm.visualization import (
+    from aimclr_mm.visualization.skeletons import (
         BORDERS,
         choose_queries,
         draw_strips,
@@ -200,8 +200,8 @@ def draw_neighbors(args: argparse.Namespace, view) -> None:
 def main() -> None:
     """Draws what is asked for and prints where it is."""
     args = parse_args()
-    from aimclr_mm.visualization import View
-    from aimclr_mm.visualization.plots import picture_format
+    from aimclr_mm.visualization.figures import picture_format
+    from aimclr_mm.visualization.skeletons import View
 
     if not (args.verb == 'sequence' and args.out.lower().endswith('.gif')):
         picture_format(args.out)  # a wrong ending is reported before the work begins

@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 
 from aimclr_mm.datasets.annotations import load_annotations
 
-from .plots import PALETTE
+from .figures import PALETTE
 
 MARKERS = 'os^Dv*P<X>ph'  # the next one after every five classes
 LEGEND_ROWS = 20

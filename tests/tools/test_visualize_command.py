@@ -131,7 +131,7 @@ def test_augmentations_and_eadm(tool, trained):
 @pytest.mark.slow
 def test_neighbours_are_those_of_query_and_key_encoder(tool, trained):
     """Printed similarities against both encoders of the checkpoint on the preprocessed training split."""
-    from aimclr_mm.visualization import training_data
+    from aimclr_mm.visualization.skeletons import training_data
 
     options = ('--ann-file', 'data.pkl', '--out', 'neighbors.png', '-k', 2)
     first, printed = (

@@ -14,7 +14,7 @@ from aimclr_mm.apis import cli
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.evaluation.results import FeatureSet
 from aimclr_mm.visualization import embedding
-from aimclr_mm.visualization.plots import save_figure
+from aimclr_mm.visualization.figures import save_figure
 
 NAMES = ['wave', 'clap', 'throw', 'kick', 'sit down', 'stand up']
 

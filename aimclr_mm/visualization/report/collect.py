@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import glob
 import importlib.metadata
-import math
 import os
 import platform
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -18,9 +17,8 @@ import torch
 
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.utils.files import read_json
-from aimclr_mm.visualization.plots import read_log
+from aimclr_mm.utils.training_log import is_number
 
-LARGEST = 1e30  # a logged number beyond it is no measurement and could not be drawn
 LOG_HEAD = 400  # lines of a log in which mmengine tells the environment
 ABOUT = (
     'config',
@@ -31,81 +29,12 @@ ABOUT = (
 
 
 @dataclass
-class History:
-    """What the trainings of a work directory logged.
-
-    Args:
-        train: epoch -> name -> value, the last record of each epoch.
-        validation: the same for validations.
-        runs: epoch of ``train`` -> name of the run (a time) that it comes from.
-        notes: what was left out and why.
-    """
-
-    train: dict[int, dict[str, float]] = field(default_factory=dict)
-    validation: dict[int, dict[str, float]] = field(default_factory=dict)
-    runs: dict[int, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Result:
     """A JSON file with metrics: its path below the work directory, the values, and what they are of, as text."""
 
     path: str
     metrics: dict[str, float]
     about: dict[str, str]
-
-
-def is_number(value: object) -> bool:
-    """Whether a value of a JSON file is a number that can be drawn."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
-
-
-def by_epoch(records: Iterable[dict]) -> tuple[dict, dict]:
-    """Training and validation records by epoch; mmengine's training records have ``epoch``, the others ``step``."""
-    train, validation = {}, {}
-    for record in records:
-        epochs, key = (train, 'epoch') if 'epoch' in record else (validation, 'step')
-        if is_number(record.get(key)):
-            epochs[int(record[key])] = {
-                name: float(value) if is_number(value) else math.nan
-                for name, value in record.items()
-                if isinstance(value, (int, float))
-            }
-    return train, validation
-
-
-def read_history(work_dir: str) -> History:
-    """All runs of a work directory as one history.
-
-    A run that was resumed goes on where it was, a run that was started anew begins again: in both cases what earlier
-    runs logged from its first epoch on is dropped.
-    """
-    history = History()
-    for path in sorted(
-        glob.glob(os.path.join(glob.escape(work_dir), '*', 'vis_data', 'scalars.json'))
-    ):
-        records, note = read_log(path)
-        train, validation = by_epoch(records)
-        run, first = (
-            os.path.relpath(path, work_dir).split(os.sep)[0],
-            min([*train, *validation], default=math.inf),
-        )
-        dropped = sum(epoch >= first and epoch not in train for epoch in history.train)
-        for known in (history.train, history.validation, history.runs):
-            for epoch in [e for e in known if e >= first]:
-                del known[epoch]
-        history.train.update(train)
-        history.validation.update(validation)
-        history.runs.update(dict.fromkeys(train, run))
-        if note:
-            history.notes.append(note)
-        if dropped:
-            history.notes.append(
-                f'{run} began anew at epoch {first}: {dropped} later epochs of earlier runs are left '
-                'out'
-            )
-    return history
 
 
 def find_files(work_dir: str, ending: str) -> Iterator[str]:

@@ -17,12 +17,14 @@ from rich.progress import track
 
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.utils.training_log import History, log_files, read_history
 from aimclr_mm.version import __version__
+from aimclr_mm.visualization.charts import sort_streams, split_name, stream_rank, training_charts
 from aimclr_mm.visualization.embedding import project, read_class_names
 
-from . import collect, curves
-from .figures import draw_chart, draw_embedding, draw_matrix, short
-from .measures import confused_pairs, confusion_matrix, per_class, stratified
+from . import collect
+from .confusion import confused_pairs, confusion_matrix, per_class, stratified
+from .svg import draw_chart, draw_embedding, draw_matrix, short
 
 FOLDER = Path(__file__).parent
 POINTS = 2000  # of an embedding at most
@@ -60,7 +62,7 @@ def build_page(work_dir: str, ann_file: str | None = None) -> tuple[str, list[st
     if not os.path.isdir(work_dir):
         raise FileNotFoundError(f'work directory {work_dir!r} does not exist')
     names = read_class_names(ann_file) if ann_file else []
-    history = collect.read_history(work_dir)
+    history = read_history(work_dir) if log_files(work_dir) else History()
     results, result_notes = collect.read_results(work_dir)
     features, scores, array_notes = collect.read_arrays(work_dir)
     if not (history.train or history.validation or history.notes or results or features or scores):
@@ -70,7 +72,7 @@ def build_page(work_dir: str, ann_file: str | None = None) -> tuple[str, list[st
         )
     configs = collect.read_configs(work_dir)
     environment, log = collect.environment(work_dir, max(history.runs.values(), default=None))
-    charts = [draw_chart(chart) for chart in curves.charts(history)]
+    charts = [draw_chart(chart) for chart in training_charts(history)]
     classifications = [
         classification(path, scores[path], names)
         for path in in_order(scores)
@@ -137,7 +139,7 @@ def in_order(paths: Iterable[str]) -> list[str]:
     """Paths by the streams in them, in the paper's order."""
     return sorted(
         paths,
-        key=lambda path: [curves.rank(os.path.splitext(part)[0]) for part in path.split(os.sep)],
+        key=lambda path: [stream_rank(os.path.splitext(part)[0]) for part in path.split(os.sep)],
     )
 
 
@@ -163,7 +165,7 @@ def commands(work_dir: str, configs: Mapping[str, str]) -> dict[str, str]:
     )
 
 
-def run_spans(history: collect.History) -> list[tuple[str, int, int]]:
+def run_spans(history: History) -> list[tuple[str, int, int]]:
     """Name, first and last epoch of each run whose log is shown."""
     spans: dict[str, list[int]] = {}
     for epoch, run in sorted(history.runs.items()):
@@ -171,7 +173,7 @@ def run_spans(history: collect.History) -> list[tuple[str, int, int]]:
     return [(run, epochs[0], epochs[-1]) for run, epochs in spans.items()]
 
 
-def tiles(history: collect.History, results: list[collect.Result]) -> list[tuple[str, str, str]]:
+def tiles(history: History, results: list[collect.Result]) -> list[tuple[str, str, str]]:
     """(name, value, remark) of the figures at the top: the state of the training and the main metrics."""
     found = []
     if history.train:
@@ -192,9 +194,7 @@ def tiles(history: collect.History, results: list[collect.Result]) -> list[tuple
         accuracies = {
             key: value for key, value in result.metrics.items() if key.split('/')[-1] == 'top1'
         }
-        main = [
-            key for key in accuracies if curves.split_name(key)[0] in ('', 'fused')
-        ] or accuracies
+        main = [key for key in accuracies if split_name(key)[0] in ('', 'fused')] or accuracies
         found += [(key, f'{accuracies[key]:.1f} %', result.path) for key in main]
     return found[:12]
 
@@ -206,7 +206,7 @@ def result_table(result: collect.Result) -> dict:
         mean, spread = key.removesuffix('_std'), result.metrics.get(f'{key}_std')
         if mean != key and mean in result.metrics:
             continue
-        stream, name = curves.split_name(key)
+        stream, name = split_name(key)
         whole = name.endswith('epoch') and spread is None
         text = (
             f'{value:.0f}'
@@ -216,7 +216,7 @@ def result_table(result: collect.Result) -> dict:
             else f'{value:.2f} ± {spread:.2f}'
         )
         table.setdefault(name, {})[stream] = text
-    streams = curves.in_order(stream for row in table.values() for stream in row)
+    streams = sort_streams(stream for row in table.values() for stream in row)
     return dict(path=result.path, about=result.about, streams=streams, rows=table)
 
 

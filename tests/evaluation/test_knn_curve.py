@@ -19,9 +19,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
+from aimclr_mm.evaluation import knn_curve
+from aimclr_mm.evaluation.knn_curve import Point
 from aimclr_mm.evaluation.results import FeatureSet
-from aimclr_mm.visualization import knn_curve
-from aimclr_mm.visualization.knn_curve import Point
+from aimclr_mm.utils.training_log import History
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,25 +98,14 @@ def test_k_larger_than_the_gallery_is_refused():
         knn_curve.knn_accuracy(feature_set(), [1, 61])
 
 
-def test_logged_curve_after_a_resume_and_a_new_start():
-    def validation(step, top1):
-        return {'step': step, 'knn/top1': top1, 'knn/top1_k1': top1, 'knn/top1_k20': top1 + 1}
-
-    records = [
-        dict(step=7, loss=1.0),
-        validation(10, 1.0),
-        validation(20, 2.0),
-        validation(30, 3.0),
-    ]
-    resumed = [*records, validation(20, 2.5)]
-    assert [(p.epoch, p.top1) for p in knn_curve.logged_points('a', resumed, [1, 5])] == [
-        (10, 1.0),
-        (20, 2.5),
-    ]
-    anew = [*records, validation(10, 9.0)]
-    assert knn_curve.logged_points('a', anew, [20, 1]) == [
-        Point('a', 10, 20, 10.0, 'logged'),
-        Point('a', 10, 1, 9.0, 'logged'),
+def test_logged_points_are_ordered_by_epoch():
+    validation = {20: {'knn/top1': 1.0, 'knn/top1_k1': 1.0, 'knn/top1_k20': 2.0}}
+    validation[10] = {'knn/top1': 3.0, 'knn/top1_k1': 3.0, 'knn/top1_k20': 4.0}
+    assert knn_curve.logged_points('a', History(validation=validation), [20, 5, 1]) == [
+        Point('a', 10, 20, 4.0, 'logged'),
+        Point('a', 10, 1, 3.0, 'logged'),
+        Point('a', 20, 20, 2.0, 'logged'),
+        Point('a', 20, 1, 1.0, 'logged'),
     ]
 
 
@@ -195,32 +185,6 @@ POINTS = [
 ]
 
 
-def test_picture_shows_the_points_and_names_the_runs():
-    over_epochs, over_k = knn_curve.draw_curves(POINTS, [1, 20]).axes
-    assert [line.get_xydata().tolist() for line in over_epochs.lines] == [
-        [[2, 30], [4, 40]],
-        [[4, 41]],
-        [[6, 20]],
-    ]
-    assert [line.get_xydata().tolist() for line in over_k.lines] == [
-        [[1, 41], [20, 46]],
-        [[1, 20], [20, 21]],
-    ]
-    logged, computed, other = (line.get_color() for line in over_epochs.lines)
-    assert logged == computed != other == over_k.lines[1].get_color()
-    assert [text.get_text() for text in over_k.get_legend().get_texts()] == [
-        'A',
-        'B',
-        'logged',
-        'checkpoints',
-    ]
-    assert 'k = 1' in over_epochs.get_title()
-
-
-def test_left_panel_takes_the_first_k_that_is_known():
-    assert 'k = 20' in knn_curve.draw_curves(POINTS, [5, 20, 1]).axes[0].get_title()
-
-
 def test_table_holds_the_last_epochs():
     console = Console(width=100, record=True, file=open(os.devnull, 'w'))  # noqa: SIM115
     console.print(knn_curve.summary(POINTS, [1, 20]))
@@ -296,10 +260,10 @@ def spoil(run: Path, name: str) -> None:
 @pytest.mark.parametrize(
     'what, arguments, message',
     [
-        ('checkpoints', [], 'holds no checkpoint epoch_N.pth; --no-evaluate'),
+        ('checkpoints', [], 'contains no checkpoint epoch_N.pth; --no-evaluate'),
         ('config', [], "config.py' does not exist; --no-evaluate"),
         ('syntax', [], "config.py' cannot be read"),
-        ('log', [], 'is no work directory of a training'),
+        ('log', [], 'give the work directory of a training'),
         ('[1, 2', [], "knn_curve.json' is damaged"),
         ('[1, 2]', [], "knn_curve.json' is damaged"),
         ('{"epoch_2.pth": {"size": 1}}', [], "knn_curve.json' is damaged"),

@@ -112,7 +112,7 @@ def draw_drops(
     Args:
         drops: see :func:`eadm_drops`.
         layout: joint layout.
-        frames, view: see :func:`~aimclr_mm.visualization.draw_strips`.
+        frames, view: see :func:`~aimclr_mm.visualization.skeletons.draw_strips`.
     """
     people = np.flatnonzero(present_people(drops.sequence))
     figure = Figure(figsize=(WIDTH, 4.0), layout='constrained')

@@ -10,18 +10,24 @@ from mmengine.config import Config
 from PIL import Image
 
 from aimclr_mm.skeletons import LAYOUTS, get_layout
-from aimclr_mm.visualization import (
+from aimclr_mm.visualization.skeletons import (
     Strip,
     View,
     animate,
-    attention,
     augmentations,
     draw_strips,
     durations,
-    mining,
+    eadm,
+    neighbors,
 )
-from aimclr_mm.visualization.animation import render
-from aimclr_mm.visualization.geometry import SIDES, bone_colors, choose_frames, drawn_points, limits
+from aimclr_mm.visualization.skeletons.animation import render
+from aimclr_mm.visualization.skeletons.geometry import (
+    SIDES,
+    bone_colors,
+    choose_frames,
+    drawn_points,
+    limits,
+)
 
 NTU, COCO = LAYOUTS['ntu25'], LAYOUTS['coco17']
 STICK = get_layout(
@@ -250,22 +256,22 @@ def test_sequences_that_cannot_be_drawn(made, layout, message):
             lambda: animate(recording(frames=3001), NTU, 'x.gif'),
             'has 3001 frames; a GIF is made of at most 3000',
         ),
-        (lambda: mining.mine(torch.eye(3), torch.eye(3), [0, 1, 2], 3), 'give 1 to 2'),
+        (lambda: neighbors.mine(torch.eye(3), torch.eye(3), [0, 1, 2], 3), 'give 1 to 2'),
         (
-            lambda: mining.choose_queries(['a', 'b'], None, 3, 0),
+            lambda: neighbors.choose_queries(['a', 'b'], None, 3, 0),
             'the training split has 2 sequences',
         ),
         (
-            lambda: mining.choose_queries(list('abcdefg'), ['x'], 1, 0),
+            lambda: neighbors.choose_queries(list('abcdefg'), ['x'], 1, 0),
             "no sequence 'x'; the first of its 7 are 'a', 'b'",
         ),
         (
             lambda: augmentations.build_views(Config(dict(model=dict(type='x')))),
             'makes no views of a sequence',
         ),
-        (lambda: attention.find_eadm(torch.nn.Linear(1, 1)), 'Linear of the config has no EADM'),
+        (lambda: eadm.find_eadm(torch.nn.Linear(1, 1)), 'Linear of the config has no EADM'),
         (
-            lambda: mining.load_keys(torch.nn.Linear(1, 1), 'random'),
+            lambda: neighbors.load_keys(torch.nn.Linear(1, 1), 'random'),
             'Linear of the config has no keys',
         ),
     ],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+
+from aimclr_mm.visualization.charts import Chart, Series
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = (
     400,
@@ -20,40 +21,6 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = (
 FEW = 40  # points up to which a curve shows each of them
 LEVELS = 12  # shades of the confusion matrix
 PLANE, MARGIN = 480, 8  # side of the embedding's picture and space around the points, in SVG units
-
-
-@dataclass
-class Series:
-    """One curve.
-
-    Args:
-        label: its name.
-        values: epoch -> value; values that are not finite leave a gap.
-        color: number of its colour.
-        reference: drawn as a dashed grey line.
-    """
-
-    label: str
-    values: dict[int, float]
-    color: int
-    reference: bool = False
-
-
-@dataclass
-class Chart:
-    """Curves over epochs with common axes.
-
-    Args:
-        title: of the chart.
-        note: what a reader should know.
-        include: values that the vertical axis shows in any case.
-        series: the curves.
-    """
-
-    title: str
-    note: str = ''
-    include: tuple[float, ...] = ()
-    series: list[Series] = field(default_factory=list)
 
 
 class Axis:

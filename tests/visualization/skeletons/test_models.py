@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from aimclr_mm.models import EADM
 from aimclr_mm.skeletons import LAYOUTS
-from aimclr_mm.visualization import attention, augmentations, mining
+from aimclr_mm.visualization.skeletons import augmentations, eadm, neighbors
 
 NTU = LAYOUTS['ntu25']
 
@@ -100,7 +100,7 @@ def test_marks_are_the_masks_of_the_paper(temporal, margin):
     """Attention (Eq. 3) and both masks of Algorithm 1 as loops in float64."""
     people, channels, frames, joints, lam = 2, 3, 4, 5, 1e-4
     x = torch.randn(people, channels, frames, joints) ** 3
-    attention_, joints_, share = attention.map_drops(EADM(margin, lam, temporal), x)
+    attention_, joints_, share = eadm.map_drops(EADM(margin, lam, temporal), x)
     values = x.double().numpy()
     for m in range(people):
         energy = np.zeros((channels, frames, joints))
@@ -129,12 +129,12 @@ def test_marks_stand_at_the_frames_they_are_of():
     share = np.arange(2 * 2 * 25).reshape(2, 2, 25) / 100
     dropped = np.zeros((2, 25), bool)
     dropped[1, 3] = True
-    drops = attention.Drops(made, share, dropped, share)
-    strip = attention.drop_strip(drops, np.array([0, 1]))
+    drops = eadm.Drops(made, share, dropped, share)
+    strip = eadm.drop_strip(drops, np.array([0, 1]))
     for t in range(8):
         np.testing.assert_array_equal(strip.circles[:, t], share[:, t // 4])
         np.testing.assert_array_equal(strip.crosses[:, t], dropped)
-    figure = attention.draw_drops(drops, NTU, frames=2)
+    figure = eadm.draw_drops(drops, NTU, frames=2)
     (heat_map,) = (
         axes for axes in figure.axes if axes.get_title().startswith('person 1: attention')
     )
@@ -150,7 +150,7 @@ def test_neighbours_are_those_of_numpy():
     rng = np.random.default_rng(0)
     query, key = rng.normal(size=(40, 6)), rng.normal(size=(40, 6))
     own = [7, 0, 33]
-    similarity, places = mining.mine(torch.tensor(query[own]), torch.tensor(key), own, 4)
+    similarity, places = neighbors.mine(torch.tensor(query[own]), torch.tensor(key), own, 4)
     for row, place in enumerate(own):
         cosine = key @ query[place] / np.linalg.norm(key, axis=1) / np.linalg.norm(query[place])
         expected = [i for i in np.argsort(-cosine) if i != place][:4]
@@ -160,6 +160,6 @@ def test_neighbours_are_those_of_numpy():
 
 def test_queries_are_named_or_drawn():
     names = [f's{i}' for i in range(30)]
-    assert mining.choose_queries(names, ['s4', 's0'], 3, 0) == [4, 0]
-    drawn = [mining.choose_queries(names, None, 3, seed) for seed in (0, 0, 1)]
+    assert neighbors.choose_queries(names, ['s4', 's0'], 3, 0) == [4, 0]
+    drawn = [neighbors.choose_queries(names, None, 3, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2] and len(set(drawn[0])) == 3

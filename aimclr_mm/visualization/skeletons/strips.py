@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from aimclr_mm.skeletons import Layout
+from aimclr_mm.visualization.figures import save_figure
 
 from .geometry import SIDES, View, bone_colors, choose_frames, drawn_points, limits, present_people
-from .plots import save_figure
 
 WIDTH = 12.0  # of a picture, inches
 TALL = 1.16  # height of a strip with the numbers of its frames, over that of the poses

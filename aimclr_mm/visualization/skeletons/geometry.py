@@ -9,7 +9,7 @@ import numpy as np
 
 from aimclr_mm.skeletons import Layout
 
-# colours of aimclr_mm.visualization.plots.PALETTE: middle, left and right differ in lightness too
+# colours of aimclr_mm.visualization.figures.PALETTE: middle, left and right differ in lightness too
 SIDES = {'left': '#3f90da', 'right': '#bd1f01', 'middle': '#717581'}
 # view frame (x', y' up, z') from data (x, y, z), by the axis that is up; each is a rotation
 _UP = {

@@ -81,7 +81,7 @@ def render(
     """The pictures (H, W, 3) of an animation, uint8, one a frame; frames that show nobody are empty.
 
     Args:
-        sequence, layout, view: see :func:`~aimclr_mm.visualization.geometry.drawn_points`.
+        sequence, layout, view: see :func:`~aimclr_mm.visualization.skeletons.geometry.drawn_points`.
         title: stands above them.
     """
     points = drawn_points(sequence, layout, view)

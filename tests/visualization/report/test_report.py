@@ -15,11 +15,10 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from aimclr_mm.datasets.annotations import write_pickle
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
-from aimclr_mm.visualization.report import build_page, measures
-from aimclr_mm.visualization.report.collect import read_history
+from aimclr_mm.visualization.report import build_page, confusion
 from aimclr_mm.visualization.report.page import MAX_CLASSES
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'report.py'
+TOOL = Path(__file__).resolve().parents[3] / 'tools' / 'report.py'
 HOSTILE = '"\'</script><script>alert(1)</script><img src=http://example.org onerror=alert(1)>{{ 7 * 7 }}&amp;\ud800'
 VOID = ('meta', 'link', 'br', 'img')
 
@@ -107,9 +106,10 @@ def page(work: Path, **options) -> Page:
 def test_confusion_and_classes_equal_scikit_learn_and_a_loop():
     data = scores(classes=40, count=300)
     data.labels = data.labels.astype(np.uint8)
-    predicted, confusion = data.scores.argmax(axis=1), measures.confusion_matrix(data)
-    assert np.array_equal(confusion, sklearn_confusion(data.labels, predicted, labels=range(40)))
-    for result in measures.per_class(confusion):
+    predicted = data.scores.argmax(axis=1)
+    matrix = confusion.confusion_matrix(data)
+    assert np.array_equal(matrix, sklearn_confusion(data.labels, predicted, labels=range(40)))
+    for result in confusion.per_class(matrix):
         answers = [p for p, label in zip(predicted.tolist(), data.labels) if label == result.label]
         assert (result.count, result.correct) == (len(answers), answers.count(result.label))
         assert result.accuracy == (
@@ -125,14 +125,14 @@ def test_most_confused_pairs_come_first():
     data = scores()
     answers = zip(data.labels.tolist(), data.scores.argmax(axis=1).tolist())
     wrong = Counter((label, answer) for label, answer in answers if label != answer)
-    pairs = measures.confused_pairs(measures.confusion_matrix(data), limit=5)
+    pairs = confusion.confused_pairs(confusion.confusion_matrix(data), limit=5)
     assert [count for *_, count, _ in pairs] == sorted(wrong.values(), reverse=True)[:5]
     for label, predicted, count, share in pairs:
         assert wrong[label, predicted] == count and share == pytest.approx(
             100 * count / (data.labels == label).sum()
         )
-    assert measures.confused_pairs(np.diag([3, 4])) == []
-    assert measures.confused_pairs(np.array([[8, 2, 0], [0, 5, 0], [2, 0, 1]]))[0][:2] == (
+    assert confusion.confused_pairs(np.diag([3, 4])) == []
+    assert confusion.confused_pairs(np.array([[8, 2, 0], [0, 5, 0], [2, 0, 1]]))[0][:2] == (
         2,
         0,
     )  # larger share
@@ -140,11 +140,11 @@ def test_most_confused_pairs_come_first():
 
 def test_choice_of_points_keeps_the_shares_of_classes():
     labels = np.repeat([0, 5, 7], [600, 300, 100])
-    chosen = measures.stratified(labels, 50)
+    chosen = confusion.stratified(labels, 50)
     assert len(set(chosen.tolist())) == 50 and (np.diff(chosen) > 0).all()
     assert Counter(labels[chosen].tolist()) == {0: 30, 5: 15, 7: 5}
-    assert chosen.tolist() == measures.stratified(labels, 50).tolist()
-    assert measures.stratified(labels, 1000).tolist() == list(range(1000))
+    assert chosen.tolist() == confusion.stratified(labels, 50).tolist()
+    assert confusion.stratified(labels, 1000).tolist() == list(range(1000))
 
 
 def test_curves_hold_what_was_logged(tmp_path):
@@ -176,27 +176,6 @@ def test_curves_hold_what_was_logged(tmp_path):
     ]
     values = [low + (y - bottom) * (high - low) / (top - bottom) for y in places]
     assert bottom > top and values == pytest.approx([10.0 / e for e in range(1, 60)], abs=0.01)
-
-
-def test_later_runs_win(tmp_path):
-    """A resumed run replaces epochs of the first one; a run that begins anew replaces all that come after, too."""
-    log(
-        tmp_path,
-        [
-            *(train(e) for e in range(1, 8)),
-            {'step': 4, 'knn/top1': 4.0},
-            {'step': 5, 'knn/top1': 5.0},
-        ],
-    )
-    log(tmp_path, [*(train(e, mark=1) for e in range(5, 9))], '20260102_000000')
-    history = read_history(str(tmp_path))
-    assert [history.train[e].get('mark', 0) for e in range(1, 9)] == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert list(history.validation) == [4] and history.notes == []
-    log(tmp_path, [train(2, mark=2)], '20260103_000000')
-    history = read_history(str(tmp_path))
-    assert {e: values.get('mark', 0) for e, values in history.train.items()} == {1: 0, 2: 2}
-    assert '20260103_000000 began anew at epoch 2: 6 later epochs' in history.notes[0]
-    assert 'Epochs 2 to 2 are of the run 20260103_000000' in page(tmp_path).text
 
 
 def test_damaged_lines_are_left_out_and_named(tmp_path):

@@ -1,0 +1,136 @@
+"""Training history from the ``vis_data/scalars.json`` files that mmengine writes, one per run."""
+
+from __future__ import annotations
+
+import glob
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MAX_VALUE = 1e30  # larger logged numbers are treated like infinity, as axes cannot show them
+MAX_LISTED = 3  # damaged lines that a note lists by number
+
+Epochs = dict[int, dict[str, float]]
+
+
+@dataclass
+class History:
+    """Logged values of all runs in a work directory, by epoch.
+
+    Args:
+        train: epoch -> name -> value, from the last training record of each epoch.
+        validation: epoch -> name -> value, from the validations.
+        runs: epoch of ``train`` -> name of the run (its start time) that logged it.
+        notes: what was left out and why, for the user.
+    """
+
+    train: Epochs = field(default_factory=dict)
+    validation: Epochs = field(default_factory=dict)
+    runs: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def drop_from(self, epoch: int) -> None:
+        """Remove everything logged at this epoch or later."""
+        for values in (self.train, self.validation, self.runs):
+            for later in [e for e in values if e >= epoch]:
+                del values[later]
+
+
+def log_files(work_dir: str) -> list[str]:
+    """Return the paths of the scalar logs in a work directory, oldest run first."""
+    return sorted(glob.glob(os.path.join(glob.escape(work_dir), '*', 'vis_data', 'scalars.json')))
+
+
+def is_number(value: object) -> bool:
+    """Return whether a JSON value is a finite number that can be drawn."""
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_VALUE
+    )
+
+
+def read_history(work_dir: str) -> History:
+    """Merge the logs of all runs in a work directory.
+
+    A later run replaces what earlier runs logged from its first epoch on, whether it resumed from
+    a checkpoint or started over.
+
+    Raises:
+        FileNotFoundError: if the folder contains no log.
+    """
+    paths = log_files(work_dir)
+    if not paths:
+        raise FileNotFoundError(
+            f'{work_dir!r} contains no <time>/vis_data/scalars.json; '
+            'give the work directory of a training'
+        )
+
+    history = History()
+    for path in paths:
+        _add_run(history, path, run=os.path.relpath(path, work_dir).split(os.sep)[0])
+    return history
+
+
+def _add_run(history: History, path: str, run: str) -> None:
+    """Merge one log into the history."""
+    records, note = _read_records(path)
+    train, validation = _by_epoch(records)
+    first = min([*train, *validation], default=math.inf)
+    superseded = sum(epoch >= first and epoch not in train for epoch in history.train)
+
+    history.drop_from(first)
+    history.train.update(train)
+    history.validation.update(validation)
+    history.runs.update(dict.fromkeys(train, run))
+
+    if note:
+        history.notes.append(note)
+    if superseded:
+        history.notes.append(
+            f'{run} started over at epoch {first}: {superseded} later epochs of earlier runs '
+            'are left out'
+        )
+
+
+def _read_records(path: str) -> tuple[list[dict], str]:
+    """Return the records of a log and a note on damaged lines, empty if there are none.
+
+    A run that is killed while it logs leaves an incomplete line; such lines are skipped.
+    """
+    records, damaged = [], []
+    with open(path, encoding='utf-8', errors='replace') as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError):
+                record = None
+
+            if isinstance(record, dict):
+                records.append(record)
+            else:
+                damaged.append(number)
+
+    if not damaged:
+        return records, ''
+    more = f' and {len(damaged) - MAX_LISTED} more' if len(damaged) > MAX_LISTED else ''
+    plural = 's' if len(damaged) > 1 else ''
+    listed = ', '.join(map(str, damaged[:MAX_LISTED]))
+    return records, f'{path}, damaged and left out: line{plural} {listed}{more}'
+
+
+def _by_epoch(records: Iterable[dict]) -> tuple[Epochs, Epochs]:
+    """Split records into training and validation, by epoch; the last record of an epoch counts.
+
+    mmengine gives training records an ``epoch``; validation records have only ``step``, the epoch.
+    """
+    train, validation = {}, {}
+    for record in records:
+        epochs, key = (train, 'epoch') if 'epoch' in record else (validation, 'step')
+        if is_number(record.get(key)):
+            epochs[int(record[key])] = {
+                name: float(value) if is_number(value) else math.nan
+                for name, value in record.items()
+                if isinstance(value, (int, float))
+            }
+    return train, validation
