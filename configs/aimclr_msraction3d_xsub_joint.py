@@ -1,2 +1,2 @@
 _base_ = ['_base_/default_runtime.py', '_base_/aimclr_small.py', '_base_/msraction3d.py']
-model = dict(data_preprocessor=dict(layout='kinect20'), backbone=dict(layout='kinect20'))
+model = dict(data_preprocessor=dict(layout=_base_.layout), backbone=dict(layout=_base_.layout))

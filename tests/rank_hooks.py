@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from aimclr_mm.engine.distributed import unwrap
-from aimclr_mm.models.memory_bank import MemoryQueue
+from aimclr_mm.models.memory_bank import MemoryBank
 
 
 @HOOKS.register_module()
@@ -22,7 +22,7 @@ class RankRecorder(Hook):
         model = unwrap(runner.model)
         self.first = {name: value.clone() for name, value in model.state_dict().items()}
         for name, module in model.named_modules():
-            if isinstance(module, MemoryQueue):
+            if isinstance(module, MemoryBank):
                 module.enqueue = self.recorded(module.enqueue, self.keys.setdefault(name, []))
 
     @staticmethod

@@ -3,7 +3,7 @@
 A released file is a plain state dict. Pre-training: ``encoder_q.*``, ``encoder_k.*``, ``queue`` (D, K) and
 ``queue_ptr`` (1,); CrosSCLR has the same a second and third time, with ``_motion`` and ``_bone`` behind these names
 and the joint stream without a suffix. Linear evaluation and finetuning: ``encoder_q.*`` with one Linear ``fc``.
-Ours: ``encoder.*``, ``key_encoder.*``, ``queue.keys`` (K, D) and ``queue.pointer``; ``streams.<stream>.`` in front
+Ours: ``encoder.*``, ``key_encoder.*``, ``memory_bank.keys`` (K, D) and ``memory_bank.pointer``; ``streams.<stream>.`` in front
 where there are several; a classifier is mmaction2's ``RecognizerGCN``: ``backbone.*`` and ``cls_head.fc.*``.
 
 CrosSCLR puts the joint head, as a whole, in the place of the last layer of the motion and bone heads: Linear, ReLU,
@@ -91,7 +91,7 @@ class Row:
 
     def is_integer(self) -> bool:
         """Whether it counts something."""
-        return self.ours[0].endswith(('.num_batches_tracked', 'queue.pointer'))
+        return self.ours[0].endswith(('.num_batches_tracked', 'memory_bank.pointer'))
 
     def convert(self, tensor: Tensor, to_ours: bool) -> Tensor:
         """A copy of the tensor in the shape of the other format."""
@@ -243,8 +243,8 @@ def table(content: Content, sizes: Sizes) -> list[Row]:
         if not content.classifier:
             d, k = sizes.embedding, sizes.queue_length
             queues += [
-                Row(f'queue{suffix}', (f'{prefix}queue.keys',), (d, k), (k, d), transposed=True),
-                Row(f'queue_ptr{suffix}', (f'{prefix}queue.pointer',), (1,), ()),
+                Row(f'queue{suffix}', (f'{prefix}memory_bank.keys',), (d, k), (k, d), transposed=True),
+                Row(f'queue_ptr{suffix}', (f'{prefix}memory_bank.pointer',), (1,), ()),
             ]
     return queues + encoders
 

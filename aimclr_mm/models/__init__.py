@@ -6,7 +6,7 @@ from .data_preprocessor import STREAMS, LabelledViews, SkeletonViews
 from .eadm import EADM
 from .encoder import Encoder, ProjectionHead
 from .heads import SkeletonHead
-from .memory_bank import MemoryQueue
+from .memory_bank import MemoryBank
 from .methods.aimclr import AimCLR
 from .methods.cross_stream import CrossStream
 from .methods.raw_coordinates import RawCoordinates
@@ -20,7 +20,7 @@ __all__ = [
     'CrossStream',
     'Encoder',
     'LabelledViews',
-    'MemoryQueue',
+    'MemoryBank',
     'ProjectionHead',
     'RawCoordinates',
     'SkeletonAAGCN',

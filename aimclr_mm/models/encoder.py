@@ -1,4 +1,4 @@
-"""Encoder = backbone f and projection head g; the key encoder is a slow copy of it."""
+"""The encoder, backbone f and projection head g, and the momentum update of the key encoder."""
 
 from __future__ import annotations
 
@@ -11,30 +11,28 @@ from .losses import unit_vectors
 
 
 def pool(feature_map: Tensor) -> Tensor:
-    """Representation h (N, C): mean of a map (N, M, C, T, V) over frames and joints, then over people.
+    """Average a feature map (N, M, C, T, V) over frames and joints, then over people: h (N, C).
 
-    An absent second person counts as a person, as in the paper's code.
+    An absent second person counts as a person, as in the released code. Sums are taken in float32
+    or better.
     """
-    frames, joints = feature_map.shape[3:]
-    exact = torch.promote_types(feature_map.dtype, torch.float32)
-    rows = feature_map.permute(
-        0, 1, 3, 4, 2
-    )  # as they lie in memory: joints before frames is fastest
-    h = rows.sum(dim=3, dtype=exact).sum(dim=2) / (
-        frames * joints
-    )  # the gradient of a mean is a map written out
-    return h.mean(dim=1).to(feature_map.dtype)
+    dtype = torch.promote_types(feature_map.dtype, torch.float32)
+    h = feature_map.mean(dim=(3, 4), dtype=dtype).mean(dim=1)
+    return h.to(feature_map.dtype)
 
 
 def attach_features(features: Tensor, data_samples: list) -> list:
-    """Sets ``feature`` of each data sample to its representation, averaged over its clips.
+    """Set the field ``feature`` of each data sample, averaged over its clips.
 
     Args:
         features: (N * clips, C) representations.
         data_samples: N data samples of mmaction2.
+
+    Returns:
+        The same data samples.
     """
-    features = features.float().view(len(data_samples), -1, features.shape[1]).mean(dim=1).cpu()
-    for sample, feature in zip(data_samples, features):
+    clips = features.float().view(len(data_samples), -1, features.shape[1])  # (N, clips, C)
+    for sample, feature in zip(data_samples, clips.mean(dim=1).cpu()):
         sample.set_field(feature, 'feature')
     return data_samples
 
@@ -46,7 +44,7 @@ class ProjectionHead(BaseModule):
     Args:
         in_channels: channels of the backbone's features.
         hidden_channels: width of the hidden layer.
-        out_channels: D, size of the embedding.
+        out_channels: D, the size of the embedding.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class ProjectionHead(BaseModule):
         in_channels: int = 256,
         hidden_channels: int = 256,
         out_channels: int = 128,
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.out_channels = out_channels
@@ -65,20 +63,21 @@ class ProjectionHead(BaseModule):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        """(N, in_channels) -> (N, out_channels)."""
-        if h.shape[1] != self.fc[0].in_features:
+        """Project representations (N, in_channels) to (N, out_channels)."""
+        expected = self.fc[0].in_features
+        if h.shape[1] != expected:
             raise ValueError(
-                f'the head takes {self.fc[0].in_features} channels, but the backbone gives {h.shape[1]}; '
-                'set in_channels of the head to out_channels of the backbone'
+                f'the head takes {expected} channels, but the backbone gives {h.shape[1]}; set '
+                'in_channels of the head to out_channels of the backbone'
             )
         return self.fc(h)
 
 
 class Encoder(BaseModule):
-    """Backbone and projection head.
+    """Backbone f and projection head g.
 
     Args:
-        backbone: config of the backbone; it maps (N, M, T, V, C) to (N, M, C', T', V).
+        backbone: config of the backbone, (N, M, T, V, C) -> (N, M, C', T', V).
         head: config of the projection head.
     """
 
@@ -88,37 +87,40 @@ class Encoder(BaseModule):
         self.head = MODELS.build(head)
 
     def project(self, feature_map: Tensor) -> Tensor:
-        """Unit embeddings z (N, D) of a feature map (N, M, C, T, V); normalised in float32."""
+        """Return the unit embeddings z (N, D) of a feature map (N, M, C', T', V)."""
         return unit_vectors(self.head(pool(feature_map)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Unit embeddings z (N, D) of skeletons (N, M, T, V, C)."""
+        """Return the unit embeddings z (N, D) of skeletons (N, M, T, V, C)."""
         return self.project(self.backbone(x))
 
 
 @torch.no_grad()
 def momentum_update(key: nn.Module, query: nn.Module, momentum: float) -> None:
-    """Moves the key encoder's parameters towards the query encoder's (Eq. 2): k <- m k + (1 - m) q.
+    """Move the key encoder's parameters towards the query encoder's (Eq. 2): k <- m k + (1 - m) q.
 
-    mmengine's ``ExponentialMovingAverage`` is not used because it copies at its first update and overwrites the key
-    encoder's own batch-norm statistics.
+    mmengine's ``ExponentialMovingAverage`` does not fit: its first update copies, and it overwrites
+    the key encoder's own batch-norm statistics.
 
     Args:
-        momentum: m, weight of the old value, in [0, 1].
+        momentum: m, the weight of the old value, in [0, 1].
     """
     torch._foreach_lerp_(list(key.parameters()), list(query.parameters()), 1 - momentum)
 
 
 @torch.no_grad()
 def relative_distance(key: nn.Module, query: nn.Module) -> float:
-    """Distance ||k - q|| / ||q|| of the parameters of two encoders."""
-    q = torch.cat([p.flatten() for p in query.parameters()])
-    k = torch.cat([p.flatten() for p in key.parameters()])
+    """Return the distance ||k - q|| / ||q|| of the parameters of two encoders."""
+    q = nn.utils.parameters_to_vector(query.parameters())
+    k = nn.utils.parameters_to_vector(key.parameters())
     return ((k - q).norm() / q.norm()).item()
 
 
 def released_init(module: nn.Module) -> None:
-    """The released code's initialisation: weights N(0, 0.02), batch-norm weights N(1, 0.02), biases zero."""
+    """Initialize a layer as the released code does: weights N(0, 0.02), biases zero.
+
+    Batch-norm weights are drawn from N(1, 0.02).
+    """
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

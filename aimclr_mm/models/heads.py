@@ -1,6 +1,8 @@
-"""What mmaction2's recognizers need to work with the rest."""
+"""The classification head for finetuning."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from mmaction.models.heads import GCNHead
 from mmaction.registry import MODELS
@@ -9,11 +11,11 @@ from torch import Tensor
 
 @MODELS.register_module()
 class SkeletonHead(GCNHead):
-    """mmaction2's linear classifier on the mean over frames, joints and people, with scores in float32.
+    """mmaction2's linear classifier on pooled features, with scores in float32.
 
-    Under bfloat16 autocast the original one fails, since NumPy does not know that type.
+    Under bfloat16 autocast mmaction2's own head fails, because NumPy has no bfloat16.
     """
 
-    def forward(self, x: Tensor, **kwargs) -> Tensor:
-        """Class scores (N * clips, classes) of feature maps (N * clips, M, C, T, V)."""
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """Return class scores (N * clips, classes) of feature maps (N * clips, M, C, T, V)."""
         return super().forward(x, **kwargs).float()

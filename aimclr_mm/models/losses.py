@@ -1,8 +1,8 @@
 """The losses of the paper as pure functions.
 
-Letters: N samples, K queue length, D embedding. Logits are (N, 1 + K): the similarity with the sample's own key in
-column 0, those with the queue after it, all divided by the temperature. What comes in half precision is computed in
-float32, also under autocast.
+Letters: N samples, K memory bank length, D embedding size. Logits are (N, 1 + K): column 0 is the
+similarity with the sample's own key, the others are those with the memory bank, all divided by the
+temperature. Half-precision inputs are promoted to float32, even under autocast.
 """
 
 from __future__ import annotations
@@ -15,93 +15,95 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SHORTEST = 1e-8  # length of a vector that has a direction: the gradient grows with its inverse
+REDUCTIONS = ('sum', 'mean')
+
+_MIN_NORM = 1e-8  # below it a vector has no direction: the gradient grows with the inverse norm
 
 
-def _widen(value: Any) -> Any:
-    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-    return value.float() if half else value
+def _promote(value: Any) -> Any:
+    is_half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if is_half else value
 
 
-def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Lets a function of tensors compute in float32 what comes in half precision, also under autocast."""
+def promote_half(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorate a function of tensors to compute half-precision inputs in float32."""
 
     @wraps(function)
     def compute(first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast(first.device.type, enabled=False):
-            return function(
-                _widen(first),
-                *map(_widen, args),
-                **{name: _widen(value) for name, value in kwargs.items()},
-            )
+            args = [_promote(value) for value in (first, *args)]
+            kwargs = {name: _promote(value) for name, value in kwargs.items()}
+            return function(*args, **kwargs)
 
     return compute
 
 
-@in_float32
+@promote_half
 def unit_vectors(x: Tensor) -> Tensor:
-    """Unit vectors (N, D) of the same directions; a vector without a direction stays zero and gets no gradient."""
-    without = (
-        x.detach().norm(dim=1, keepdim=True) <= _SHORTEST
-    )  # false for NaN, which must not be hidden
-    return F.normalize(torch.where(without, 0.0, x), dim=1)
+    """Normalize rows (N, D) to unit length; a zero row stays zero and gets no gradient."""
+    is_zero = x.detach().norm(dim=1, keepdim=True) <= _MIN_NORM  # false for NaN, which must show
+    return F.normalize(torch.where(is_zero, 0.0, x), dim=1)
 
 
-@in_float32
-def contrastive_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Similarities of queries with their own keys and with the queue (the exponents of Eq. 1).
+@promote_half
+def contrastive_logits(query: Tensor, key: Tensor, bank: Tensor, temperature: float) -> Tensor:
+    """Compare queries with their own keys and with the memory bank (the exponents of Eq. 1).
 
     Args:
         query: (N, D) unit vectors.
         key: (N, D) unit vectors.
-        queue: (K, D) unit vectors.
+        bank: (K, D) unit vectors.
         temperature: tau.
 
     Returns:
-        (N, 1 + K) logits.
+        Logits (N, 1 + K).
     """
     query = query / temperature
     positive = (query * key).sum(dim=1, keepdim=True)  # (N, 1)
-    return torch.cat([positive, query @ queue.T], dim=1)
+    negative = query @ bank.T  # (N, K)
+    return torch.cat([positive, negative], dim=1)
 
 
-@in_float32
+@promote_half
 def info_nce(logits: Tensor) -> Tensor:
-    """InfoNCE loss (Eq. 1), mean over samples. Its value for equal logits is ln(K + 1)."""
-    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+    """Return the InfoNCE loss (Eq. 1), mean over samples; ln(K + 1) when all logits are equal."""
+    own_key = logits.new_zeros(len(logits), dtype=torch.long)
+    return F.cross_entropy(logits, own_key)
 
 
-@in_float32
-def d3m(teacher: Tensor, student: Tensor) -> Tensor:
-    """Distributional divergence (Eq. 7 and 8): cross entropy of the student's distribution with the teacher's.
+@promote_half
+def d3m(teacher: Tensor, *students: Tensor) -> Tensor:
+    """Return the distributional divergence (Eq. 7 and 8), mean over students and samples.
 
     Args:
-        teacher: (N, 1 + K) logits of the normally augmented query; no gradient flows into them.
-        student: (N, 1 + K) logits of an extremely augmented query.
+        teacher: (N, 1 + K) logits of the normally augmented query; they receive no gradient.
+        *students: (N, 1 + K) logits of each extremely augmented query.
     """
-    return F.cross_entropy(student, teacher.detach().softmax(dim=1))
+    target = teacher.detach().softmax(dim=1)
+    return sum(F.cross_entropy(student, target) for student in students) / len(students)
 
 
 def nearest_neighbors(logits: Sequence[Tensor], k: int = 1) -> Tensor:
-    """Positive set of nearest neighbours mining: the own key and the union N+ of every query's top k in the queue.
+    """Mine the positive set: the own key and the union of every query's top k in the memory bank.
 
     Args:
         logits: (N, 1 + K) logits of each query (normal, extreme, dropped).
-        k: neighbours a query.
+        k: neighbors per query.
 
     Returns:
-        (N, 1 + K) boolean mask; column 0 is true.
+        Boolean mask (N, 1 + K); column 0 is true.
     """
     positives = torch.zeros_like(logits[0], dtype=torch.bool)
     positives[:, 0] = True
     for query in logits:
-        positives.scatter_(1, query[:, 1:].topk(k, dim=1).indices + 1, True)
+        nearest = query.detach()[:, 1:].topk(k, dim=1).indices  # (N, k)
+        positives.scatter_(1, nearest + 1, True)
     return positives
 
 
-@in_float32
+@promote_half
 def mining_loss(logits: Tensor, positives: Tensor, reduction: str = 'sum') -> Tensor:
-    """InfoNCE with several positives (Eq. 9), mean over samples.
+    """Return InfoNCE with several positives (Eq. 9), mean over samples.
 
     Args:
         logits: (N, 1 + K) logits of the normally augmented query.
@@ -114,7 +116,7 @@ def mining_loss(logits: Tensor, positives: Tensor, reduction: str = 'sum') -> Te
     return -log_likelihood.mean()
 
 
-@in_float32
+@promote_half
 def cross_stream_loss(
     logits: Tensor,
     other: Tensor,
@@ -123,10 +125,10 @@ def cross_stream_loss(
     context: bool = True,
     reduction: str = 'mean',
 ) -> Tensor:
-    """Contrast of one stream with the positives that another stream has mined (Li et al., CVPR 2021, CrosSCLR).
+    """Contrast one stream with the positives that another stream has mined (CrosSCLR, CVPR 2021).
 
-    The context of a key is the product of both streams' similarities with it; it joins the logits as K more, and the
-    mined keys are positive there too.
+    The context of a key is the product of both streams' similarities with it. It adds K logits, and
+    the mined keys are positives there, too.
 
     Args:
         logits: (N, 1 + K) logits of this stream.
@@ -137,15 +139,14 @@ def cross_stream_loss(
         reduction: see :func:`mining_loss`.
     """
     if context:
-        logits = torch.cat(
-            [logits, logits[:, 1:] * other[:, 1:] * temperature], dim=1
-        )  # (N, 1 + 2 K)
+        products = logits[:, 1:] * other[:, 1:] * temperature  # (N, K)
+        logits = torch.cat([logits, products], dim=1)  # (N, 1 + 2 K)
         positives = torch.cat([positives, positives[:, 1:]], dim=1)
     return mining_loss(logits, positives, reduction)
 
 
-@in_float32
+@promote_half
 def mean_cosine(embeddings: Tensor) -> Tensor:
-    """Mean cosine between different samples' unit embeddings (N, D): 1 when all are parallel, a collapse."""
+    """Return the mean cosine between different unit embeddings (N, D): 1 means collapse."""
     n = len(embeddings)
     return (embeddings.sum(dim=0).square().sum() - n) / max(n * (n - 1), 1)

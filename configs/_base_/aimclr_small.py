@@ -1,8 +1,8 @@
-"""AimCLR for some hundred training sequences, in place of tens of thousands (see "Small data" in the README)."""
+"""AimCLR for some hundred training sequences instead of tens of thousands (docs/training.md)."""
 
 _base_ = 'aimclr.py'
 normal = [dict(type='TemporalCrop', padding_ratio=6), dict(type='Shear', amplitude=0.2)]
-# no flips: swipe left and swipe right, sit down and stand up differ by nothing else
+# No flips: swipe left and swipe right, sit down and stand up differ by nothing else.
 extreme = [
     *normal,
     dict(type='Rotate', main_degrees=15, other_degrees=1),
@@ -10,6 +10,7 @@ extreme = [
     dict(type='GaussianBlur', sigma=(0.1, 2), taps=15, p=0.5),
     dict(type='AxisMask', p=0.5),
 ]
+
 model = dict(
     data_preprocessor=dict(query=normal, key=normal, extreme=extreme),
     backbone=dict(base_channels=8, out_channels=64, tcn_dropout=0.0),

@@ -1,10 +1,11 @@
 """NTU RGB+D 60, cross-subject, with the preprocessing of the paper. Other data sets change what differs."""
 
+layout = 'ntu25'
 num_classes = 60
 dataset = dict(
     type='SkeletonDataset',
     ann_file='data/ntu60/ntu60_3d.pkl',
-    layout='ntu25',
+    layout=layout,
     preprocess=[  # once; the result is kept in data/ntu60/cache
         dict(type='CenterSkeleton'),
         dict(type='ResizeClip', length=50),

@@ -1,9 +1,10 @@
 """NTU RGB+D 60 as 2-D poses with scores: 17 COCO joints in pixels, mmaction2's ntu60_2d.pkl."""
 
 _base_ = 'ntu60.py'
+layout = 'coco17'
 dataset = dict(
     ann_file='data/ntu60/ntu60_2d.pkl',
-    layout='coco17',
+    layout=layout,
     preprocess=[
         dict(type='ResizeClip', length=50),
         dict(type='PreNormalize2D'),  # to [-1, 1] in the picture

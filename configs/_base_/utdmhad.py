@@ -1,10 +1,11 @@
 """UTD-MHAD, cross-subject: 20 Kinect v1 joints, one person."""
 
 _base_ = 'ntu60.py'
+layout = 'kinect20'
 num_classes = 27
 dataset = dict(
     ann_file='data/utdmhad/utdmhad_3d.pkl',
-    layout='kinect20',
+    layout=layout,
     preprocess=[
         dict(type='CenterSkeleton'),
         dict(type='ResizeClip', length=25),

@@ -1,17 +1,12 @@
-"""Table 1, "w/ EA" alone: extreme augmentations in the place of the normal ones, SkeletonCLR's loss."""
+"""Table 1, "w/ EA" alone: SkeletonCLR with extreme augmentations in place of the normal ones."""
 
 kept = ('backbone', 'head', 'queue_length', 'temperature', 'momentum', 'init')
-views = _base_.model.data_preprocessor
+views = {k: v for k, v in _base_.model.data_preprocessor.items() if k != 'extreme'}
+extreme = _base_.model.data_preprocessor.extreme
 model = dict(
     _delete_=True,
     type='SkeletonCLR',
-    data_preprocessor=dict(
-        type=views.type,
-        layout=views.layout,
-        stream=views.stream,
-        query=views.extreme,
-        key=views.extreme,
-    ),
+    data_preprocessor=dict(views, query=extreme, key=extreme),
     **{name: value for name, value in _base_.model.items() if name in kept},
 )
 custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'StageSwitchHook']

@@ -1,3 +1,3 @@
-"""Table 1, "w/ NA", "w/ EA" and "w/ EADM": all but nearest neighbours mining."""
+"""Table 1, "w/ NA", "w/ EA" and "w/ EADM": everything but nearest neighbors mining."""
 
 model = dict(topk=0)

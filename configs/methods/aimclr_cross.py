@@ -1,4 +1,4 @@
-"""3s-AimCLR with the section sign: AimCLR in three streams at once, with CrosSCLR's mining from the stage switch on."""
+"""3s-AimCLR with cross-stream mining (section sign in the paper): three streams in one run."""
 
 _base_ = '../_base_/aimclr.py'
 streams = ['joint', 'bone', 'motion']

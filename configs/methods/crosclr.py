@@ -1,4 +1,4 @@
-"""CrosSCLR: SkeletonCLR in three streams at once, with cross-stream mining from the stage switch on."""
+"""CrosSCLR: SkeletonCLR in three streams, with cross-stream mining from the stage switch on."""
 
 _base_ = '../_base_/aimclr.py'
 streams = ['joint', 'bone', 'motion']

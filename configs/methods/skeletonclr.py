@@ -1,4 +1,4 @@
-"""SkeletonCLR: normal views, InfoNCE, momentum queue. With AimCLR's settings, of which it takes what it needs."""
+"""SkeletonCLR with the settings of the AimCLR config: no extreme view, EADM, D3M or mining."""
 
 _base_ = '../_base_/aimclr.py'
 kept = ('backbone', 'head', 'queue_length', 'temperature', 'momentum', 'init')

@@ -156,8 +156,8 @@ def test_round_trip_of_streams_with_their_own_heads():
     state = released_state(separate(shapes('crossclr')))
     there = convert(state).state
     assert_same(convert(there).state, state)
-    assert torch.equal(there['streams.bone.queue.keys'], state['queue_bone'].t())
-    assert there['streams.motion.queue.pointer'] == state['queue_ptr_motion'][0]
+    assert torch.equal(there['streams.bone.memory_bank.keys'], state['queue_bone'].t())
+    assert there['streams.motion.memory_bank.pointer'] == state['queue_ptr_motion'][0]
     two = {name: value for name, value in state.items() if '_bone' not in name}
     assert {name.split('.')[1] for name in convert(two).state} == {'joint', 'motion'}
     assert_same(convert(convert(two).state).state, two)

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.utils.overlays import read_config
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs'
 LEAVES = sorted(FOLDER.rglob('[!_]*.py')) if FOLDER.is_dir() else []
@@ -233,7 +234,7 @@ def test_two_training_steps_on_data_of_its_layout(path, tmp_path):
     runner = Runner.from_cfg(cfg)
     before = {name: value.clone() for name, value in runner.model.named_parameters()}
     runner.train()
-    assert runner.iter == 2 and runner.model.queue.pointer == 4
+    assert runner.iter == 2 and runner.model.memory_bank.pointer == 4
     moved = [
         name
         for name, value in runner.model.named_parameters()
@@ -337,32 +338,29 @@ def test_streams_differ_in_the_stream_only(stem, stream):
 
 
 EXTREME = Config.fromfile(PAPER).model.data_preprocessor.extreme
-OFF = dict(model__eadm=None, model__topk=0)
-ABLATIONS = {  # Table 1: overrides, names of the losses in the first and in the second stage, extreme embeddings
-    'normal': (dict(OFF, model__data_preprocessor__extreme=None), {'loss_info'}, {'loss_info'}, 0),
-    'extreme_as_query': (
-        dict(
-            OFF,
-            model__data_preprocessor__extreme=None,
-            model__data_preprocessor__query=EXTREME,
-            model__data_preprocessor__key=EXTREME,
-        ),
-        {'loss_info'},
-        {'loss_info'},
-        0,
+# Table 1: overlay, names of the losses in the first and in the second stage, extreme embeddings
+ABLATIONS = {
+    'normal': ('methods/skeletonclr', {'loss_info'}, {'loss_info'}, 0),
+    'extreme_as_query': ('ablations/ea', {'loss_info'}, {'loss_info'}, 0),
+    'normal_and_extreme': (
+        'ablations/na_ea',
+        {'loss_info', 'loss_d3m'},
+        {'loss_info', 'loss_d3m'},
+        1,
     ),
-    'normal_and_extreme': (OFF, {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 1),
-    'eadm': (dict(model__topk=0), {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 2),
-    'nnm': ({}, {'loss_info', 'loss_d3m'}, {'loss_nnm', 'loss_d3m'}, 2),
+    'eadm': ('ablations/na_ea_eadm', {'loss_info', 'loss_d3m'}, {'loss_info', 'loss_d3m'}, 2),
+    'nnm': (None, {'loss_info', 'loss_d3m'}, {'loss_nnm', 'loss_d3m'}, 2),
 }
 
 
 @pytest.mark.parametrize('row', ABLATIONS)
-def test_ablations_are_overrides(row):
-    options, first, second, extremes = ABLATIONS[row]
+def test_ablations(row):
+    overlay, first, second, extremes = ABLATIONS[row]
+    cfg = read_config(str(PAPER), [] if overlay is None else [str(FOLDER / f'{overlay}.py')])
+    cfg.model.queue_length = 64
     for mining, names in ((False, first), (True, second)):
-        result, model = losses(load(PAPER, **options), mining)
-        assert {name for name in result if 'loss' in name} == names
+        result, model = losses(cfg, mining)
+        assert set(result) == names
     query = [type(t).__name__ for t in model.data_preprocessor.views['query']]
     assert query == (
         ['TemporalCrop', 'Shear'] if row != 'extreme_as_query' else [t.type for t in EXTREME]

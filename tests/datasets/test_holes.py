@@ -441,7 +441,7 @@ def train(net, annotations: list, load, steps: int = 4, amp: bool = False) -> li
         loss.backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
         optimizer.step()
-        values += [loss.item(), result['cosine'].item()]
+        values.append(loss.item())
     assert all(tensor.isfinite().all() for tensor in net.state_dict().values())
     assert all(p.abs().max() < 1e4 for p in net.parameters())  # no step of an absurd length
     return values

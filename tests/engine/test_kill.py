@@ -91,7 +91,7 @@ def test_twenty_kills_change_nothing(config, whole, tmp_path):
     assert torn and 0 < iteration(tmp_path) < 5 * EPOCHS
     assert finish(start(config, tmp_path, '--resume')) == 0
     content = assert_same(tmp_path / LAST, whole / LAST)
-    assert content['state_dict']['queue.pointer'] == 8 * 5 * EPOCHS % 40 and not list(
+    assert content['state_dict']['memory_bank.pointer'] == 8 * 5 * EPOCHS % 40 and not list(
         tmp_path.glob('*.tmp')
     )
 

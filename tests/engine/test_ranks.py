@@ -125,7 +125,7 @@ def test_ranks_agree_after_every_epoch(trained):
             assert torch.equal(start_value, other['first'][name]), name
             for value, state in zip(values[1:], other['states']):
                 assert torch.equal(value, state[name]), name
-        if name.endswith(('fc.0.weight', 'running_mean', 'queue.keys')):
+        if name.endswith(('fc.0.weight', 'running_mean', 'memory_bank.keys')):
             assert all(not torch.equal(*pair) for pair in zip(values, values[1:])), (
                 f'{name} does not move'
             )
@@ -188,7 +188,7 @@ def test_resumed_on_another_number_of_ranks(trained, config, tmp_path):
         sorted(sum(names, [])) for names in zip(*(rank['names'][BATCHES:] for rank in trained[1]))
     ]
     assert list(map(sorted, record['names'])) == expected and len(expected) == BATCHES
-    assert record['states'][-1]['queue.pointer'] == EPOCHS * BATCHES * BATCH % QUEUE
+    assert record['states'][-1]['memory_bank.pointer'] == EPOCHS * BATCHES * BATCH % QUEUE
     said = Path(f'{tmp_path}/fine.log').read_text()
     assert 'The checkpoint was trained on 2 ranks, this run has 1' in said
     refused = Path(f'{tmp_path}/other.log').read_text()

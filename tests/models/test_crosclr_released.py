@@ -7,6 +7,7 @@ and key encoders at rest; losses are those of its trainer. Inputs and parameters
 first stage's logits every 5th value is kept, of the second stage the positives, without those of the context.
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mmaction.structures import ActionDataSample
 
 from aimclr_mm.models import SkeletonViews
 from aimclr_mm.models.losses import cross_stream_loss, info_nce, nearest_neighbors
+from aimclr_mm.models.methods.cross_stream import compare_views
 from aimclr_mm.skeletons import NTU25
 from tests.models.test_cross_stream import THREE, TWO, VIEWS, build
 from tests.models.test_released import parameter, released_name, tensor, wave
@@ -116,7 +118,7 @@ def recorded_views() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope='module')
 def recorded():
-    """Our model with the recorded parameters, and what each of its streams makes of the recorded inputs."""
+    """Our model with the recorded parameters, the recorded inputs, and the logits of each stream."""
     cfg = dict(
         type='SkeletonCLR',
         backbone=dict(type='AimCLRSTGCN', base_channels=4, out_channels=16),
@@ -136,37 +138,42 @@ def recorded():
                 state[names[name]] = tensor(parameter(shape, name, k + 200 * i + 10 * j))
             state['head.fc.2.bias'] = tensor(RECORDED['biases'][f'{stream}.{side}'])
             encoder.load_state_dict(state)
-        single.queue.keys.copy_(F.normalize(tensor(wave((K, 8), 6 + i)), dim=1))
+        single.memory_bank.keys.copy_(F.normalize(tensor(wave((K, 8), 6 + i)), dim=1))
     inputs = SkeletonViews('ntu25', THREE).form_streams(recorded_views())
+    used = copy.deepcopy(model)  # its memory banks move on
     with torch.no_grad():
-        return model, {
-            stream: single.contrast(inputs[stream]) for stream, single in model.streams.items()
+        logits = {
+            stream: compare_views(single, inputs[stream])[0]
+            for stream, single in used.streams.items()
         }
+    return model, inputs, logits
 
 
 @pytest.mark.parametrize('stream', THREE)
 def test_first_stage_of_the_public_code(recorded, stream):
-    logits, expected = recorded[1][stream].queries[0], RECORDED['first'][stream]
+    logits, expected = recorded[2][stream], RECORDED['first'][stream]
     np.testing.assert_allclose(logits.flatten()[::5].numpy(), expected['logits'], atol=1e-3)
     assert info_nce(logits).item() == pytest.approx(expected['loss'], rel=1e-4)
 
 
 @pytest.mark.parametrize('name', RECORDED['cross'])
 def test_second_stage_of_the_public_code(recorded, name):
-    model, contrasts = recorded
+    model, inputs, logits = recorded
+    model = copy.deepcopy(model)
     model.topk, model.context = int(name[3]), name.endswith('_context')
     pairs = {tuple(pair.split()): values for pair, values in RECORDED['cross'][name].items()}
     assert set(pairs) == {(own, other) for own in THREE for other in THREE if own != other}
     for (own, other), expected in pairs.items():
-        positives = nearest_neighbors([contrasts[other].queries[0]], model.topk)
+        positives = nearest_neighbors([logits[other]], model.topk)
         assert [row.nonzero().flatten().tolist() for row in positives] == expected['positives'], (
             own,
             other,
         )
-        loss = cross_stream_loss(
-            contrasts[own].queries[0], contrasts[other].queries[0], positives, TAU, model.context
-        )
+        loss = cross_stream_loss(logits[own], logits[other], positives, TAU, model.context)
         assert loss.item() == pytest.approx(expected['loss'], rel=1e-4), (own, other)
+
+    with torch.no_grad():
+        losses = model.cross_losses(inputs)
     for own in THREE:
         expected = np.mean([values['loss'] for pair, values in pairs.items() if pair[0] == own])
-        assert model.cross_term(own, contrasts).value.item() == pytest.approx(expected, rel=1e-4)
+        assert losses[own]['loss_cross'].item() == pytest.approx(expected, rel=1e-4)

@@ -166,5 +166,5 @@ def test_drop_and_rescale(keep, scale):
 
 
 def test_unknown_temporal_mode():
-    with pytest.raises(ValueError, match="temporal='time'.*'element' and 'frame'"):
+    with pytest.raises(ValueError, match="temporal='time'.*'element', 'frame'"):
         EADM(temporal='time')

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aimclr_mm.models import losses
 from aimclr_mm.models.eadm import EADM, drop_and_rescale
-from aimclr_mm.models.memory_bank import MemoryQueue
+from aimclr_mm.models.memory_bank import MemoryBank
 from tests.strategies import SEEDS, seeded
 
 
@@ -23,40 +23,40 @@ from tests.strategies import SEEDS, seeded
 )
 def test_the_queue_is_a_deque(length, dim, sizes, seed):
     torch.manual_seed(seed)
-    queue = MemoryQueue(length, dim)
-    oracle = deque(map(tuple, queue.keys.tolist()), maxlen=length)
+    bank = MemoryBank(length, dim)
+    oracle = deque(map(tuple, bank.keys.tolist()), maxlen=length)
     for size in sizes:
         keys = torch.randn(size, dim)
         if size > length:
             with pytest.raises(
                 ValueError, match=f'holds {length} keys, but a batch over all ranks has {size}'
             ):
-                queue.enqueue(keys)
+                bank.enqueue(keys)
             continue
-        queue.enqueue(keys)
+        bank.enqueue(keys)
         oracle.extend(map(tuple, keys.tolist()))
-        assert list(map(tuple, torch.roll(queue.keys, -int(queue.pointer), 0).tolist())) == list(
+        assert list(map(tuple, torch.roll(bank.keys, -int(bank.pointer), 0).tolist())) == list(
             oracle
         )
-        assert 0 <= queue.pointer < length
+        assert 0 <= bank.pointer < length
 
 
 @st.composite
 def comparisons(draw) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, float]:
-    """Unit queries (three times N, D), keys (N, D), a queue (K, D) and a temperature."""
+    """Unit queries (three times N, D), keys (N, D), a bank (K, D) and a temperature."""
     n, k, d = draw(st.integers(1, 6)), draw(st.integers(1, 30)), draw(st.integers(1, 16))
     rng = np.random.default_rng(draw(SEEDS))
     vectors = [rng.normal(size=(count, d)) for count in (n, n, n, n, k)]
-    *queries, keys, queue = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors)
-    return queries, keys, queue, draw(st.sampled_from([0.01, 0.07, 0.1, 1.0]))
+    *queries, keys, bank = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors)
+    return queries, keys, bank, draw(st.sampled_from([0.01, 0.07, 0.1, 1.0]))
 
 
 def oracle_logits(
-    query: np.ndarray, keys: np.ndarray, queue: np.ndarray, temperature: float
+    query: np.ndarray, keys: np.ndarray, bank: np.ndarray, temperature: float
 ) -> np.ndarray:
     """Logits (N, 1 + K) in float64."""
     return (
-        np.concatenate([np.einsum('nd,nd->n', query, keys)[:, None], query @ queue.T], axis=1)
+        np.concatenate([np.einsum('nd,nd->n', query, keys)[:, None], query @ bank.T], axis=1)
         / temperature
     )
 
@@ -81,9 +81,9 @@ def tensor(array: np.ndarray) -> Tensor:
 def test_losses_are_those_of_float64_whatever_the_order_of_the_queue(
     comparison, top, reduction, order
 ):
-    queries, keys, queue, temperature = comparison
-    top = min(top, len(queue))
-    logits = [oracle_logits(query, keys, queue, temperature) for query in queries]
+    queries, keys, bank, temperature = comparison
+    top = min(top, len(bank))
+    logits = [oracle_logits(query, keys, bank, temperature) for query in queries]
     positives = np.zeros(logits[0].shape, dtype=bool)
     positives[:, 0] = True
     for found in logits:
@@ -103,10 +103,10 @@ def test_losses_are_those_of_float64_whatever_the_order_of_the_queue(
         -mined.mean(),
         -crossed.mean(),
     ]
-    for places in (np.arange(len(queue)), np.random.default_rng(order).permutation(len(queue))):
+    for places in (np.arange(len(bank)), np.random.default_rng(order).permutation(len(bank))):
         ours = [
             losses.contrastive_logits(
-                tensor(query), tensor(keys), tensor(queue[places]), temperature
+                tensor(query), tensor(keys), tensor(bank[places]), temperature
             )
             for query in queries
         ]
@@ -126,12 +126,12 @@ def test_losses_are_those_of_float64_whatever_the_order_of_the_queue(
 
 @given(comparison=comparisons())
 def test_bounds_of_losses(comparison):
-    queries, keys, queue, temperature = comparison
+    queries, keys, bank, temperature = comparison
     logits, other = (
-        losses.contrastive_logits(tensor(query), tensor(keys), tensor(queue), temperature)
+        losses.contrastive_logits(tensor(query), tensor(keys), tensor(bank), temperature)
         for query in queries[:2]
     )
-    assert -1e-5 <= losses.info_nce(logits) <= 2 / temperature + np.log(len(queue) + 1) + 1e-3
+    assert -1e-5 <= losses.info_nce(logits) <= 2 / temperature + np.log(len(bank) + 1) + 1e-3
     assert losses.d3m(logits, other) >= losses.d3m(logits, logits) - 1e-4  # Gibbs' inequality
     z = queries[0]
     cosines = (z @ z.T)[~np.eye(len(z), dtype=bool)]

@@ -186,7 +186,7 @@ def test_resumed_run_equals_one_that_never_stopped(folder, trained):
     assert list(whole['state_dict']) == list(resumed['state_dict'])
     for name, value in whole['state_dict'].items():
         assert torch.equal(value, resumed['state_dict'][name]), name
-    assert whole['state_dict']['queue.pointer'] == 4 * 5 * BATCH % QUEUE
+    assert whole['state_dict']['memory_bank.pointer'] == 4 * 5 * BATCH % QUEUE
     for key in ('optimizer', 'param_schedulers'):
         assert leaves(whole[key]) == leaves(resumed[key]), key
     logs, others = scalars(trained), scalars(work_dir)
@@ -218,7 +218,7 @@ def test_two_ranks_stay_equal(folder):
     )
     first, second = (torch.load(work_dir / f'rank{rank}.pth', weights_only=True) for rank in (0, 1))
     assert first['iterations'] == second['iterations'] == 20
-    assert first['state']['queue.pointer'] == 2 * BATCH * 20 % 72 != 0
+    assert first['state']['memory_bank.pointer'] == 2 * BATCH * 20 % 72 != 0
     weights = [name for name in first['state'] if 'running_' not in name]
     assert {name.split('.')[0] for name in weights} == {'encoder', 'key_encoder', 'queue'}
     for name in weights:

@@ -112,13 +112,13 @@ def test_streams_are_trained_in_two_stages(trained):
             'key_encoder.backbone.gcn.9.tcn.conv.weight',
             'encoder.head.fc.2.weight',
             'key_encoder.head.fc.2.weight',
-            'queue.keys',
+            'memory_bank.keys',
         ):
             name = f'streams.{stream}.{part}'
             assert not torch.equal(first[name], last[name]), (
                 name
             )  # keys move in the second stage too
-        assert last[f'streams.{stream}.queue.pointer'] == 4 * 5 * BATCH % QUEUE
+        assert last[f'streams.{stream}.memory_bank.pointer'] == 4 * 5 * BATCH % QUEUE
 
 
 def test_resumed_run_equals_one_that_never_stopped(folder, trained):
@@ -163,7 +163,7 @@ def test_two_ranks_stay_equal(folder):
     for name in names:
         assert torch.equal(first['state'][name], second['state'][name]), name
     for stream in STREAMS:
-        assert first['state'][f'streams.{stream}.queue.pointer'] == 2 * BATCH * 8 % 72 != 0
+        assert first['state'][f'streams.{stream}.memory_bank.pointer'] == 2 * BATCH * 8 % 72 != 0
     logs = scalars(work_dir)
     assert 'motion.loss_info' in logs[4] and {'motion.loss_cross', 'motion.loss_d3m'} <= set(
         logs[5]

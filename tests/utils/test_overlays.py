@@ -18,7 +18,7 @@ from aimclr_mm.apis import cli
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.utils import config_check
 from aimclr_mm.utils.overlays import read_config
-from tests.configs.test_configs import ABLATIONS, EXTREME, FOLDER, LEAVES, OFFICIAL, PAPER, flatten
+from tests.configs.test_configs import EXTREME, FOLDER, LEAVES, OFFICIAL, PAPER, flatten
 
 slow = pytest.mark.slow
 UTD, XSET = FOLDER / 'aimclr_utdmhad_xsub_joint.py', FOLDER / 'aimclr_ntu120_xset_bone.py'
@@ -200,21 +200,17 @@ def test_six_checkpoints_are_kept(path, interval):
     assert composed(path).train_cfg.max_epochs // hook.interval == 6
 
 
-ROWS = {
-    'normal': 'methods/skeletonclr',
-    'extreme_as_query': 'ablations/ea',
-    'normal_and_extreme': 'ablations/na_ea',
-    'eadm': 'ablations/na_ea_eadm',
+ABLATED = {  # overlay, and the same by --cfg-options
+    'ablations/na_ea': {'model.eadm': None, 'model.topk': 0},
+    'ablations/na_ea_eadm': {'model.topk': 0},
 }
 
 
-@pytest.mark.parametrize('row', ROWS)
-def test_ablation_equals_its_overrides(row):
-    """Same losses from the same weights and random numbers; with EA alone, the key's augmentations are replaced too."""
-    cfg, other = composed(PAPER), composed(PAPER, ROWS[row])
-    cfg.merge_from_dict({key.replace('__', '.'): value for key, value in ABLATIONS[row][0].items()})
-    if row == 'extreme_as_query':
-        cfg.model.data_preprocessor.key = EXTREME
+@pytest.mark.parametrize('overlay', ABLATED)
+def test_ablation_equals_its_overrides(overlay):
+    """The same losses from the same weights and random numbers."""
+    cfg, other = composed(PAPER), composed(PAPER, overlay)
+    cfg.merge_from_dict(ABLATED[overlay])
     results, weights = [], None
     for c in (cfg, other):
         shrink(c.model)
@@ -225,41 +221,35 @@ def test_ablation_equals_its_overrides(row):
         torch.manual_seed(1)
         batch = dict(inputs=list(torch.randn(3, 1, 2, 8, 25, 3)), data_samples=[])
         results.append(model(**model.data_preprocessor(batch, training=True), mode='loss'))
-    assert results[0].keys() == results[1].keys() and ABLATIONS[row][1] <= set(results[0])
+    assert results[0].keys() == results[1].keys()
     assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
 
 
-SKELETONCLR = [
-    pytest.param(path, id=path.stem, marks=() if path.stem.endswith('xset_motion') else slow)
-    for path in LEAVES
-    if path.stem.startswith('skeletonclr')
-]
-
-
-@pytest.mark.parametrize('path', SKELETONCLR)
+@pytest.mark.parametrize('path', CONFIGS)
 def test_skeletonclr_differs_from_aimclr_as_the_method_says(path):
-    sibling = path.with_name(path.name.replace('skeletonclr', 'aimclr'))
-    ours, theirs = (flatten(composed(p).to_dict()) for p in (path, sibling))
-    changed = {
-        name: ours.get(name) for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)
-    }
-    added = {name for name in changed if name not in theirs and name.startswith('model.')}
-    gone = {name for name, value in changed.items() if value is None}
-    extreme = {name for name in theirs if name.startswith('model.data_preprocessor.extreme.')}
-    assert not added and changed['model.type'] == 'SkeletonCLR'
-    assert {n for n in gone if n.startswith('model.')} == {
-        'model.topk',
-        'model.eadm.type',
-        'model.eadm.keep_margin',
+    ours, theirs = (composed(path, names) for names in ('methods/skeletonclr', ''))
+    new, old = flatten(ours.model.to_dict()), flatten(theirs.model.to_dict())
+    gone = {name for name in old if name not in new}
+    extreme = {name for name in old if name.startswith('data_preprocessor.extreme.')}
+    assert gone - {'mining_reduction', 'eadm.unbiased'} == {
+        'topk',
+        'eadm.type',
+        'eadm.keep_margin',
         *extreme,
     }
-    assert {name.split('.')[0] for name in changed} - OWN == {'model', 'custom_hooks'}
-    assert [h for h in hooks(composed(sibling)) if h != 'StageSwitchHook'] == hooks(composed(path))
-    assert composed(path).model == composed(sibling, 'methods/skeletonclr').model
+    changed = {name for name, value in new.items() if old.get(name) != value}
+    assert changed == {'type'} and ours.model.type == 'SkeletonCLR'
+    assert [hook for hook in hooks(theirs) if hook != 'StageSwitchHook'] == hooks(ours)
 
 
-def test_skeletonclr_leaves_are_there():
-    assert len(SKELETONCLR) == 21
+def test_extreme_views_alone_replace_query_and_key():
+    """Table 1, "w/ EA"."""
+    model = composed(PAPER, 'ablations/ea').model
+    assert model.data_preprocessor.query == model.data_preprocessor.key == EXTREME
+    model.data_preprocessor.update(
+        {view: composed(PAPER).model.data_preprocessor[view] for view in ('query', 'key')}
+    )
+    assert model == composed(PAPER, 'methods/skeletonclr').model
 
 
 @pytest.mark.parametrize('names', ['methods/skeletonclr', 'ablations/ea', 'methods/crosclr'])
@@ -274,9 +264,7 @@ def test_methods_keep_the_initialisation_of_the_config(names):
 def test_streams_over_a_config_without_a_second_stage(method):
     """A SkeletonCLR config has no StageSwitchHook: the streams would never learn from each other."""
     try:
-        cfg = read_config(
-            str(FOLDER / 'skeletonclr_ntu60_xsub_joint.py'), files(f'methods/{method}')
-        )
+        cfg = composed(PAPER, f'methods/skeletonclr methods/{method}')
     except ValueError as error:
         assert method in str(error)
     else:

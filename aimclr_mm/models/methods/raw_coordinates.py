@@ -1,4 +1,4 @@
-"""Representations that need no training, to put learned ones beside them."""
+"""A baseline without training: the preprocessed coordinates as representation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aimclr_mm.models.encoder import attach_features
 
 @MODELS.register_module()
 class RawCoordinates(BaseModel):
-    """Takes the preprocessed coordinates themselves as the representation.
+    """Flatten the preprocessed skeletons.
 
     Args:
         data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews`.
@@ -21,17 +21,14 @@ class RawCoordinates(BaseModel):
 
     def __init__(self, data_preprocessor: dict) -> None:
         super().__init__(build_preprocessor(data_preprocessor))
-        self.nothing = nn.Parameter(
-            torch.zeros(())
-        )  # torch distributes no network without a parameter
+        self.dummy = nn.Parameter(torch.zeros(()))  # DDP requires at least one parameter
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
     ) -> list | Tensor:
-        """Flattens (N, M, T, V, C) to (N, M * T * V * C)."""
+        """Flatten (N, M, T, V, C) to features (N, M * T * V * C)."""
         if mode == 'loss':
             raise ValueError('raw coordinates cannot be trained; use them with tools/test.py only')
+
         features = inputs.flatten(1).float()
-        if mode == 'tensor':
-            return features
-        return attach_features(features, data_samples)
+        return features if mode == 'tensor' else attach_features(features, data_samples)

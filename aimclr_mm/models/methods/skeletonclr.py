@@ -1,10 +1,10 @@
-"""SkeletonCLR (Li et al., CVPR 2021): MoCo v2 for skeletons, the base of AimCLR ("SkeletonCLR Overview")."""
+"""SkeletonCLR (Li et al., CVPR 2021): MoCo v2 for skeletons ("SkeletonCLR Overview")."""
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from mmaction.registry import MODELS
@@ -20,41 +20,28 @@ from aimclr_mm.models.encoder import (
     relative_distance,
     released_init,
 )
-from aimclr_mm.models.losses import contrastive_logits, info_nce, mean_cosine
-from aimclr_mm.models.memory_bank import MemoryQueue
-
-
-class Contrast(NamedTuple):
-    """A batch against the memory queue."""
-
-    embeddings: Tensor  # z_hat (N, D), unit vectors
-    queries: list[
-        Tensor
-    ]  # logits (N, 1 + K) of the query view and, where the method has them, of extreme views
-
-
-class Term(NamedTuple):
-    """A loss, its name in the log, and its value when all similarities are equal."""
-
-    name: str
-    value: Tensor
-    chance: float | Tensor
+from aimclr_mm.models.losses import contrastive_logits, info_nce
+from aimclr_mm.models.memory_bank import MemoryBank
+from aimclr_mm.utils.arguments import check_choice
 
 
 @MODELS.register_module()
 class SkeletonCLR(BaseModel):
-    """Contrasts a query view with a key view of the same sequence against a queue of earlier keys.
+    """Contrast a query view with a key view of the same sequence against a memory bank.
 
     Args:
         backbone: config of the backbone f, (N, M, T, V, C) -> (N, M, C', T', V).
         head: config of the projection head g.
-        queue_length: K.
+        queue_length: K, the length of the memory bank.
         temperature: tau.
-        momentum: m of Eq. 2, weight of the key encoder's old value; a
-            :class:`~aimclr_mm.engine.MomentumUpdateHook` asks for the update before every iteration.
-        init: ``default``: the layers' own initialisation, key := query; ``released``: N(0, 0.02), drawn for query
-            and key separately, as the released code does.
+        momentum: m of Eq. 2, the weight of the key encoder's old value; the
+            :class:`~aimclr_mm.engine.MomentumUpdateHook` updates it before every iteration.
+        init: ``default`` keeps the layers' own initialization and copies it to the key encoder;
+            ``released`` draws both encoders from N(0, 0.02), as the released code does.
         data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews`.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -66,22 +53,73 @@ class SkeletonCLR(BaseModel):
         momentum: float = 0.999,
         init: str = 'default',
         data_preprocessor: dict | None = None,
-        init_cfg=None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(build_preprocessor(data_preprocessor), init_cfg)
-        if init not in ('default', 'released'):
-            raise ValueError(f"init={init!r}; known are 'default' and 'released'")
+        check_choice('init', init, ('default', 'released'))
         if not 0 <= momentum <= 1:
             raise ValueError(f'momentum={momentum}; the weight of the old value must lie in [0, 1]')
-        if temperature <= 0:
-            raise ValueError(f'temperature={temperature}; it must be positive')
-        self.temperature, self.momentum, self.init = temperature, momentum, init
+        if not 0 < temperature < math.inf:
+            raise ValueError(f'temperature={temperature}; it must be positive and finite')
+
+        self.temperature = temperature
+        self.momentum = momentum
+        self.init = init
         self.encoder = Encoder(backbone, head)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.queue = MemoryQueue(queue_length, self.encoder.head.out_channels)
+        self.memory_bank = MemoryBank(queue_length, self.encoder.head.out_channels)
+
+    def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return InfoNCE (Eq. 1) of the views ``query`` and ``key``, (N, M, T, V, C) each."""
+        query = self.encoder(views['query'])  # (N, D)
+        key = self.encode_key(views['key'])  # (N, D), no gradient
+
+        (logits,) = self.compare([query], key)  # (N, 1 + K)
+        return dict(loss_info=info_nce(logits))
+
+    @torch.no_grad()
+    def encode_key(self, view: Tensor) -> Tensor:
+        """Return the key embeddings z (N, D), without gradient."""
+        return self.key_encoder(view)
+
+    def compare(self, queries: Sequence[Tensor], key: Tensor) -> list[Tensor]:
+        """Compare embeddings with their keys and the memory bank, then enqueue the keys.
+
+        Args:
+            queries: (N, D) embeddings of each query view.
+            key: (N, D) embeddings of the key view.
+
+        Returns:
+            Logits (N, 1 + K) of each query view.
+        """
+        bank = self.memory_bank.snapshot()  # (K, D)
+        self.memory_bank.enqueue(key)
+        return [contrastive_logits(query, key, bank, self.temperature) for query in queries]
+
+    def forward(
+        self,
+        inputs: Tensor | dict[str, Tensor],
+        data_samples: list | None = None,
+        mode: str = 'tensor',
+    ) -> dict | list | Tensor:
+        """Run one of mmengine's three modes.
+
+        Args:
+            inputs: the views, (N, M, T, V, C) each, for ``loss``; else one tensor (N, M, T, V, C).
+            data_samples: mmaction2's data samples; their labels are not used.
+            mode: ``loss`` returns losses, ``tensor`` representations h (N, C'), ``predict`` the
+                data samples with the field ``feature``.
+        """
+        if mode == 'loss':
+            return self.loss(inputs)
+        if mode == 'tensor':
+            return pool(self.encoder.backbone(inputs))
+        if mode == 'predict':
+            return attach_features(self.forward(inputs), data_samples)
+        raise ValueError(f'unknown mode {mode!r}; choose from loss, tensor and predict')
 
     def init_weights(self) -> None:
-        """Initialises the encoders and makes the key encoder equal to the query encoder."""
+        """Initialize both encoders; by default the key encoder starts as a copy."""
         self.encoder.init_weights()
         if self.init == 'released':
             self.encoder.apply(released_init)
@@ -90,68 +128,13 @@ class SkeletonCLR(BaseModel):
             self.key_encoder.load_state_dict(self.encoder.state_dict())
 
     def update_key_encoder(self) -> None:
-        """Momentum update of the key encoder (Eq. 2)."""
+        """Move the key encoder towards the query encoder (Eq. 2)."""
         momentum_update(self.key_encoder, self.encoder, self.momentum)
 
     def key_distance(self) -> float:
-        """Relative distance between the weights of key and query encoder."""
+        """Return the relative distance between the weights of key and query encoder."""
         return relative_distance(self.key_encoder, self.encoder)
 
-    def forward(
-        self,
-        inputs: Tensor | dict[str, Tensor],
-        data_samples: list | None = None,
-        mode: str = 'tensor',
-    ) -> dict | list | Tensor:
-        """Losses of views (``loss``), representations (``tensor``), or samples with ``feature`` set (``predict``).
-
-        Args:
-            inputs: the views, (N, M, T, V, C) each, for ``loss``; one tensor (N, M, T, V, C) otherwise.
-            data_samples: mmaction2's data samples; labels are not used.
-            mode: ``loss``, ``tensor`` or ``predict``.
-        """
-        if mode == 'loss':
-            return self.loss(inputs)
-        if mode == 'tensor':
-            return pool(self.encoder.backbone(inputs))
-        if mode == 'predict':
-            return attach_features(self.forward(inputs), data_samples)
-        raise ValueError(f'unknown mode {mode!r}; known are loss, tensor and predict')
-
-    @torch.no_grad()
-    def encode_key(self, view: Tensor) -> Tensor:
-        """Key embeddings z (N, D), without gradient."""
-        return self.key_encoder(view)
-
-    def logits(self, query: Tensor, key: Tensor, queue: Tensor) -> Tensor:
-        """Logits (N, 1 + K) of query embeddings, in float32 also under autocast."""
-        return contrastive_logits(query, key, queue, self.temperature)
-
-    def contrast(self, inputs: dict[str, Tensor]) -> Contrast:
-        """Embeds the views, compares them with the queue and enqueues the keys."""
-        queries, z = self.embed_queries(inputs), self.encode_key(inputs['key'])  # (N, D) each
-        queue = self.queue.snapshot()
-        self.queue.enqueue(z)
-        return Contrast(queries[0], [self.logits(query, z, queue) for query in queries])
-
-    def embed_queries(self, inputs: dict[str, Tensor]) -> list[Tensor]:
-        """Embeddings (N, D) that are compared with the key and the queue, that of the query view z_hat first."""
-        return [self.encoder(inputs['query'])]
-
-    def info_term(self, contrast: Contrast) -> Term:
-        """InfoNCE of the query view (Eq. 1)."""
-        return Term('loss_info', info_nce(contrast.queries[0]), math.log(len(self.queue) + 1))
-
-    def loss(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Losses of a batch of views, (N, M, T, V, C) each."""
-        contrast = self.contrast(inputs)
-        return self.losses(contrast, self.info_term(contrast))
-
-    def losses(self, contrast: Contrast, term: Term) -> dict[str, Tensor]:
-        """The contrastive term, and what is logged beside it: mean cosine between embeddings, loss of pure chance."""
-        embeddings = contrast.embeddings.detach()
-        return {
-            term.name: term.value,
-            'cosine': mean_cosine(embeddings),
-            'chance': embeddings.new_zeros(()) + term.chance,
-        }
+    def chance_loss(self) -> float:
+        """Return the total loss when all similarities are equal: nothing has been learned."""
+        return math.log(len(self.memory_bank) + 1)

@@ -1,0 +1,39 @@
+"""SkeletonCLR with the settings of the paper ("Experimental Settings"): views, model, schedule."""
+
+normal = [
+    dict(type='TemporalCrop', padding_ratio=6),
+    dict(type='Shear', amplitude=0.5),
+]
+
+model = dict(
+    type='SkeletonCLR',
+    data_preprocessor=dict(type='SkeletonViews', stream='joint', query=normal, key=normal),
+    backbone=dict(
+        type='AimCLRSTGCN', in_channels=3, base_channels=16, out_channels=256, tcn_dropout=0.5
+    ),
+    head=dict(type='ProjectionHead', in_channels=256, hidden_channels=256, out_channels=128),
+    queue_length=32768,
+    temperature=0.07,
+    momentum=0.999,
+)
+
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
+)
+# A scheduler of mmengine ends at max_epochs unless it has an end of its own: without it, a run
+# that is resumed with more epochs would keep its last learning rate.
+param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[250], gamma=0.1, end=10000)]
+
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=300, val_interval=10)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+val_evaluator = [dict(type='KNNMetric', k=[1, 20])]
+test_evaluator = [dict(type='KNNMetric', k=[1, 5, 20]), dict(type='LinearProbeMetric')]
+
+custom_hooks = [
+    dict(type='EpochSeedHook'),
+    dict(type='MomentumUpdateHook'),
+    dict(type='CollapseMonitorHook'),
+    dict(type='PlainCheckpointHook'),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=128)

@@ -1,1 +1,0 @@
-_base_ = ['_base_/default_runtime.py', 'methods/skeletonclr.py', '_base_/pkummdv1_xview.py']
