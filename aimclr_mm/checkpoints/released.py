@@ -243,7 +243,13 @@ def table(content: Content, sizes: Sizes) -> list[Row]:
         if not content.classifier:
             d, k = sizes.embedding, sizes.queue_length
             queues += [
-                Row(f'queue{suffix}', (f'{prefix}memory_bank.keys',), (d, k), (k, d), transposed=True),
+                Row(
+                    f'queue{suffix}',
+                    (f'{prefix}memory_bank.keys',),
+                    (d, k),
+                    (k, d),
+                    transposed=True,
+                ),
                 Row(f'queue_ptr{suffix}', (f'{prefix}memory_bank.pointer',), (1,), ()),
             ]
     return queues + encoders

@@ -46,7 +46,9 @@ def test_every_tensor_arrives(wrap, prefix):
     )
     state = {f'{prefix}{name}': value for name, value in theirs.state_dict().items()}
     if prefix:  # what belongs to others is left alone
-        state.update({'memory_bank.keys': torch.zeros(2), 'key_encoder.head.fc.0.weight': torch.zeros(3)})
+        state.update(
+            {'memory_bank.keys': torch.zeros(2), 'key_encoder.head.fc.0.weight': torch.zeros(3)}
+        )
     load_weights(ours, dict(state_dict=state) if wrap else state, 'x.pth', prefix)
     assert states_equal(ours, theirs)
     names = set(ours.state_dict())

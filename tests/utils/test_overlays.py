@@ -18,7 +18,7 @@ from aimclr_mm.apis import cli
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.utils import config_check
 from aimclr_mm.utils.overlays import read_config
-from tests.configs.test_configs import EXTREME, FOLDER, LEAVES, OFFICIAL, PAPER, flatten
+from tests.configs.test_configs import EXTREME, FOLDER, OFFICIAL, PAPER, flatten
 
 slow = pytest.mark.slow
 UTD, XSET = FOLDER / 'aimclr_utdmhad_xsub_joint.py', FOLDER / 'aimclr_ntu120_xset_bone.py'
