@@ -268,7 +268,7 @@ def test_command_says_that_there_are_fewer_classes(tool, capsys):
         (['features.npz', '--weights', '1', '2'], '1 streams need as many weights'),
         (
             ['features.npz', '--ann-file', 'nameless.pkl'],
-            "'nameless.pkl' tells no names of classes",
+            "'nameless.pkl' contains no class names",
         ),
         (
             ['features.npz', '--ann-file', 'short.pkl'],

@@ -1,11 +1,18 @@
-"""Pictures of skeleton sequences: film strips and animations, and what augmentation, EADM and mining do to them."""
+"""Skeleton sequences as pictures, and what augmentation, EADM and mining do to them."""
 
 from .animation import animate, durations
 from .augmentations import augmentation_strips
 from .eadm import draw_drops, eadm_drops, find_eadm
 from .geometry import View
 from .inputs import config_layout
-from .neighbors import BORDERS, choose_queries, find_name, load_keys, neighbor_strips, training_data
+from .neighbors import (
+    BORDERS,
+    choose_queries,
+    find_name,
+    load_keys,
+    neighbor_strips,
+    training_data,
+)
 from .strips import Strip, draw_strips
 
 __all__ = [

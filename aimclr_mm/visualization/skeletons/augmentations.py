@@ -1,4 +1,4 @@
-"""What each augmentation of a config and its views do to a sequence."""
+"""Film strips of the augmentations and views of a config."""
 
 from __future__ import annotations
 
@@ -12,83 +12,95 @@ from torch import Tensor
 from aimclr_mm.models import SkeletonViews
 from aimclr_mm.transforms import RandomTransform, SkeletonTransform
 
-from .inputs import as_sequence, preprocessed
+from .inputs import as_sequence, preprocess
 from .strips import Strip
 
-FEW = 9  # numbers that a caption lists; of more it tells the standard deviation
+MAX_NUMBERS = 9  # a title lists as many drawn numbers; of more it gives the standard deviation
 
 
-def describe(params: Mapping[str, Tensor]) -> str:
-    """Drawn parameters of one sample, (1, ...) each, as text: ``degrees 3.1, 0.4, 27``; empty if there are none."""
-    parts = []
-    for name, value in params.items():
-        numbers = value[0].flatten().tolist()
-        if len(numbers) > FEW:
-            drawn = value[value != 0].float()  # some channels are no coordinates
-            parts.append(
-                f'{name} of standard deviation {drawn.std().item():.3g}' if len(drawn) > 1 else name
-            )
-        else:
-            parts.append(f'{name} {", ".join(f"{number:.3g}" for number in numbers)}')
-    return '; '.join(parts)
+def augmentation_strips(annotation: Mapping, cfg: Config, seed: int = 0) -> list[Strip]:
+    """Return the preprocessed sequence, each augmentation alone, and one draw of each view.
 
+    The augmentations are those of the extreme view, or of the query view if there is none. People
+    absent from the recording are left out, although augmentations add noise to their zeros too.
 
-def apply_alone(transform: SkeletonTransform, x: Tensor) -> tuple[Tensor, str]:
-    """A transform whatever its probability: skeletons (1, M, T, V, C) after it, and what it drew."""
-    if not isinstance(transform, RandomTransform):
-        return transform.batch(x), ''
-    params = transform.draw(x)
-    return transform.apply(x, **params), describe(params)
+    Args:
+        annotation: the recording.
+        cfg: config of a pre-training.
+        seed: seed of the draws; the global random generator is left as it was.
+    """
+    x = preprocess(annotation, cfg)
+    preprocessor = build_views(cfg)
+    transforms = preprocessor.views
 
+    drawn = [('preprocessed', x)]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for transform in transforms.get('extreme', transforms['query']):
+            result, parameters = apply_alone(transform, x)
+            drawn.append((_title(transform, parameters), result))
+        for name, view in preprocessor.make_views(x).items():
+            drawn.append((f'{name} view: {_names(transforms[name])}', view))
 
-def _caption(transform: SkeletonTransform, drawn: str) -> str:
-    probability = f' (p = {transform.p:g})' if isinstance(transform, RandomTransform) else ''
-    return f'{type(transform).__name__}{probability}' + (f': {drawn}' if drawn else '')
-
-
-def _names(transforms: list[SkeletonTransform]) -> str:
-    return ', '.join(type(transform).__name__ for transform in transforms) or 'unchanged'
+    present = x.flatten(2).ne(0).any(dim=2)[..., None, None, None]  # (1, M, 1, 1, 1)
+    return [
+        Strip(as_sequence((view * present)[0], annotation['frame_dir']), title)
+        for title, view in drawn
+    ]
 
 
 def build_views(cfg: Config) -> SkeletonViews:
-    """The data preprocessor of a config.
+    """Build the data preprocessor of a config.
 
     Raises:
         ValueError: if it makes no views.
     """
     settings = cfg.model.get('data_preprocessor')
-    views = settings and MODELS.build(settings)
-    if not isinstance(views, SkeletonViews) or not views.views:
+    preprocessor = settings and MODELS.build(settings)
+    if not isinstance(preprocessor, SkeletonViews) or not preprocessor.views:
         raise ValueError(
-            f'config {cfg.filename!r} makes no views of a sequence: model.data_preprocessor must be a '
-            'SkeletonViews with transforms; give the config of a pre-training'
+            f'config {cfg.filename!r} makes no views of a sequence: model.data_preprocessor must '
+            'be a SkeletonViews with transforms; give the config of a pre-training'
         )
-    return views
+    return preprocessor
 
 
-def augmentation_strips(annotation: Mapping, cfg: Config, seed: int = 0) -> list[Strip]:
-    """The preprocessed sequence, each transform of the extreme view by itself, and one draw of each view.
+def apply_alone(transform: SkeletonTransform, x: Tensor) -> tuple[Tensor, str]:
+    """Apply a transform to skeletons (1, M, T, V, C) whatever its probability.
 
-    Without an extreme view the transforms of the query view are shown. People who are not in the recording are left
-    out, though noise is added to their zeros too.
-
-    Args:
-        annotation: the recording.
-        cfg: config of a pre-training.
-        seed: of what is drawn; the global generator is left as it was.
+    Returns:
+        The transformed skeletons, and the drawn parameters as text.
     """
-    x = preprocessed(annotation, cfg)
-    views = build_views(cfg)
-    present = x.flatten(2).ne(0).any(dim=2)[..., None, None, None]  # (1, M, 1, 1, 1)
-    found = [('preprocessed', x)]
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for transform in views.views.get('extreme', views.views['query']):
-            result, drawn = apply_alone(transform, x)
-            found.append((_caption(transform, drawn), result))
-        for name, view in views.make_views(x).items():
-            found.append((f'{name} view: {_names(views.views[name])}', view))
-    return [
-        Strip(as_sequence((view * present)[0], annotation['frame_dir']), title)
-        for title, view in found
-    ]
+    if not isinstance(transform, RandomTransform):
+        return transform.batch(x), ''
+    parameters = transform.draw(x)
+    return transform.apply(x, **parameters), describe(parameters)
+
+
+def describe(parameters: Mapping[str, Tensor]) -> str:
+    """Return drawn parameters of one sample, each (1, ...), as text: ``degrees 3.1, 0.4, 27``."""
+    parts = []
+    for name, value in parameters.items():
+        numbers = value[0].flatten().tolist()
+        nonzero = value[value != 0].float()  # noise is zero in channels that hold no coordinates
+        if len(numbers) <= MAX_NUMBERS:
+            parts.append(f'{name} {", ".join(f"{number:.3g}" for number in numbers)}')
+        elif len(nonzero) > 1:
+            parts.append(f'{name} of standard deviation {nonzero.std().item():.3g}')
+        else:
+            parts.append(name)
+    return '; '.join(parts)
+
+
+def _title(transform: SkeletonTransform, parameters: str) -> str:
+    """Return the title of an augmentation: ``Shear (p = 1): factors 0.1, 0.3``."""
+    title = type(transform).__name__
+    if isinstance(transform, RandomTransform):
+        title += f' (p = {transform.p:g})'
+    if parameters:
+        title += f': {parameters}'
+    return title
+
+
+def _names(transforms: list[SkeletonTransform]) -> str:
+    return ', '.join(type(transform).__name__ for transform in transforms) or 'unchanged'

@@ -1,4 +1,4 @@
-"""Where joints lie in a picture, which of them are drawn, and in what colour."""
+"""Projection of skeletons into the picture plane, and which frames and joints are drawn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from aimclr_mm.skeletons import Layout
 
-# colours of aimclr_mm.visualization.figures.PALETTE: middle, left and right differ in lightness too
-SIDES = {'left': '#3f90da', 'right': '#bd1f01', 'middle': '#717581'}
-# view frame (x', y' up, z') from data (x, y, z), by the axis that is up; each is a rotation
-_UP = {
+DEFAULT_FRAMES = 8  # poses of a film strip
+IMAGE_AXES = np.diag([1.0, -1.0])  # y of image coordinates points down
+
+# Rotations from the data's axes (x, y, z) to the view's (x', y' up, z'), by the axis that is up.
+UP_ROTATIONS = {
     'y': np.eye(3),
     'z': np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]),
     '-y': np.diag([-1, -1, 1]),
@@ -21,14 +22,15 @@ _UP = {
 
 @dataclass(frozen=True)
 class View:
-    """From where three-dimensional skeletons are looked at, without perspective. 2-D poses are drawn as they are.
+    """Viewpoint of an orthographic projection of 3-D skeletons; 2-D poses are drawn as they are.
+
+    The sensor (``elev=0, azim=0``) looks along +z; x grows to its left with ``up='y'`` (Kinect) and
+    to its right with ``up='-y'`` (OpenCV). With ``up='z'`` it looks along +y.
 
     Args:
-        elev: degrees by which the viewer stands above the floor, -90 to 90.
-        azim: degrees by which the viewer walks round, to the side of growing x for ``up='y'``; 0 is where the sensor
-            stands, which looks along +z with x growing to its left (Kinect) or, for ``up='-y'``, along +z with x
-            growing to its right (OpenCV); for ``up='z'`` it looks along +y.
-        up: the axis of the data that points up: ``y`` (Kinect), ``z`` or ``-y``.
+        elev: elevation of the viewer in degrees, -90 to 90.
+        azim: azimuth of the viewer in degrees, towards growing x for ``up='y'``; 0 is the sensor.
+        up: axis of the data that points up: ``y``, ``z`` or ``-y``.
     """
 
     elev: float = 10.0
@@ -36,81 +38,75 @@ class View:
     up: str = 'y'
 
     def __post_init__(self) -> None:
-        if self.up not in _UP:
-            raise ValueError(f'up={self.up!r}; known are {", ".join(_UP)}')
+        if self.up not in UP_ROTATIONS:
+            raise ValueError(f'up={self.up!r}; known are {", ".join(UP_ROTATIONS)}')
         if not (-90 <= self.elev <= 90 and np.isfinite(self.azim)):
             raise ValueError(f'elev={self.elev}, azim={self.azim}; degrees, elev from -90 to 90')
 
     def matrix(self) -> np.ndarray:
-        """(2, 3): the directions right and up of the picture, in the coordinates of the data."""
+        """Return the picture's directions right and up, (2, 3), in the data's coordinates."""
         elev, azim = np.radians([self.elev, self.azim])
         right = np.array([-np.cos(azim), 0.0, -np.sin(azim)])
         forward = np.array(
             [-np.sin(azim) * np.cos(elev), -np.sin(elev), np.cos(azim) * np.cos(elev)]
         )
-        return np.stack([right, np.cross(right, forward)]) @ _UP[self.up]
-
-
-def side(joint: str) -> str:
-    """``left``, ``right`` or ``middle``, by the name of a joint."""
-    return next((name for name in ('left', 'right') if joint.startswith(f'{name}_')), 'middle')
-
-
-def bone_colors(layout: Layout) -> list[str]:
-    """Colour of each of ``layout.edges``: that of the side of its outer joint."""
-    return [SIDES[side(layout.joints[joint])] for joint, _ in layout.edges]
+        return np.stack([right, np.cross(right, forward)]) @ UP_ROTATIONS[self.up]
 
 
 def present_people(sequence: Mapping) -> np.ndarray:
-    """(M,) booleans: whether a person has coordinates other than zero in some frame."""
+    """Return (M,) booleans: whether a person has nonzero coordinates in any frame."""
     return np.asarray(sequence['keypoint']).any(axis=(1, 2, 3))
 
 
-def drawn_points(sequence: Mapping, layout: Layout, view: View | None = None) -> np.ndarray:
-    """Places of the joints in a picture, in the unit of the data.
+def project_joints(sequence: Mapping, layout: Layout, view: View | None = None) -> np.ndarray:
+    """Project the joints of a sequence into the picture plane, in the unit of the data.
 
     Args:
-        sequence: annotation with ``keypoint`` (M, T, V, C) and perhaps ``keypoint_score`` (M, T, V).
+        sequence: annotation with ``keypoint`` (M, T, V, C) and optional ``keypoint_score``
+            (M, T, V).
         layout: its joint layout.
-        view: for three coordinates; see :class:`View`.
+        view: viewpoint for 3-D layouts.
 
     Returns:
-        (M, T, V, 2), to the right and up; NaN for what is not drawn: a person in a frame where all its coordinates
-        are zero, a joint with a score of zero, and what is not finite.
+        (M, T, V, 2), right and up; NaN for what is not drawn: a person in a frame where all its
+        coordinates are zero, a joint with score 0, a coordinate that is not finite.
 
     Raises:
-        ValueError: if the shape is not that of the layout, or there is nothing to draw.
+        ValueError: if the shape does not match the layout, or nothing is left to draw.
     """
-    name, keypoint = (
-        sequence.get('frame_dir', 'sequence'),
-        np.asarray(sequence['keypoint'], dtype=np.float64),
-    )
-    if (
-        keypoint.ndim != 4
-        or keypoint.shape[2] != layout.num_joints
-        or keypoint.shape[3] < layout.dims
-    ):
-        raise ValueError(
-            f'{name!r} has shape {keypoint.shape}; layout {layout.name!r} needs (people, frames, '
-            f'{layout.num_joints}, {layout.dims} or more)'
-        )
+    name = sequence.get('frame_dir', 'sequence')
+    keypoint = np.asarray(sequence['keypoint'], dtype=np.float64)
+    _check_shape(name, keypoint, layout)
     keypoint = keypoint[..., : layout.dims]
-    matrix = (
-        np.diag([1.0, -1.0]) if layout.dims == 2 else (view or View()).matrix()
-    )  # y of an image grows down
+
     shown = keypoint.any(axis=(2, 3))[..., None] & np.isfinite(keypoint).all(axis=3)  # (M, T, V)
     score = sequence.get('keypoint_score')
     if score is not None:
-        shown = shown & (np.asarray(score) != 0)
+        shown &= np.asarray(score) != 0
     if not shown.any():
         raise ValueError(
-            f'{name!r} holds no skeleton: all of its {keypoint.shape[1]} frames are empty'
+            f'{name!r} contains no skeleton: all of its {keypoint.shape[1]} frames are empty'
         )
+
+    matrix = IMAGE_AXES if layout.dims == 2 else (view or View()).matrix()
     return np.where(shown[..., None], keypoint @ matrix.T, np.nan)
 
 
-def limits(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (2,) and size (2,) of the box that holds points (..., 2); a box without width or height gets some."""
+def _check_shape(name: str, keypoint: np.ndarray, layout: Layout) -> None:
+    """Raise ValueError if keypoints do not have the shape (M, T, V, C) of a layout."""
+    expected = (layout.num_joints, layout.dims)
+    if keypoint.ndim != 4 or keypoint.shape[2] != expected[0] or keypoint.shape[3] < expected[1]:
+        raise ValueError(
+            f'{name!r} has shape {keypoint.shape}; layout {layout.name!r} needs (people, frames, '
+            f'{expected[0]}, {expected[1]} or more)'
+        )
+
+
+def bounding_box(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return center (2,) and size (2,) of the box around points (..., 2), ignoring NaN.
+
+    No side is shorter than a tenth of the other one, so that the box can be scaled.
+    """
     flat = points.reshape(-1, 2)
     low, high = np.nanmin(flat, axis=0), np.nanmax(flat, axis=0)
     size = high - low
@@ -118,20 +114,22 @@ def limits(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choose_frames(points: np.ndarray, count: int | None, name: str) -> np.ndarray:
-    """Frames of a film strip, evenly drawn from those that show somebody.
+    """Choose evenly spaced frames among those that show somebody.
 
     Args:
-        points: (M, T, V, 2), see :func:`drawn_points`.
-        count: number of frames; None for 8, or all where there are fewer.
-        name: of the sequence, for messages.
+        points: (M, T, V, 2), see :func:`project_joints`.
+        count: number of frames; None for 8, or fewer if there are not as many.
+        name: name of the sequence, for error messages.
 
     Raises:
-        ValueError: if there are fewer frames than asked for.
+        ValueError: if there are fewer frames than requested.
     """
-    seen = np.flatnonzero(np.isfinite(points).any(axis=(0, 2, 3)))
-    if count is not None and not 1 <= count <= len(seen):
+    visible = np.flatnonzero(np.isfinite(points).any(axis=(0, 2, 3)))
+    if count is None:
+        count = min(DEFAULT_FRAMES, len(visible))
+    if not 1 <= count <= len(visible):
         raise ValueError(
-            f'{count} frames are asked for; {name!r} shows somebody in {len(seen)} frames: give 1 to '
-            f'{len(seen)}'
+            f'{count} frames requested; {name!r} shows somebody in {len(visible)} frames: '
+            f'give 1 to {len(visible)}'
         )
-    return seen[np.linspace(0, len(seen) - 1, count or min(8, len(seen))).round().astype(int)]
+    return visible[np.linspace(0, len(visible) - 1, count).round().astype(int)]

@@ -1,4 +1,4 @@
-"""Film strips: some frames of a sequence side by side, several sequences one below another."""
+"""Film strips: some frames of a sequence side by side, several sequences below each other."""
 
 from __future__ import annotations
 
@@ -7,23 +7,30 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from aimclr_mm.skeletons import Layout
 from aimclr_mm.visualization.figures import save_figure
 
-from .geometry import SIDES, View, bone_colors, choose_frames, drawn_points, limits, present_people
+from .bones import (
+    EDGE_COLOR,
+    MARK_COLOR,
+    TEXT_COLOR,
+    add_bones,
+    add_legend,
+    mark,
+    place_bones,
+    shorten,
+)
+from .geometry import View, bounding_box, choose_frames, present_people, project_joints
 
 WIDTH = 12.0  # of a picture, inches
-TALL = 1.16  # height of a strip with the numbers of its frames, over that of the poses
-MOST = 120  # strips in a picture
-LONGEST = 120  # letters of a title over the whole width
-TEXT, EDGE = '#606060', '#d0d0d0'
-MARK = '#ffa90e'  # circles and crosses
+HEIGHT_WITH_NUMBERS = 1.16  # of a strip with its frame numbers, in heights of the poses
+FEW_ROWS, TALL_ROW, LOW_ROW = 4, 2.6, 1.3  # rows of poses are this high at most, inches
+CELL_RATIOS = (0.45, 2.0)  # width over height of the cell of a pose
+FILL = 0.92  # share of its cell that a pose takes at most
+MAX_STRIPS = 120  # in a picture
+MAX_TITLE = 120  # characters of a title over the full width
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,12 @@ class Strip:
     """One sequence of a picture.
 
     Args:
-        sequence: annotation with ``keypoint`` (M, T, V, C) and perhaps ``keypoint_score`` (M, T, V).
-        title: stands above it.
-        border: colour of the frame round it; none if not given.
-        circles: (M, T, V) in 0 to 1; a joint gets a circle of that share of the largest area.
-        crosses: (M, T, V) booleans; a joint gets a cross.
+        sequence: annotation with ``keypoint`` (M, T, V, C) and optional ``keypoint_score``
+            (M, T, V).
+        title: stands above the strip.
+        border: color of the border; a thin gray one if not given.
+        circles: (M, T, V) in 0 to 1; area of a circle round the joint, 1 for the largest.
+        crosses: (M, T, V) booleans; whether the joint is crossed out.
     """
 
     sequence: Mapping
@@ -45,179 +53,15 @@ class Strip:
     crosses: np.ndarray | None = None
 
 
-def lighten(color: str, person: int) -> tuple[float, ...]:
-    """The colour of a further person: the second one's is half way to white."""
-    share = min(0.55 * person, 0.75)
-    return tuple(share + (1 - share) * part for part in to_rgb(color))
-
-
-def add_people(axes: Axes, layout: Layout, people: int, width: float = 1.6) -> list[LineCollection]:
-    """Bones of each person, without places yet; see :func:`place_bones`."""
-    colors = bone_colors(layout)
-    return [
-        axes.add_collection(
-            LineCollection(
-                [], colors=[lighten(c, m) for c in colors], linewidths=width, capstyle='round'
-            ),
-            autolim=False,
-        )
-        for m in range(people)
-    ]
-
-
-def place_bones(lines: Sequence[LineCollection], points: np.ndarray, layout: Layout) -> None:
-    """Moves the bones of M people to joints (M, V, 2); a bone whose joint is NaN disappears."""
-    for collection, joints in zip(lines, points):
-        collection.set_segments(joints[np.asarray(layout.edges)])
-
-
-def legend(
-    figure: Figure,
-    people: int,
-    marks: Mapping[str, str] | None = None,
-    borders: Mapping[str, str] | None = None,
-) -> None:
-    """Explains sides, people, marks and frames at the top right of a picture.
-
-    Args:
-        figure: the picture.
-        people: how many people it shows at most.
-        marks: for a marker of matplotlib what it means.
-        borders: the same for the colour of a frame round a strip.
-    """
-    handles = [
-        Line2D([], [], color=color, linewidth=2, label=name) for name, color in SIDES.items()
-    ]
-    if people > 1:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=lighten(SIDES['left'], 1),
-                linewidth=2,
-                label='further people: lighter',
-            )
-        )
-    handles += [_mark(marker, [], [], label=label) for marker, label in (marks or {}).items()]
-    handles += [
-        Patch(facecolor='none', edgecolor=color, linewidth=2, label=label)
-        for color, label in (borders or {}).items()
-    ]
-    figure.legend(
-        handles=handles, loc='outside upper right', ncols=len(handles), frameon=False, fontsize=8
-    )
-
-
-def _mark(marker: str, x, y, **kwargs) -> Line2D:
-    face = 'none' if marker == 'o' else MARK
-    return Line2D(
-        x,
-        y,
-        linestyle='none',
-        marker=marker,
-        color=MARK,
-        markerfacecolor=face,
-        markersize=6,
-        **kwargs,
-    )
-
-
-def shorten(title: str, longest: int) -> str:
-    """Each line of a title with its middle left out where it has more letters than ``longest``."""
-    half = longest // 2
-    return '\n'.join(
-        line if len(line) <= longest else f'{line[: half - 1]}…{line[-half:]}'
-        for line in title.split('\n')
-    )
-
-
 @dataclass(frozen=True)
 class _Row:
-    """A strip, its points (M, T, V, 2), the frames shown, and the box of the clip."""
+    """A strip with its projected joints (M, T, V, 2), chosen frames, and bounding box."""
 
     strip: Strip
     points: np.ndarray
     frames: np.ndarray
     center: np.ndarray
     size: np.ndarray
-
-
-def _row(strip: Strip, layout: Layout, frames: int | None, view: View | None) -> _Row:
-    points = drawn_points(strip.sequence, layout, view)
-    chosen = choose_frames(points, frames, strip.sequence.get('frame_dir', 'sequence'))
-    return _Row(strip, points, chosen, *limits(points))
-
-
-def _draw_row(
-    axes: Axes, row: _Row, layout: Layout, cell: np.ndarray, scale: float, longest: int
-) -> None:
-    """Draws frame after frame into cells of (width, height) side by side."""
-    width, height = cell
-    size = 6.0 * min(1.0, 10 / max(len(row.frames), 1))
-    for place, t in enumerate(row.frames):
-        points = (row.points[:, t] - row.center) * scale + [
-            (place + 0.5) * width,
-            height / 2,
-        ]  # (M, V, 2)
-        place_bones(add_people(axes, layout, len(points)), points, layout)
-        if row.strip.circles is not None:
-            axes.scatter(
-                *points.reshape(-1, 2).T,
-                s=90 * row.strip.circles[:, t].ravel(),
-                facecolors='none',
-                edgecolors=MARK,
-                linewidths=1.0,
-                zorder=3,
-            )
-        if row.strip.crosses is not None:
-            axes.add_line(_mark('x', *points[row.strip.crosses[:, t]].T, zorder=4))
-        axes.text(
-            (place + 0.5) * width,
-            -0.09 * height,
-            f'frame {t}' if place == 0 else str(t),
-            ha='center',
-            fontsize=max(size, 5),
-            color=TEXT,
-        )
-    axes.set(
-        xlim=(0, len(row.frames) * width),
-        ylim=((1.02 - TALL) * height, 1.02 * height),
-        aspect='equal',
-        xticks=[],
-        yticks=[],
-    )
-    axes.set_title(shorten(row.strip.title, longest), fontsize=9, loc='left', parse_math=False)
-    for spine in axes.spines.values():
-        spine.set(color=row.strip.border or EDGE, linewidth=2.5 if row.strip.border else 0.6)
-
-
-def add_strips(
-    axes: Sequence[Axes],
-    strips: Sequence[Strip],
-    layout: Layout,
-    frames: int | None = None,
-    view: View | None = None,
-    same_scale: bool = False,
-    columns: int = 1,
-) -> float:
-    """Draws strips into axes of a picture; see :func:`draw_strips`.
-
-    Returns:
-        Height of a strip divided by its width.
-    """
-    rows = [_row(strip, layout, frames, view) for strip in strips]
-    sizes = np.stack([row.size for row in rows])  # (strips, 2)
-    ratio = (
-        sizes[:, 0].max() / sizes[:, 1].max() if same_scale else (sizes[:, 0] / sizes[:, 1]).max()
-    )
-    height = 2.6 if len(strips) <= 4 * columns else 1.3  # inches, at most
-    count = max(len(row.frames) for row in rows)
-    ratio = max(np.clip(ratio, 0.45, 2.0), WIDTH / columns * TALL / (count * height))
-    cell = np.array([ratio, 1.0])
-    scales = [(cell / row.size).min() * 0.92 for row in rows]
-    for axis, row, scale in zip(axes, rows, scales):
-        _draw_row(axis, row, layout, cell, min(scales) if same_scale else scale, LONGEST // columns)
-    return TALL / (ratio * count)
 
 
 def draw_strips(
@@ -230,38 +74,129 @@ def draw_strips(
     columns: int = 1,
     borders: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draws sequences as film strips, one below another.
-
-    Left and right have different colours, further people lighter ones. Limits are equal over the whole clip.
+    """Draw sequences as film strips.
 
     Args:
         strips: the sequences, at most 120.
         layout: joint layout of all of them.
-        path: picture to write: .png, .svg or .pdf; not written if not given.
-        frames: poses of a strip; 8, or all where there are fewer, if not given.
-        view: from where 3-D skeletons are looked at.
-        same_scale: whether all strips have one scale, to compare sizes; if not, each fills its place.
-        columns: strips side by side; they fill row after row.
-        borders: what the colours of the strips' frames mean, for the legend.
+        path: picture to write: .png, .svg or .pdf; None writes none.
+        frames: poses per strip; None for 8, or fewer if a sequence is shorter.
+        view: viewpoint for 3-D skeletons.
+        same_scale: whether all strips share one scale; otherwise each fills its cells.
+        columns: strips side by side, filled row by row.
+        borders: meaning of the strips' border colors, for the legend.
 
     Returns:
         The picture.
 
     Raises:
-        ValueError: for another ending, for no or too many strips, for a sequence of another layout, without a
-            skeleton, or with fewer frames than are asked for.
+        ValueError: for an unknown file format, no or too many strips, or a sequence that does not
+            match the layout, contains no skeleton, or has fewer frames than requested.
     """
-    if not 1 <= len(strips) <= MOST:
-        raise ValueError(f'{len(strips)} film strips; a picture holds 1 to {MOST}')
+    if not 1 <= len(strips) <= MAX_STRIPS:
+        raise ValueError(f'{len(strips)} film strips; a picture holds 1 to {MAX_STRIPS}')
+
     lines = -(-len(strips) // columns)
     figure = Figure(figsize=(WIDTH, 1.0), layout='constrained')
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     ratio = add_strips(axes, strips, layout, frames, view, same_scale, columns)
     for axis in axes[len(strips) :]:
         axis.set_axis_off()
-    text = 0.28 * max(strip.title.count('\n') + 1 for strip in strips)
-    figure.set_figheight(0.35 + lines * (WIDTH / columns * ratio + text))
-    legend(figure, max(present_people(strip.sequence).sum() for strip in strips), borders=borders)
+
+    title_height = 0.28 * max(strip.title.count('\n') + 1 for strip in strips)
+    figure.set_figheight(0.35 + lines * (WIDTH / columns * ratio + title_height))
+    people = max(present_people(strip.sequence).sum() for strip in strips)
+    add_legend(figure, people, borders=borders)
     if path is not None:
         save_figure(figure, path)
     return figure
+
+
+def add_strips(
+    axes: Sequence[Axes],
+    strips: Sequence[Strip],
+    layout: Layout,
+    frames: int | None = None,
+    view: View | None = None,
+    same_scale: bool = False,
+    columns: int = 1,
+) -> float:
+    """Draw strips into axes of a picture; see :func:`draw_strips`.
+
+    Returns:
+        Height of a strip divided by its width.
+    """
+    rows = [_make_row(strip, layout, frames, view) for strip in strips]
+    count = max(len(row.frames) for row in rows)
+    ratio = _cell_ratio(rows, count, same_scale, columns)
+    cell = np.array([ratio, 1.0])
+
+    scales = [FILL * (cell / row.size).min() for row in rows]
+    if same_scale:
+        scales = [min(scales)] * len(rows)
+    for axis, row, scale in zip(axes, rows, scales):
+        _draw_poses(axis, row, layout, cell, scale)
+        _style_axes(axis, row, cell, MAX_TITLE // columns)
+    return HEIGHT_WITH_NUMBERS / (ratio * count)
+
+
+def _make_row(strip: Strip, layout: Layout, frames: int | None, view: View | None) -> _Row:
+    points = project_joints(strip.sequence, layout, view)
+    chosen = choose_frames(points, frames, strip.sequence.get('frame_dir', 'sequence'))
+    return _Row(strip, points, chosen, *bounding_box(points))
+
+
+def _cell_ratio(rows: Sequence[_Row], count: int, same_scale: bool, columns: int) -> float:
+    """Return width over height of the cells, such that strips with few poses are not too high."""
+    widths, heights = np.stack([row.size for row in rows]).T
+    ratio = widths.max() / heights.max() if same_scale else (widths / heights).max()
+
+    highest = TALL_ROW if len(rows) <= FEW_ROWS * columns else LOW_ROW
+    widest_row = WIDTH / columns
+    return max(np.clip(ratio, *CELL_RATIOS), widest_row * HEIGHT_WITH_NUMBERS / (count * highest))
+
+
+def _draw_poses(axes: Axes, row: _Row, layout: Layout, cell: np.ndarray, scale: float) -> None:
+    """Draw the chosen frames into cells (width, height) side by side."""
+    width, height = cell
+    fontsize = max(5.0, 7.5 * min(1.0, 10 / len(row.frames)))
+    for place, t in enumerate(row.frames):
+        middle = np.array([(place + 0.5) * width, height / 2])
+        points = (row.points[:, t] - row.center) * scale + middle  # (M, V, 2)
+        place_bones(add_bones(axes, layout, len(points)), points, layout)
+        _draw_marks(axes, row.strip, t, points)
+
+        number = f'frame {t}' if place == 0 else str(t)
+        axes.text(
+            middle[0], -0.09 * height, number, ha='center', fontsize=fontsize, color=TEXT_COLOR
+        )
+
+
+def _draw_marks(axes: Axes, strip: Strip, t: int, points: np.ndarray) -> None:
+    """Draw the circles and crosses of frame t at its joints (M, V, 2)."""
+    if strip.circles is not None:
+        axes.scatter(
+            *points.reshape(-1, 2).T,
+            s=90 * strip.circles[:, t].ravel(),
+            facecolors='none',
+            edgecolors=MARK_COLOR,
+            linewidths=1.0,
+            zorder=3,
+        )
+    if strip.crosses is not None:
+        axes.add_line(mark('x', *points[strip.crosses[:, t]].T, zorder=4))
+
+
+def _style_axes(axes: Axes, row: _Row, cell: np.ndarray, max_title: int) -> None:
+    """Set limits, title and border of a strip."""
+    width, height = cell
+    axes.set(
+        xlim=(0, len(row.frames) * width),
+        ylim=((1.02 - HEIGHT_WITH_NUMBERS) * height, 1.02 * height),
+        aspect='equal',
+        xticks=[],
+        yticks=[],
+    )
+    axes.set_title(shorten(row.strip.title, max_title), fontsize=9, loc='left', parse_math=False)
+    for spine in axes.spines.values():
+        spine.set(color=row.strip.border or EDGE_COLOR, linewidth=2.5 if row.strip.border else 0.6)
