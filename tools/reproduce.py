@@ -1,41 +1,53 @@
-"""Runs everything that a table or figure of the paper needs and prints it with our numbers beside the published ones.
+"""Run everything that a table or figure of the paper needs; print it with the published numbers.
 
-    python tools/reproduce.py 2                                         # Table 2, three seeds, all its data sets
+    python tools/reproduce.py 2                                # Table 2: three seeds, all data sets
     python tools/reproduce.py 2 --dataset ntu60 --split xsub --seeds 0 --gpus 0 1 2 3
-    python tools/reproduce.py 8 --plan                                  # what would run, and how long it takes
-    python tools/reproduce.py 1 --dataset utdmhad --split xsub --workers 2          # the same table on other data
-    python tools/reproduce.py 2 --scale 0.1 --data 0.2                  # a rehearsal
+    python tools/reproduce.py 8 --plan                         # what would run, and for how long
+    python tools/reproduce.py 1 --dataset utdmhad --split xsub --workers 2     # on other data
+    python tools/reproduce.py 2 --scale 0.1 --data 0.2         # a rehearsal
 
-What is finished is not run again, and tables share their runs. The command may be stopped at any time; called again, it
-goes on where it was. Each run has a folder in the work directory, with its log in log.txt; the table is written to
-table2.md and table2.csv there. A cell … is not finished, - has no published number; ours is the mean and the
-population standard deviation over the seeds.
+Finished runs are kept, and tables share them. The command may be stopped at any time; called again,
+it resumes. Each run has a folder in the work directory with its log in log.txt; the table is
+written to table2.md and table2.csv there. "…" marks unfinished cells, "-" numbers that the paper
+does not have; ours is the mean and the population standard deviation over the seeds.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from paper_tables.published import TABLES
 
 from aimclr_mm.apis import cli
 
+if TYPE_CHECKING:
+    from paper_tables.jobs import Job
+    from paper_tables.records import Records
+    from paper_tables.results import Report
+    from paper_tables.run import Devices
+
 
 def parse_args() -> argparse.Namespace:
-    """Which table, on what, how much of it, and where it runs."""
-    from paper_tables.published import TABLES
-
+    """Return the checked command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('table', choices=list(TABLES), help='number of a table, or a figure')
-    parser.add_argument(
+    add = parser.add_argument
+    add('table', choices=list(TABLES), help='number of a table, or a figure')
+    add(
         '--dataset',
         nargs='+',
         default=[],
         metavar='D',
-        help='of the table (default: all), or any that has a config configs/aimclr_D_S_joint.py',
+        help='default: all of the table; any that has a config configs/aimclr_D_S_joint.py',
     )
-    parser.add_argument('--split', nargs='+', default=[], metavar='S', help='xsub, xview or xset')
-    parser.add_argument(
+    add('--split', nargs='+', default=[], metavar='S', help='xsub, xview or xset')
+    add(
         '--seeds',
         type=int,
         nargs='+',
@@ -43,13 +55,29 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='one run of everything for each (default: 0 1 2)',
     )
-    parser.add_argument(
+    add(
         '--rows',
         nargs='+',
         default=[],
         metavar='NAME',
-        help='run only these rows; * and ? stand for anything',
+        help='run only these rows; * and ? are wildcards',
     )
+    add_rehearsal_options(parser)
+    add_machine_options(parser)
+
+    args = parser.parse_args()
+    cli.check_seeds(parser, args.seeds)
+    if not 0 < args.scale < float('inf'):
+        parser.error(f'--scale {args.scale}: it must be a positive number')
+    if not 0 < args.data <= 1:
+        parser.error(f'--data {args.data}: the share must lie in (0, 1]')
+    if args.workers is not None and args.workers < 1:
+        parser.error(f'--workers {args.workers}: there must be at least 1')
+    return args
+
+
+def add_rehearsal_options(parser: argparse.ArgumentParser) -> None:
+    """Add options that make runs shorter."""
     parser.add_argument(
         '--scale',
         type=float,
@@ -65,6 +93,10 @@ def parse_args() -> argparse.Namespace:
         help='class-balanced share of the training split to pre-train on, for a rehearsal',
     )
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add where to run and where to write."""
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument(
         '--gpus',
@@ -77,9 +109,7 @@ def parse_args() -> argparse.Namespace:
         '--workers', type=int, metavar='N', help='CPU processes, which share the cores'
     )
     parser.add_argument(
-        '--plan',
-        action='store_true',
-        help='print what would run and how long it takes, run nothing',
+        '--plan', action='store_true', help='print what would run and for how long; run nothing'
     )
     parser.add_argument(
         '--work-dir',
@@ -88,101 +118,99 @@ def parse_args() -> argparse.Namespace:
         help='folder of all runs and tables',
     )
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
-    args = parser.parse_args()
-    cli.check_seeds(parser, args.seeds)
-    if not 0 < args.scale < float('inf'):
-        parser.error(f'--scale {args.scale}: it must be a positive number')
-    if not 0 < args.data <= 1:
-        parser.error(f'--data {args.data}: the share must lie in (0, 1]')
-    if args.workers is not None and args.workers < 1:
-        parser.error(f'--workers {args.workers}: there must be at least 1')
-    return args
 
 
-def choose_devices(args: argparse.Namespace) -> list:
-    """Where jobs run."""
+def choose_devices(args: argparse.Namespace) -> Devices:
+    """Return where jobs run."""
     if args.workers is not None:
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # also for the measurements of --plan
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # before torch starts CUDA
     import torch
-    from paper_tables.jobs import cpu_devices, gpu_devices
+    from paper_tables.run import cpu_devices, gpu_devices
 
     count = torch.cuda.device_count()
-    gpus = args.gpus if args.gpus is not None else [0] if count else []
+    gpus = args.gpus if args.gpus is not None else list(range(count))[:1]
+    if gpus and not count:
+        raise ValueError('--gpus: there is no GPU here; --workers N takes CPU processes')
     if any(not 0 <= number < count for number in gpus) or len(set(gpus)) < len(gpus):
         raise ValueError(
-            f'--gpus {" ".join(map(str, gpus))}: they must be different numbers below {count}, the number '
-            'of GPUs here'
-            if count
-            else '--gpus: there is no GPU here; --workers N takes CPU processes'
+            f'--gpus {" ".join(map(str, gpus))}: they must be different numbers below {count}, the '
+            'number of GPUs here'
         )
     if gpus:
         return gpu_devices(gpus, os.environ.get('CUDA_VISIBLE_DEVICES'))
     return cpu_devices(args.workers or 1, os.cpu_count() or 1)
 
 
-def show_plan(args: argparse.Namespace, jobs: list, devices: list) -> None:
-    """Prints the jobs and an estimate of their time."""
+def show_plan(args: argparse.Namespace, jobs: Sequence[Job], devices: Devices) -> None:
+    """Print the jobs and an estimate of their time."""
     import torch
     from paper_tables.estimate import Estimator, describe
-    from paper_tables.screen import duration
+
+    from aimclr_mm.engine.console_log import duration
 
     if args.gpus:
         torch.cuda.set_device(args.gpus[0])
-    torch.set_num_threads(
-        int(dict(devices[0].environment).get('OMP_NUM_THREADS', torch.get_num_threads()))
-    )
+    first = next(iter(devices.values()))
+    torch.set_num_threads(int(first.get('OMP_NUM_THREADS', torch.get_num_threads())))
+
     lines, seconds = describe(jobs, Estimator(args.amp))
     print('\n'.join(lines or ['Everything is finished.']))
     print(
-        f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on '
-        f'{", ".join(device.name for device in devices)}, from a few steps on random data with the machine as busy '
-        'as now; linear classifiers, pictures and the reading of data come on top'
+        f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on {", ".join(devices)}, '
+        'estimated from a few steps on random data under the present load; linear classifiers, '
+        'pictures and the reading of data come on top'
     )
 
 
-def run(args: argparse.Namespace, report, records, wanted: list[str], devices: list) -> None:
-    """Runs what is needed for some jobs and prints the table as it then stands."""
-    from paper_tables.jobs import JobRunner, stop_requests
+def run(
+    args: argparse.Namespace,
+    report: Report,
+    records: Records,
+    wanted: Sequence[str],
+    devices: Devices,
+) -> None:
+    """Run what some jobs need and print the table."""
     from paper_tables.records import work_dir_lock
+    from paper_tables.run import JobRunner, stop_requests
 
     with work_dir_lock(args.work_dir) as lock, stop_requests() as stop:
-        states = JobRunner(records, records.needed(wanted), devices, stop, lock, report.write).run()
+        jobs = records.needed(wanted)
+        states = JobRunner(records, jobs, devices, stop, lock, report.write).run()
         text = report.write()
     if stop.requests:
-        print('\nstopped; the same command goes on where it was', flush=True)
+        print('\nstopped; the same command resumes', flush=True)
         sys.exit(130)
-    print('\n'.join([f'\n{text}', *report.files(), *report.problems]), flush=True)
+
+    print('\n'.join([f'\n{text}', *map(str, report.files()), *report.problems]), flush=True)
     failed = sum(state in ('failed', 'skipped') for state in states.values())
     if failed or report.problems:
         sys.exit(
-            f'error: {failed} of {len(states)} jobs failed or were skipped, {len(report.problems)} results cannot '
-            'be read; see above'
+            f'error: {failed} of {len(states)} jobs failed or were skipped, '
+            f'{len(report.problems)} results cannot be read; see above'
         )
 
 
 def main() -> None:
-    """Plans, and runs or shows the plan."""
+    """Plan the table, then show the plan or run it."""
     args = parse_args()
     args.work_dir = os.path.abspath(args.work_dir)
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     devices = choose_devices(args)
-    from functools import partial
 
-    from paper_tables.choose import choose_columns, choose_jobs
-    from paper_tables.graph import Options
+    from paper_tables import configs
+    from paper_tables.jobs import Options
     from paper_tables.plan import make_plan
-    from paper_tables.published import TABLES
     from paper_tables.records import Records
-    from paper_tables.tables import Report
-
-    from .tables import configs
+    from paper_tables.results import Report
 
     table = TABLES[args.table]
-    columns = choose_columns(table, configs.known_sites(), args.dataset, args.split)
+    columns = table.select_columns(configs.known_sites(), args.dataset, args.split)
     options = Options(tuple(args.seeds), args.scale, args.data, args.amp)
     plan = make_plan(table, columns, options, partial(configs.resolve, scale=args.scale))
-    records, wanted = Records(args.work_dir, plan.jobs), choose_jobs(plan, args.rows)
+    records = Records(args.work_dir, plan.jobs)
+    wanted = plan.select_jobs(args.rows)
     records.check()
+
     if args.plan:
         show_plan(args, records.needed(wanted), devices)
         return

@@ -50,7 +50,7 @@ NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are par
         'pip install': 'makes an environment; make does it in CI',
         'python tools/train.py configs/aimclr_utdmhad_xsub_joint.py --amp --seed 0': 'the same commands with a seed',
         'python tools/train.py CONFIG': OTHER_TEST
-        + 'test_protocol_commands.py, test_reproduce_command.py',
+        + 'test_protocol_commands.py, test_reproduce.py',
         'python tools/convert_weights.py': OTHER_TEST + 'test_convert_weights.py',
         'python tools/prepare_data.py ntu60': OTHER_TEST
         + 'readers/test_ntu.py; trainings need the data set',
@@ -81,7 +81,7 @@ NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are par
         'python tools/fuse.py': OTHER_TEST
         + 'test_protocol_commands.py, test_embedding.py, test_knn_curve.py',
         'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
-        'python tools/reproduce.py': OTHER_TEST + 'test_reproduce_command.py',
+        'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
     },
     'docs/robustness.md': {
         'python tools/train.py CONFIG --resume': OTHER_TEST + 'test_commands.py, test_kill.py'

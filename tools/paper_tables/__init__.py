@@ -1,1 +1,1 @@
-"""The tables and figures of the paper: what they say, what has to be run for them, and the runs themselves."""
+"""Reproduction of the paper's tables: published numbers, plans of jobs, runs, results."""
