@@ -1,14 +1,17 @@
-"""Checkpoints of the released code (Levigty/AimCLR, and LinguoLi/CrosSCLR that it grew from) and ours, both ways.
+"""Conversion between released checkpoints (Levigty/AimCLR, LinguoLi/CrosSCLR) and ours.
 
-A released file is a plain state dict. Pre-training: ``encoder_q.*``, ``encoder_k.*``, ``queue`` (D, K) and
-``queue_ptr`` (1,); CrosSCLR has the same a second and third time, with ``_motion`` and ``_bone`` behind these names
-and the joint stream without a suffix. Linear evaluation and finetuning: ``encoder_q.*`` with one Linear ``fc``.
-Ours: ``encoder.*``, ``key_encoder.*``, ``memory_bank.keys`` (K, D) and ``memory_bank.pointer``; ``streams.<stream>.`` in front
-where there are several; a classifier is mmaction2's ``RecognizerGCN``: ``backbone.*`` and ``cls_head.fc.*``.
+A released file is a plain state dict. Pre-training: ``encoder_q.*``, ``encoder_k.*``, ``queue``
+(D, K) and ``queue_ptr`` (1,). CrosSCLR, on which the released AimCLR is based, has these three
+times: without a suffix for the joint stream, with ``_motion`` and with ``_bone``. Linear evaluation
+and finetuning: ``encoder_q.*`` with one Linear layer ``fc``.
 
-CrosSCLR puts the joint head, as a whole, in the place of the last layer of the motion and bone heads: Linear, ReLU,
-Linear, ReLU, Linear. Two linear layers, as our heads have, cannot compute that; such files are converted without
-heads and queues only.
+Ours: ``encoder.*``, ``key_encoder.*``, ``memory_bank.keys`` (K, D) and ``memory_bank.pointer``,
+with the prefix ``streams.<stream>.`` for several streams; a classifier is mmaction2's
+``RecognizerGCN``, with ``backbone.*`` and ``cls_head.fc.*``.
+
+CrosSCLR uses the whole joint head as the last layer of the motion and bone heads: Linear, ReLU,
+Linear, ReLU, Linear. Our heads, with two linear layers, cannot represent that; such files are
+converted without heads and memory banks only.
 """
 
 from __future__ import annotations
@@ -18,27 +21,25 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-SUFFIXES = {
-    'joint': '',
-    'motion': '_motion',
-    'bone': '_bone',
-}  # of the released names, in their order
+# suffixes of the released names, in their order
+SUFFIXES = {'joint': '', 'motion': '_motion', 'bone': '_bone'}
 KERNEL = 9  # frames of a temporal convolution
 SHOWN = 6  # problems that a message names
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a state dict is of, as far as its names tell.
+    """Kind of a state dict, as its names tell.
 
     Args:
         ours: whether it is in our format, else in the released one.
-        classifier: a classifier, else a pre-training.
-        streams: ``joint`` alone for a single stream, whichever that is: the file does not tell.
+        classifier: whether it is a classifier, else a pre-training.
+        streams: its streams; ``joint`` for any single stream, as the file does not say which.
         tied: streams whose head ends in the joint head.
     """
 
@@ -50,7 +51,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the networks of a file; 0 for what it lacks."""
+    """Sizes of the networks in a file; 0 if the file lacks the tensor."""
 
     joints: int = 0
     subsets: int = 0
@@ -65,13 +66,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Row:
-    """A tensor of the released format and where it stands in ours; the adjacency stands in every block.
+    """A tensor in both formats; the adjacency is stored once in the released, per block in ours.
 
     Args:
-        released: released name.
-        ours: our names.
-        shape: shape in a released file.
-        ours_shape: shape in ours, where it differs.
+        released: name in the released format.
+        ours: names in ours.
+        shape: shape in the released format.
+        ours_shape: shape in ours, if it differs.
         transposed: whether ours is the transpose.
     """
 
@@ -82,25 +83,23 @@ class Row:
     transposed: bool = False
 
     def names(self, ours: bool) -> tuple[str, ...]:
-        """Names in our format or in the released one."""
+        """Return the names in our format or in the released one."""
         return self.ours if ours else (self.released,)
 
     def shape_in(self, ours: bool) -> tuple[int, ...]:
-        """Shape in our format or in the released one."""
+        """Return the shape in our format or in the released one."""
         return self.ours_shape if ours and self.ours_shape is not None else self.shape
 
     def is_integer(self) -> bool:
-        """Whether it counts something."""
+        """Return whether the tensor is an integer."""
         return self.ours[0].endswith(('.num_batches_tracked', 'memory_bank.pointer'))
 
     def convert(self, tensor: Tensor, to_ours: bool) -> Tensor:
-        """A copy of the tensor in the shape of the other format."""
-        tensor = tensor.t() if self.transposed else tensor
-        return (
-            tensor.detach()
-            .reshape(self.shape_in(to_ours))
-            .clone(memory_format=torch.contiguous_format)
-        )
+        """Return a copy of the tensor in the shape of the other format."""
+        if self.transposed:
+            tensor = tensor.t()
+        tensor = tensor.detach().reshape(self.shape_in(to_ours))
+        return tensor.clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,9 @@ class Conversion:
     """A state dict in the other format.
 
     Args:
-        content, sizes: of the state dict that was converted.
-        state: the result.
-        left_out: names of tensors that it lacks because they were to be left out.
+        content, sizes: kind and sizes of the input.
+        state: the converted state dict.
+        left_out: names of tensors that were left out on request.
     """
 
     content: Content
@@ -119,48 +118,51 @@ class Conversion:
     left_out: tuple[str, ...]
 
 
-def recognise(state: dict[str, Tensor]) -> Content:
-    """Tells from the names of a state dict what it is of.
+def recognize(state: dict[str, Tensor]) -> Content:
+    """Return the kind of a state dict, from its names.
 
     Raises:
-        ValueError: if it is neither of the released code nor ours, or has several streams without joint.
+        ValueError: if it is in neither format, or has several streams without joint.
     """
-    inner = [re.sub(r'^streams\.\w+\.', '', name) for name in state]
-    tied = ()
-    ours = not starts(state, 'encoder_q')
-    if ours:
-        streams = tuple(stream for stream in SUFFIXES if starts(state, f'streams.{stream}.')) or (
-            'joint',
-        )
-        classifier = starts(inner, ('backbone.', 'cls_head.'))
+    if starts(state, 'encoder_q'):
+        content = _recognize_released(state)
     else:
-        streams = tuple(
-            stream for stream, suffix in SUFFIXES.items() if starts(state, f'encoder_q{suffix}.')
-        )
-        tied = tuple(
-            stream for stream in streams if starts(state, f'encoder_q{SUFFIXES[stream]}.fc.2.0.')
-        )
-        classifier = 'encoder_q.fc.weight' in state and not starts(state, ('encoder_k', 'queue'))
-    if ours and not classifier and not starts(inner, 'encoder.'):
+        content = _recognize_ours(state)
+
+    if 'joint' not in content.streams:
+        streams = ', '.join(content.streams) or 'unknown'
+        raise ValueError(f'its streams are {streams}; the released format needs joint')
+    return content
+
+
+def _recognize_released(state: dict[str, Tensor]) -> Content:
+    suffixes = SUFFIXES.items()
+    streams = tuple(name for name, suffix in suffixes if starts(state, f'encoder_q{suffix}.'))
+    tied = tuple(name for name in streams if starts(state, f'encoder_q{SUFFIXES[name]}.fc.2.0.'))
+    classifier = 'encoder_q.fc.weight' in state and not starts(state, ('encoder_k', 'queue'))
+    return Content(False, classifier, streams, tied)
+
+
+def _recognize_ours(state: dict[str, Tensor]) -> Content:
+    streams = tuple(stream for stream in SUFFIXES if starts(state, f'streams.{stream}.'))
+    inner = [re.sub(r'^streams\.\w+\.', '', name) for name in state]
+    classifier = starts(inner, ('backbone.', 'cls_head.'))
+    if not classifier and not starts(inner, 'encoder.'):
         raise ValueError(
-            'it is no state dict of AimCLR, SkeletonCLR or CrosSCLR, neither in the released format '
-            '(encoder_q...) nor in that of aimclr_mm (encoder..., streams..., backbone...); its names '
-            f'begin with {", ".join(list(state)[:3]) or "nothing"}'
+            'it is not a state dict of AimCLR, SkeletonCLR or CrosSCLR, neither in the released '
+            'format (encoder_q...) nor in that of aimclr_mm (encoder..., streams..., backbone...); '
+            f'its names begin with {", ".join(list(state)[:3]) or "nothing"}'
         )
-    if 'joint' not in streams:
-        raise ValueError(
-            f'its streams are {", ".join(streams) or "unknown"}; the released format needs joint'
-        )
-    return Content(ours, classifier, streams, tied)
+    return Content(True, classifier, streams or ('joint',))
 
 
 def starts(names: Iterable[str], prefix: str | tuple[str, ...]) -> bool:
-    """Whether any of the names starts with the prefix."""
+    """Return whether any of the names starts with the prefix."""
     return any(name.startswith(prefix) for name in names)
 
 
 def parameters(released: str, ours: str, weight: tuple[int, ...]) -> list[Row]:
-    """Weight and bias of a Linear or a convolution."""
+    """Return the rows of weight and bias of a linear layer or a convolution."""
     return [
         Row(f'{released}.weight', (f'{ours}.weight',), weight),
         Row(f'{released}.bias', (f'{ours}.bias',), weight[:1]),
@@ -168,7 +170,7 @@ def parameters(released: str, ours: str, weight: tuple[int, ...]) -> list[Row]:
 
 
 def batch_norm(released: str, ours: str, width: int) -> list[Row]:
-    """Parameters and statistics of a BatchNorm."""
+    """Return the rows of the parameters and statistics of a batch norm."""
     shapes = dict(
         weight=(width,),
         bias=(width,),
@@ -180,7 +182,7 @@ def batch_norm(released: str, ours: str, width: int) -> list[Row]:
 
 
 def block_rows(index: int, width: int, out: int, subsets: int) -> list[Row]:
-    """Block ``index`` of the ST-GCN, which leads from ``width`` channels to ``out``."""
+    """Return the rows of ST-GCN block ``index``, from ``width`` to ``out`` channels."""
     released, ours = f'st_gcn_networks.{index}', f'backbone.gcn.{index}'
     rows = [
         *parameters(f'{released}.gcn.conv', f'{ours}.gcn.conv', (subsets * out, width, 1, 1)),
@@ -188,9 +190,8 @@ def block_rows(index: int, width: int, out: int, subsets: int) -> list[Row]:
         *parameters(f'{released}.tcn.2', f'{ours}.tcn.conv', (out, out, KERNEL, 1)),
         *batch_norm(f'{released}.tcn.3', f'{ours}.tcn.bn', out),
     ]
-    if (
-        index and width != out
-    ):  # the first block has no residual, the others one with weights or the identity
+    # the first block has no residual, the others a convolution or the identity
+    if index and width != out:
         rows += [
             *parameters(f'{released}.residual.0', f'{ours}.residual.conv', (out, width, 1, 1)),
             *batch_norm(f'{released}.residual.1', f'{ours}.residual.bn', out),
@@ -199,7 +200,7 @@ def block_rows(index: int, width: int, out: int, subsets: int) -> list[Row]:
 
 
 def encoder_rows(sizes: Sizes, classifier: bool) -> list[Row]:
-    """One encoder, or one classifier, in the order of the released code."""
+    """Return the rows of an encoder or a classifier, in the order of the released code."""
     base, out = sizes.base_channels, sizes.out_channels
     widths = [sizes.in_channels, *[base] * 4, *[2 * base] * 3, *[4 * base] * 2, out]
     blocks = range(len(widths) - 1)
@@ -225,50 +226,49 @@ def encoder_rows(sizes: Sizes, classifier: bool) -> list[Row]:
 
 
 def table(content: Content, sizes: Sizes) -> list[Row]:
-    """Every tensor of a file, in the order of the released code."""
+    """Return the rows of all tensors of a file, in the order of the released code."""
     queues, encoders = [], []
     rows = encoder_rows(sizes, content.classifier)
     for stream in content.streams:
-        suffix, prefix = SUFFIXES[stream], f'streams.{stream}.' if len(content.streams) > 1 else ''
-        names = {'q': ''} if content.classifier else {'q': 'encoder.', 'k': 'key_encoder.'}
-        for letter, ours in names.items():
-            encoders += [
-                replace(
-                    row,
-                    released=f'encoder_{letter}{suffix}.{row.released}',
-                    ours=tuple(prefix + ours + name for name in row.ours),
-                )
-                for row in rows
-            ]
-        if not content.classifier:
-            d, k = sizes.embedding, sizes.queue_length
-            queues += [
-                Row(
-                    f'queue{suffix}',
-                    (f'{prefix}memory_bank.keys',),
-                    (d, k),
-                    (k, d),
-                    transposed=True,
-                ),
-                Row(f'queue_ptr{suffix}', (f'{prefix}memory_bank.pointer',), (1,), ()),
-            ]
+        suffix = SUFFIXES[stream]
+        prefix = f'streams.{stream}.' if len(content.streams) > 1 else ''
+        if content.classifier:
+            encoders += _renamed(rows, f'encoder_q{suffix}.', prefix)
+            continue
+
+        encoders += _renamed(rows, f'encoder_q{suffix}.', f'{prefix}encoder.')
+        encoders += _renamed(rows, f'encoder_k{suffix}.', f'{prefix}key_encoder.')
+        d, k = sizes.embedding, sizes.queue_length
+        queues += [
+            Row(f'queue{suffix}', (f'{prefix}memory_bank.keys',), (d, k), (k, d), transposed=True),
+            Row(f'queue_ptr{suffix}', (f'{prefix}memory_bank.pointer',), (1,), ()),
+        ]
     return queues + encoders
 
 
+def _renamed(rows: list[Row], released: str, ours: str) -> list[Row]:
+    """Return the rows with prefixes before their names in both formats."""
+    return [
+        replace(row, released=released + row.released, ours=tuple(ours + name for name in row.ours))
+        for row in rows
+    ]
+
+
 def read_sizes(state: dict[str, Tensor], content: Content) -> Sizes:
-    """Sizes from the joint stream's query encoder and queue; what cannot be read is 0, and then fits no tensor."""
-    rows = {
-        row.released: row for row in table(content, Sizes())
-    }  # for the names; sizes do not matter
+    """Return the sizes of the joint stream's query encoder and memory bank.
+
+    A size that cannot be read is 0, which then fits no tensor.
+    """
+    rows = {row.released: row for row in table(content, Sizes())}  # for the names
 
     def size(released: str, dimension: int) -> int:
         row = rows.get(released)
         tensor = state.get(row.names(content.ours)[0]) if row else None
         if not isinstance(tensor, Tensor) or tensor.ndim != len(row.shape):
             return 0
-        return tensor.shape[
-            tensor.ndim - 1 - dimension if row.transposed and content.ours else dimension
-        ]
+        if row.transposed and content.ours:
+            dimension = tensor.ndim - 1 - dimension
+        return tensor.shape[dimension]
 
     joints = size('encoder_q.A', 1)
     return Sizes(
@@ -285,99 +285,110 @@ def read_sizes(state: dict[str, Tensor], content: Content) -> Sizes:
 
 
 def find_problems(state: dict[str, Tensor], rows: Iterable[Row], ours: bool) -> list[str]:
-    """What is missing, unknown, of a wrong shape or kind in a state dict; the message of each."""
+    """Return a message for each tensor that is missing, unknown, or of a wrong shape or type."""
     wanted = {name: row for row in rows for name in row.names(ours)}
     problems = [f'{name} is missing' for name in wanted if name not in state]
     problems += [f'{name} is not known' for name in state if name not in wanted]
     for name, row in wanted.items():
-        tensor, shape = state.get(name), row.shape_in(ours)
-        if name not in state:
-            continue
-        if (
-            not isinstance(tensor, Tensor)
-            or tensor.layout != torch.strided
-            or tensor.is_meta
-            or tensor.is_quantized
-        ):
-            problems.append(f'{name} is no plain tensor')
-        elif tuple(tensor.shape) != shape or 0 in shape:
-            problems.append(
-                f'{name} has shape {tuple(tensor.shape)}, which should be {shape} and not empty'
-            )
-        elif tensor.dtype != torch.int64 if row.is_integer() else not tensor.is_floating_point():
-            problems.append(f'{name} has numbers of type {tensor.dtype}')
+        if name in state:
+            problems += _tensor_problems(name, state[name], row, ours)
     return problems
 
 
+def _tensor_problems(name: str, tensor: Any, row: Row, ours: bool) -> list[str]:
+    plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided
+    if not plain or tensor.is_meta or tensor.is_quantized:
+        return [f'{name} is not a plain tensor']
+
+    shape = row.shape_in(ours)
+    if tuple(tensor.shape) != shape or 0 in shape:
+        return [f'{name} has shape {tuple(tensor.shape)}, which should be {shape} and not empty']
+
+    fits = tensor.dtype == torch.int64 if row.is_integer() else tensor.is_floating_point()
+    return [] if fits else [f'{name} has numbers of type {tensor.dtype}']
+
+
 def convert(state: dict[str, Tensor], backbone_only: bool = False) -> Conversion:
-    """Converts a state dict of the released code to ours, or ours to that of the released code.
+    """Convert a released state dict to ours, or ours to the released format.
 
     Args:
-        state: the state dict; ``module.`` of DataParallel in its names is ignored.
-        backbone_only: leave out heads and queues of a released pre-training.
+        state: the state dict; the prefix ``module.`` of DataParallel is ignored.
+        backbone_only: leave out heads and memory banks of a released pre-training.
 
     Raises:
-        ValueError: if not every tensor is known and has its place in the other format; the message names them.
+        ValueError: if not every tensor is known and fits the other format; the message names them.
     """
     plain = {str(name).replace('module.', ''): tensor for name, tensor in state.items()}
-    content = recognise(plain)
+    content = recognize(plain)
+    _check_heads(content, backbone_only)
     sizes = read_sizes(plain, content)
-    rows = table(content, sizes)
-    left_out = []
+
+    rows, left_out = table(content, sizes), []
     if backbone_only:
-        if content.ours or content.classifier:
-            raise ValueError(
-                '--backbone-only is for pre-trainings in the released format, which this is not'
-            )
         rows = [row for row in rows if '.backbone.' in row.ours[0]]
-        left_out = [
-            name for name in plain if re.match(r'encoder_[qk](_motion|_bone)?\.fc\.|queue', name)
-        ]
-    elif content.tied:
-        raise ValueError(
-            f'the heads of {" and ".join(content.tied)} end in the joint head (three linear layers, '
-            'while a head of aimclr_mm has two): as a whole the file cannot be converted. '
-            '--backbone-only leaves out heads and queues, which no evaluation uses'
-        )
+        pattern = re.compile(r'encoder_[qk](_motion|_bone)?\.fc\.|queue')
+        left_out = [name for name in plain if pattern.match(name)]
+
     kept = {name: tensor for name, tensor in plain.items() if name not in left_out}
     problems = find_problems(kept, rows, content.ours)
     if len(plain) < len(state):
-        problems.append('names that differ only by module. stand for several tensors')
+        problems.append('names that differ only by module. refer to several tensors')
     if not problems and content.ours:
-        problems = [
-            f'{name} differs from {row.ours[0]}, but the released format has one of both'
-            for row in rows
-            for name in row.ours[1:]
-            if not torch.equal(plain[name], plain[row.ours[0]])
-        ]
+        problems = _differing_copies(plain, rows)
     if problems:
+        rest = '; ...' if len(problems) > SHOWN else ''
         raise ValueError(
-            f'{len(problems)} of its tensors do not fit: '
-            + '; '.join(problems[:SHOWN])
-            + ('; ...' if len(problems) > SHOWN else '')
+            f'{len(problems)} of its tensors do not fit: {"; ".join(problems[:SHOWN])}{rest}'
         )
-    converted = OrderedDict(
-        (name, row.convert(plain[row.names(content.ours)[0]], not content.ours))
-        for row in rows
-        for name in row.names(not content.ours)
-    )
+
+    converted = OrderedDict()
+    for row in rows:
+        tensor = plain[row.names(content.ours)[0]]
+        for name in row.names(not content.ours):
+            converted[name] = row.convert(tensor, not content.ours)
     return Conversion(content, sizes, converted, tuple(left_out))
 
 
+def _check_heads(content: Content, backbone_only: bool) -> None:
+    """Raise ValueError if the heads, or leaving them out, do not fit the other format."""
+    if backbone_only and (content.ours or content.classifier):
+        raise ValueError(
+            '--backbone-only is for pre-trainings in the released format, which this is not'
+        )
+    if content.tied and not backbone_only:
+        raise ValueError(
+            f'the heads of {" and ".join(content.tied)} end in the joint head (three linear '
+            'layers, while a head of aimclr_mm has two): the whole file cannot be converted. '
+            '--backbone-only leaves out heads and memory banks, which no evaluation uses'
+        )
+
+
+def _differing_copies(state: dict[str, Tensor], rows: Iterable[Row]) -> list[str]:
+    """Return a message for each copy in ours of a tensor that differs from the first copy."""
+    return [
+        f'{name} differs from {row.ours[0]}, but the released format has a single one'
+        for row in rows
+        for name in row.ours[1:]
+        if not torch.equal(state[name], state[row.ours[0]])
+    ]
+
+
 def describe(content: Content, sizes: Sizes) -> list[str]:
-    """What a file is of, in sentences, and what it does not tell."""
-    streams = ', '.join(content.streams)
-    if content.classifier:
-        kind = 'classifier of each of several streams' if len(content.streams) > 1 else 'classifier'
-    else:
-        kind = 'pre-training of several streams' if len(content.streams) > 1 else 'pre-training'
+    """Return lines that describe a file, and what it does not tell."""
+    several = len(content.streams) > 1
+    kind = 'classifier' if content.classifier else 'pre-training'
+    if several:
+        kind += ' of each of several streams' if content.classifier else ' of several streams'
+    streams = 'one, not told by the file which'
+    if several or content.tied:
+        streams = ', '.join(content.streams)
+
+    method = 'not told by the file (AimCLR and SkeletonCLR have the same tensors)'
     if content.tied:
         method = f'CrosSCLR: the heads of {" and ".join(content.tied)} end in the joint head'
-    elif len(content.streams) > 1:
+    elif several:
         method = 'not told by the file (CrosSCLR and AimCLR across streams have the same tensors)'
-    else:
-        streams = 'one, not told by the file which'
-        method = 'not told by the file (AimCLR and SkeletonCLR have the same tensors)'
+
     values = {field.name: getattr(sizes, field.name) for field in fields(sizes)}
     return [
         f'format: {"aimclr_mm" if content.ours else "released"}, {kind}',

@@ -1,4 +1,4 @@
-"""Mixed precision where mmengine has none."""
+"""bfloat16 training on any device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from torch import nn
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here: on a GPU, and on a CPU that does not lack instructions for it."""
+    """Return whether bfloat16 is expected to be faster than float32 on this machine.
+
+    True with a GPU, and on a CPU that does not report a lack of bfloat16 instructions.
+    """
     if torch.cuda.is_available():
         return True
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
@@ -21,15 +24,15 @@ def has_fast_bfloat16() -> bool:
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Forward passes in bfloat16 on any device; weights, losses and the queue stay in float32.
+    """Run forward passes in bfloat16; weights, losses and memory bank stay in float32.
 
-    mmengine's ``AmpOptimWrapper`` refuses to work on a CPU. bfloat16 has the range of float32, so that losses need no
-    scaling.
+    mmengine's ``AmpOptimWrapper`` does not support CPUs. bfloat16 has the exponent range of
+    float32, so that losses need no scaling.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Runs what is inside under autocast."""
+        """Enable autocast inside the context."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield

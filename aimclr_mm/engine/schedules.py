@@ -1,47 +1,60 @@
-"""A schedule stretched or shrunk as a whole."""
+"""Scaling of a training schedule to another number of epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# settings of mmengine's schedulers that count epochs, and the least that each may be
-EPOCHS = dict(milestones=0, T_max=1, step_size=1, periods=1, begin=0, end=0)
+from mmengine.config import Config
+
+# settings of mmengine's schedulers in epochs, with their minimum
+MINIMUM = dict(milestones=0, T_max=1, step_size=1, periods=1, begin=0, end=0)
 
 
-def scale_schedule(cfg: Any, epochs: int) -> None:
-    """Lets a training end after ``epochs``; learning rate, stage switch and intervals keep their share of it.
+def scale_schedule(cfg: Config, epochs: int) -> None:
+    """Scale a schedule to ``epochs``: learning rate, stage switch and intervals in proportion.
 
     Args:
         cfg: config of an epoch-based training; changed in place.
-        epochs: at least 1.
+        epochs: new number of epochs, at least 1.
 
     Raises:
         ValueError: if ``epochs`` is not positive.
     """
     if epochs < 1:
-        raise ValueError(f'--epochs {epochs}: a training takes at least 1 epoch')
+        raise ValueError(f'--epochs {epochs}: training needs at least 1 epoch')
     factor = epochs / cfg.train_cfg.max_epochs
-
-    def scaled(value: int, least: int = 0) -> int:
-        return max(round(value * factor), least)
 
     cfg.train_cfg.max_epochs = epochs
     if 'val_interval' in cfg.train_cfg:
-        cfg.train_cfg.val_interval = scaled(cfg.train_cfg.val_interval, 1)
+        cfg.train_cfg.val_interval = _scaled(cfg.train_cfg.val_interval, factor, 1)
+
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
-        checkpoint.interval = scaled(checkpoint.interval, 1)
+        checkpoint.interval = _scaled(checkpoint.interval, factor, 1)
+
     for hook in cfg.get('custom_hooks') or []:
         if hook['type'] == 'StageSwitchHook':
-            hook['epoch'] = scaled(hook['epoch'])
+            hook['epoch'] = _scaled(hook['epoch'], factor)
+
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
         if scheduler.get('by_epoch', True):
-            for key, least in EPOCHS.items():
-                if isinstance(scheduler.get(key), (list, tuple)):
-                    scheduler[key] = [scaled(value, least) for value in scheduler[key]]
-                elif scheduler.get(key) is not None:
-                    scheduler[key] = scaled(scheduler[key], least)
-            if scheduler.get('end') is not None:
-                scheduler['end'] = max(scheduler['end'], scheduler.get('begin', 0) + 1)
+            _scale_scheduler(scheduler, factor)
+
+
+def _scale_scheduler(scheduler: Any, factor: float) -> None:
+    """Scale the config of a scheduler in place."""
+    for key, minimum in MINIMUM.items():
+        value = scheduler.get(key)
+        if isinstance(value, (list, tuple)):
+            scheduler[key] = [_scaled(item, factor, minimum) for item in value]
+        elif value is not None:
+            scheduler[key] = _scaled(value, factor, minimum)
+
+    if scheduler.get('end') is not None:
+        scheduler['end'] = max(scheduler['end'], scheduler.get('begin', 0) + 1)
+
+
+def _scaled(value: int, factor: float, minimum: int = 0) -> int:
+    return max(round(value * factor), minimum)

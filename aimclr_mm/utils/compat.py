@@ -1,24 +1,21 @@
-"""Makes the PyPI releases of the OpenMMLab libraries work together as they are.
+"""Patches that the PyPI releases of the OpenMMLab libraries need, all in one place.
 
-========================================  ======================================================================
-what breaks                               what is done here
-========================================  ======================================================================
-mmaction2 1.2.0's wheel lacks the DRN     :func:`stub_missing_drn` puts an empty module in its place; a source
-localizer, so ``mmaction.models`` does    build that has it is left alone
-not import (mmaction2 issue 2714)
-mmcv missing, or 2.2 and newer, which     :func:`check_mmcv` says which package to install
-mmaction2 refuses with a bare assertion
-mmengine reads checkpoints with torch's   :func:`load_checkpoint_file` becomes mmengine's loader for local files,
-default of ``weights_only``, unsafe       :func:`load_checkpoint_url` that for addresses: always
-before torch 2.6, and downloaded ones     ``weights_only=True``, one clear line for a bad file
-with none
-mmengine's checkpoints hold objects that  :class:`aimclr_mm.engine.PlainCheckpointHook`
-``weights_only`` refuses, so none can be
-resumed
-the runner gives DDP device ids and the   :func:`prepare_distributed`
-launcher a CUDA device on machines
-without a GPU
-========================================  ======================================================================
+==================================  ============================================================
+reason                              patch
+==================================  ============================================================
+The mmaction2 1.2.0 wheel lacks     :func:`stub_missing_drn` registers an empty module instead;
+the DRN localizer, so that          a source build that has it is left alone.
+``mmaction.models`` cannot be
+imported (mmaction2 issue 2714).
+mmengine calls ``torch.load``       :func:`replace_checkpoint_loaders`: local files and
+without ``weights_only=True``:      downloads are read by :mod:`aimclr_mm.checkpoints` instead,
+before torch 2.6 a checkpoint may   which scans them first. All other classes that read or write
+run code, since then a damaged one  checkpoints are selected in configs and patch nothing.
+raises errors of many kinds.
+==================================  ============================================================
+
+:func:`check_mmcv` replaces mmaction2's bare assertion on the version of mmcv by a message that
+names the package to install.
 """
 
 from __future__ import annotations
@@ -35,37 +32,36 @@ MMCV_RANGE = '>=2.0.0,<2.2.0'
 
 
 def check_mmcv() -> None:
-    """Raises ImportError with the remedy where mmcv (or mmcv-lite) is missing or of a version mmaction2 refuses."""
+    """Raise ImportError if mmcv (or mmcv-lite) is missing, or of a version mmaction2 refuses."""
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError(
-            "mmcv is missing. Install the light one with pip install 'mmcv-lite"
-            f"{MMCV_RANGE}', or full mmcv of the same range"
+            f"mmcv is missing. Install it with pip install 'mmcv-lite{MMCV_RANGE}', or full mmcv "
+            'of the same range'
         )
     import mmcv
     from mmengine.utils import digit_version
 
     if not digit_version('2.0.0rc4') <= digit_version(mmcv.__version__) < digit_version('2.2.0'):
         raise ImportError(
-            f'mmcv {mmcv.__version__} is installed, but mmaction2 1.2 takes {MMCV_RANGE}. '
-            f"Install one with pip install 'mmcv-lite{MMCV_RANGE}'"
+            f'mmcv {mmcv.__version__} is installed, but mmaction2 1.2 needs {MMCV_RANGE}. '
+            f"Install it with pip install 'mmcv-lite{MMCV_RANGE}'"
         )
 
 
 def stub_missing_drn() -> None:
-    """Registers an empty DRN localizer module where the installed mmaction2 has none."""
+    """Register an empty DRN localizer module if the installed mmaction2 lacks it."""
     name = 'mmaction.models.localizers.drn'
     mmaction = importlib.util.find_spec('mmaction')
     if mmaction is None:
         raise ImportError("mmaction2 is missing. Install it with pip install 'mmaction2>=1.2,<1.3'")
+
     root = next(iter(mmaction.submodule_search_locations))
     if name in sys.modules or os.path.isdir(os.path.join(root, 'models', 'localizers', 'drn')):
         return
     package, module = types.ModuleType(name), types.ModuleType(f'{name}.drn')
     package.__path__ = []
-    module.DRN = type(
-        'DRN', (), {'__doc__': 'Stands for the localizer that the wheel of mmaction2 lacks.'}
-    )
     package.drn = module
+    module.DRN = type('DRN', (), {'__doc__': 'Placeholder; the mmaction2 wheel lacks DRN.'})
     sys.modules.update({name: package, f'{name}.drn': module})
 
 
@@ -81,8 +77,10 @@ def import_mmaction() -> None:
 def replace_checkpoint_loaders(load_file: Callable, load_url: Callable) -> None:
     """Replace mmengine's checkpoint loaders for local files and for downloads.
 
+    ``load_url`` serves several URL schemes of mmengine, so it is replaced rather than each scheme.
+
     Args:
-        load_file: called with the path and ``map_location``.
+        load_file: called with a path and ``map_location``.
         load_url: called like ``torch.hub.load_state_dict_from_url``.
     """
     from mmengine.runner import checkpoint

@@ -1,4 +1,4 @@
-"""Files and folders that are written as a whole or not at all."""
+"""Atomic writes of files and folders, and checks of files before they are used."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-MAX_RATIO = 100  # of what an archive holds to the bytes of it; arrays of text and labels reach 50
-ALWAYS = 64 * 2**20  # bytes that an archive may hold, however small it is
+# limit of the unpacked size of an archive relative to its size; arrays of labels and text reach 50
+MAX_RATIO = 100
+ALWAYS = 64 * 2**20  # bytes that any archive may unpack to
 
 
 def read_json(path: str) -> Any:
-    """The content of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
-        ValueError: if it is none, or nested too deeply.
+        ValueError: if it is not JSON, or nested too deeply.
     """
     with open(path, encoding='utf-8') as file:
         try:
@@ -29,34 +30,38 @@ def read_json(path: str) -> Any:
 
 
 def is_piecewise(member: zipfile.ZipInfo) -> bool:
-    """Whether a file of an archive is unpacked piece by piece; other methods give as much as they like at once."""
+    """Return whether a member of an archive is unpacked in bounded pieces.
+
+    Other methods than deflate may return any amount of data at once.
+    """
     return member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def check_archive(archive: zipfile.ZipFile, size: int) -> None:
-    """Raises BadZipFile if a zip archive could take much more memory than its size tells, or is packed unusually.
+    """Refuse a zip archive that could take much more memory than its size suggests.
 
     Args:
         archive: the archive.
-        size: of its file in bytes.
+        size: size of its file in bytes.
+
+    Raises:
+        BadZipFile: if it is larger than the limits when unpacked, or compressed unusually.
     """
     members = archive.infolist()
     if not all(map(is_piecewise, members)):
         raise zipfile.BadZipFile('it is compressed by a method other than deflate')
     if sum(member.file_size for member in members) > max(ALWAYS, MAX_RATIO * size):
-        raise zipfile.BadZipFile(
-            f'it would be more than {MAX_RATIO} times as large when it is unpacked'
-        )
+        raise zipfile.BadZipFile(f'it is more than {MAX_RATIO} times as large when unpacked')
 
 
 @contextmanager
 def atomic_folder(path: str) -> Iterator[str]:
-    """A folder to fill, which takes its place under ``path`` at the end; after an error nothing is left behind.
+    """Fill a temporary folder, which is renamed to ``path`` at the end and removed after an error.
 
-    Only one process at a time may write it: what another one, which was killed, has left is deleted.
+    Only one process at a time may write it: leftovers of a killed process are deleted.
 
     Args:
-        path: the folder, which must not exist or be empty.
+        path: the folder, which must be missing or empty.
     """
     temporary = f'{path}.partial'
     shutil.rmtree(temporary, ignore_errors=True)
@@ -69,72 +74,73 @@ def atomic_folder(path: str) -> Iterator[str]:
 
 
 def check_target(path: str, folder: bool = False) -> None:
-    """Raises OSError if a file, or a folder, cannot be written; the message says why.
+    """Check that a file or folder can be written.
 
     Args:
-        path: of the file or folder, which need not exist.
-        folder: whether it is one.
+        path: path of the file or folder, which may be missing.
+        folder: whether it is a folder.
+
+    Raises:
+        OSError: if it cannot be written; the message says why.
     """
-    there = os.path.abspath(path)
-    if os.path.isdir(there) and not folder:
+    target = os.path.abspath(path)
+    if os.path.isdir(target) and not folder:
         raise IsADirectoryError(f'{path!r} is a folder; give the name of a file')
-    while not os.path.exists(there) or there == os.path.abspath(path) and not folder:
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
+
+    existing = target if folder else os.path.dirname(target)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
         raise NotADirectoryError(
-            f'{path!r} cannot be written: {there!r} is a file, not a folder; give another place'
+            f'{path!r} cannot be written: {existing!r} is a file, not a folder; give another path'
         )
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(
-            f'{path!r} cannot be written: there is no permission to write in {there!r}; give another '
-            'place'
+            f'{path!r} cannot be written: there is no permission to write in {existing!r}; give '
+            'another path'
         )
 
 
 @contextmanager
-def _full_disk_is_named(path: str) -> Iterator[None]:
-    """What the system says of a disk that is full or broken, with the name of the file."""
+def _named_errors(path: str) -> Iterator[None]:
+    """Add the file name to errors of a full or broken disk, which lack it."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EFBIG,
-            errno.EIO,
-        ):
+        disk_errors = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        if error.filename is None and error.errno in disk_errors:
             raise OSError(error.errno, error.strerror, path) from error
         raise
 
 
 @contextmanager
 def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
-    """A file to write, which takes its place under ``path`` at the end; after an error nothing is left behind.
+    """Write a temporary file, which is renamed to ``path`` at the end and removed after an error.
 
-    A device or a pipe, such as /dev/stdout, is written to as it is.
+    A device or a pipe, such as /dev/stdout, is written directly.
 
     Args:
-        path: the file; its folder is made if it is missing.
-        mode: ``w`` for text in UTF-8, ``wb`` for bytes.
+        path: path of the file; its folder is created if missing.
+        mode: ``w`` for UTF-8 text, ``wb`` for bytes.
 
     Raises:
         OSError: if it cannot be written, see :func:`check_target`.
     """
     encoding = None if 'b' in mode else 'utf-8'
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with _full_disk_is_named(path), open(path, mode, encoding=encoding) as file:
+        with _named_errors(path), open(path, mode, encoding=encoding) as file:
             yield file
         return
+
     check_target(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
     try:
-        with _full_disk_is_named(path), open(temporary, mode, encoding=encoding) as file:
+        with _named_errors(path), open(temporary, mode, encoding=encoding) as file:
             yield file
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # or a crash of the machine could leave the name without the content
+            # without it a crash of the machine could leave the new name with an empty file
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

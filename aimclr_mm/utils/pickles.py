@@ -1,9 +1,12 @@
-"""Pickles of plain data from strangers: read by a machine that knows few instructions and calls no code of others.
+"""Restricted unpickler for untrusted annotation files: numbers, text, containers, NumPy arrays.
 
-A pickle is a program. The machine here keeps those of its instructions that make numbers, text and containers, and of
-the functions that a pickle may name a short table of its own. A small file cannot take much memory either: what it
-makes is counted and may be :data:`GROWTH` times as large as the file. Python's machine in C could not be kept from
-that, nor from a crash (a key of deeply nested tuples, an index of 32 bits), so that this one is Python's own in Python.
+A pickle is a program. This unpickler executes only the instructions that build numbers, text and
+containers, and resolves names only in a short table of its own functions. It also limits the
+memory: elements and bytes are counted, and may reach :data:`GROWTH` times the size of the file.
+
+It extends Python's pure Python ``pickle._Unpickler``. A subclass of ``pickle.Unpickler``, which is
+written in C, can restrict names (``find_class``) but not instructions: a dict key of deeply nested
+tuples crashes the interpreter in ``hash``, and a memo index of 32 bits allocates gigabytes.
 """
 
 from __future__ import annotations
@@ -15,17 +18,33 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-GROWTH = 8  # elements and bytes that a file may stand for, for each of its bytes
-DEPTH = 50  # of containers in containers
+GROWTH = 8  # limit of elements and bytes, per byte of the file
+DEPTH = 50  # limit of nested containers
 _ATOMS = (str, bytes, int, float, bool, complex, type(None), np.generic)
+
+# instructions that build objects, or refer to data outside the file
+_REFUSED = (
+    pickle.INST,
+    pickle.OBJ,
+    pickle.NEWOBJ,
+    pickle.NEWOBJ_EX,
+    pickle.EXT1,
+    pickle.EXT2,
+    pickle.EXT4,
+    pickle.PERSID,
+    pickle.NEXT_BUFFER,
+    pickle.READONLY_BUFFER,
+)
+# instructions that hash what follows the mark, and the distance between the hashed values
+_HASHING = {pickle.DICT: 2, pickle.SETITEMS: 2, pickle.ADDITEMS: 1, pickle.FROZENSET: 1}
 
 
 class Function:
-    """Something that a pickle names, and may call. It has nothing that a pickle could change."""
+    """A function that a pickle may call; it has no attributes that a pickle could change."""
 
     __slots__ = ('_call',)
 
@@ -33,27 +52,27 @@ class Function:
         self._call = call
 
     def __call__(self, *args: Any) -> Any:
-        """Calls it."""
+        """Call the function."""
         return self._call(*args)
 
 
-class Machine(pickle._Unpickler):
-    """Numbers, text and containers, and what a table of functions adds to them.
+class RestrictedUnpickler(pickle._Unpickler):
+    """Unpickle numbers, text and containers, and call functions of a table.
 
     Args:
-        file: open for reading, in bytes.
-        size: of the file in bytes.
+        file: binary file, open for reading.
+        size: size of the file in bytes.
     """
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
-    def __init__(self, file, size: int) -> None:
+    def __init__(self, file: IO[bytes], size: int) -> None:
         super().__init__(file)
         self._left = GROWTH * size
         self.functions: Mapping[tuple[str, str], Callable] = {}
 
     def charge(self, amount: int) -> None:
-        """Counts elements or bytes that come into being.
+        """Count new elements or bytes.
 
         Raises:
             UnpicklingError: if there are too many for the file.
@@ -61,11 +80,11 @@ class Machine(pickle._Unpickler):
         self._left -= amount
         if self._left < 0:
             raise pickle.UnpicklingError(
-                f'it stands for more than {GROWTH} times as many elements as it has bytes'
+                f'it expands to more than {GROWTH} times as many elements as it has bytes'
             )
 
     def find_class(self, module: str, name: str) -> Function:
-        """The function of this name in the table."""
+        """Return the function of this name from the table."""
         if (module, name) not in self.functions:
             raise pickle.UnpicklingError(
                 f'it refers to {module}.{name}; only NumPy arrays and plain containers are read'
@@ -73,15 +92,14 @@ class Machine(pickle._Unpickler):
         return Function(self.functions[module, name])
 
     def build(self, value: Any, state: Any) -> None:
-        """Gives a value its state."""
+        """Set the state of an object."""
         raise pickle.UnpicklingError(f'it changes a {type(value).__name__}')
 
     def check_keys(self, keys: list) -> None:
-        """Raises UnpicklingError if one may not be a key of a dict or in a set: hashing nested tuples can crash."""
+        """Raise UnpicklingError for a key whose hash could overflow the stack: nested tuples."""
         for key in keys:
-            if not isinstance(key, _ATOMS) and not (
-                type(key) is tuple and all(isinstance(k, _ATOMS) for k in key)
-            ):
+            parts = key if type(key) is tuple else [key]
+            if not all(isinstance(part, _ATOMS) for part in parts):
                 raise pickle.UnpicklingError(f'it has a {type(key).__name__} as a key')
 
     def _refuse(self) -> None:
@@ -92,7 +110,7 @@ class Machine(pickle._Unpickler):
     def _load_reduce(self) -> None:
         args, function = self.stack.pop(), self.stack[-1]
         if type(function) is not Function or type(args) is not tuple:
-            raise pickle.UnpicklingError('it calls what is no function')
+            raise pickle.UnpicklingError('it calls a value that is not a function')
         self.stack[-1] = function(*args)
 
     def _load_build(self) -> None:
@@ -103,55 +121,27 @@ class Machine(pickle._Unpickler):
         self.check_keys(self.stack[-2:-1])
         self.load_setitem()
 
-    def _load_keys_of_mark(self, load: Callable, step: int) -> None:
-        self.check_keys(self.stack[::step])  # what stands after the mark
+    def _load_hashing(self, load: Callable, step: int) -> None:
+        self.check_keys(self.stack[::step])  # the values after the mark
         load(self)
 
     def _load_bytearray8(self) -> None:
-        self.load_binbytes8()  # takes no memory before there is something to put into it
+        self.load_binbytes8()  # unlike load_bytearray8, allocates only what the file holds
         self.stack[-1] = bytearray(self.stack[-1])
 
-    dispatch.update(
-        dict.fromkeys(
-            [
-                code[0]
-                for code in (
-                    pickle.INST,
-                    pickle.OBJ,
-                    pickle.NEWOBJ,
-                    pickle.NEWOBJ_EX,
-                    pickle.EXT1,
-                    pickle.EXT2,
-                    pickle.EXT4,
-                    pickle.PERSID,
-                    pickle.NEXT_BUFFER,
-                    pickle.READONLY_BUFFER,
-                )
-            ],
-            _refuse,
-        )
-    )
-    dispatch.update(
-        {
-            pickle.REDUCE[0]: _load_reduce,
-            pickle.BUILD[0]: _load_build,
-            pickle.SETITEM[0]: _load_setitem,
-            pickle.BYTEARRAY8[0]: _load_bytearray8,
-        }
-    )
-    for _code, _step in (
-        (pickle.DICT, 2),
-        (pickle.SETITEMS, 2),
-        (pickle.ADDITEMS, 1),
-        (pickle.FROZENSET, 1),
-    ):
-        dispatch[_code[0]] = lambda self, load=dispatch[_code[0]], step=_step: (
-            self._load_keys_of_mark(load, step)
+    dispatch.update(dict.fromkeys([code[0] for code in _REFUSED], _refuse))
+    dispatch[pickle.REDUCE[0]] = _load_reduce
+    dispatch[pickle.BUILD[0]] = _load_build
+    dispatch[pickle.SETITEM[0]] = _load_setitem
+    dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray8
+    for _code, _step in _HASHING.items():
+        dispatch[_code[0]] = lambda self, load=dispatch[_code[0]], step=_step: self._load_hashing(
+            load, step
         )
 
 
 class _DType:
-    """A NumPy dtype as a pickle describes it. NumPy's own would let a damaged file corrupt memory."""
+    """A NumPy dtype; NumPy's own ``__setstate__`` would let a damaged file corrupt memory."""
 
     def __init__(self, name: str, *_: Any) -> None:
         if not re.fullmatch(r'[?biufcSU]\d*', name):
@@ -162,7 +152,7 @@ class _DType:
 
 
 class _Array:
-    """An array in the making; the NumPy array takes its place at the end."""
+    """Placeholder of an array until its state is read; replaced by the NumPy array at the end."""
 
     value: np.ndarray
 
@@ -170,48 +160,45 @@ class _Array:
         pass
 
 
-class ArrayMachine(Machine):
-    """Numbers, text, containers and NumPy arrays of numbers and text; other arguments: see :class:`Machine`."""
+class ArrayUnpickler(RestrictedUnpickler):
+    """Unpickle numbers, text, containers, and NumPy arrays of numbers and text.
 
-    def __init__(self, file, size: int) -> None:
+    Args:
+        file, size: see :class:`RestrictedUnpickler`.
+    """
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
         super().__init__(file, size)
+        builtins = dict(
+            dict=self._dict,
+            list=partial(self._container, list),
+            set=partial(self._container, set),
+            frozenset=partial(self._container, frozenset),
+            bytes=self._bytes,
+            bytearray=self._bytearray,
+            complex=complex,
+        )
         self.functions = {
             ('collections', 'OrderedDict'): self._dict,
             ('_codecs', 'encode'): self._encode,
             ('numpy', 'ndarray'): self._refuse,
             ('numpy', 'dtype'): _DType,
-            **{
-                (module, name): function
-                for module in ('builtins', '__builtin__')
-                for name, function in dict(
-                    dict=self._dict,
-                    list=partial(self._container, list),
-                    set=partial(self._container, set),
-                    frozenset=partial(self._container, frozenset),
-                    bytes=self._bytes,
-                    bytearray=self._bytearray,
-                    complex=complex,
-                ).items()
-            },
-            **{
-                (f'numpy.{core}.{module}', name): function
-                for core in ('core', '_core')
-                for module, name, function in (
-                    ('multiarray', '_reconstruct', _Array),
-                    ('multiarray', 'scalar', self._scalar),
-                    ('numeric', '_frombuffer', self._array),
-                )
-            },
         }
+        for module in ('builtins', '__builtin__'):  # Python 3 and 2
+            self.functions.update({(module, name): call for name, call in builtins.items()})
+        for core in ('numpy.core', 'numpy._core'):  # NumPy 1 and 2
+            self.functions[f'{core}.multiarray', '_reconstruct'] = _Array
+            self.functions[f'{core}.multiarray', 'scalar'] = self._scalar
+            self.functions[f'{core}.numeric', '_frombuffer'] = self._array
 
     def load(self) -> Any:
-        """What the pickle holds."""
+        """Return the content of the pickle."""
         content = super().load()
-        self.memo.clear()  # which holds the bytes of every array
+        self.memo.clear()  # it holds the bytes of every array
         return self._finish(content, 0)
 
     def build(self, value: Any, state: Any) -> None:
-        """The state of an array, or the byte order of a dtype."""
+        """Set the state of an array, or the byte order of a dtype."""
         if type(value) is _Array:
             _, shape, dtype, fortran, content = state
             value.value = self._array(content, dtype, shape, 'F' if fortran else 'C')
@@ -228,14 +215,14 @@ class ArrayMachine(Machine):
         shape: tuple,
         order: str,
         axes: tuple | None = None,
-    ):
-        """An array of this content, in C or Fortran order, or in C order with its axes (K) put in another one."""
-        content = (
-            content.encode('latin1') if isinstance(content, str) else bytes(content)
-        )  # text: Python 2
+    ) -> np.ndarray:
+        """Return an array of this content in C or Fortran order, or permuted C order (K)."""
+        # text comes from Python 2
+        content = content.encode('latin1') if isinstance(content, str) else bytes(content)
         self.charge(len(content))
         if len(content) != math.prod(shape) * dtype.value.itemsize:
             raise pickle.UnpicklingError(f'an array of shape {shape} has {len(content)} bytes')
+
         if order == 'K' and axes is not None:
             return np.ndarray(shape, dtype.value, content).transpose(axes).copy(order='K')
         return np.ndarray(shape, dtype.value, content, order=order).copy(order='K')
@@ -256,7 +243,7 @@ class ArrayMachine(Machine):
         if isinstance(content, str):
             content = self._encode(content, encoding)
         elif not isinstance(content, bytes):
-            raise pickle.UnpicklingError(f'it makes bytes of a {type(content).__name__}')
+            raise pickle.UnpicklingError(f'it makes a bytearray of a {type(content).__name__}')
         self.charge(len(content))
         return bytearray(content)
 
@@ -274,23 +261,21 @@ class ArrayMachine(Machine):
         return dict(pairs)
 
     def complete(self, value: Any) -> Any:
-        """What takes the place of a value that is no container: of an :class:`_Array` its array."""
-        if (
-            isinstance(value, (_DType, Function))
-            or type(value) is _Array
-            and not hasattr(value, 'value')
-        ):
-            raise pickle.UnpicklingError('it holds a function, a type or half an array')
+        """Return the final value of a non-container: for an :class:`_Array` its NumPy array."""
+        incomplete = type(value) is _Array and not hasattr(value, 'value')
+        if incomplete or isinstance(value, (_DType, Function)):
+            raise pickle.UnpicklingError('it holds a function, a dtype or an incomplete array')
         return value.value if type(value) is _Array else value
 
     def _finish(self, value: Any, depth: int) -> Any:
-        """The value with everything in it completed."""
+        """Return the value with all placeholders replaced."""
         if type(value) not in (dict, list, tuple):
             return self.complete(value)
+
         self.charge(len(value))
         if depth == DEPTH:
             raise pickle.UnpicklingError(
-                f'its containers are nested more than {DEPTH} deep, or hold themselves'
+                f'its containers are nested more than {DEPTH} deep, or contain themselves'
             )
         if type(value) is dict:
             return {key: self._finish(item, depth + 1) for key, item in value.items()}
@@ -298,27 +283,28 @@ class ArrayMachine(Machine):
 
 
 def parse_pickle(content: bytes) -> Any:
-    """What the bytes of a pickle of arrays and plain containers hold.
+    """Return the content of a pickle of arrays and plain containers.
 
     Raises:
-        ValueError: if they are damaged, no pickle, or refer to anything else.
+        ValueError: if it is damaged, not a pickle, or refers to anything else.
     """
     try:
-        return ArrayMachine(io.BytesIO(content), len(content)).load()
+        return ArrayUnpickler(io.BytesIO(content), len(content)).load()
     except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
-        raise ValueError(f'is no readable annotation file ({error!r})') from error
+        raise ValueError(f'is not a readable annotation file ({error!r})') from error
 
 
 def read_pickle(path: str) -> Any:
-    """What a pickle of arrays and plain containers holds.
+    """Return the content of a pickle file of arrays and plain containers.
 
     Raises:
-        ValueError: if the file is damaged, no pickle, or refers to anything else.
+        ValueError: if it is damaged, not a pickle, or refers to anything else.
+        OSError: if it cannot be opened.
     """
     try:
         with open(path, 'rb') as file:
-            return ArrayMachine(file, os.fstat(file.fileno()).st_size).load()
+            return ArrayUnpickler(file, os.fstat(file.fileno()).st_size).load()
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
-        raise ValueError(f'{path!r} is no readable annotation file ({error!r})') from error
+    except Exception as error:  # noqa: BLE001
+        raise ValueError(f'{path!r} is not a readable annotation file ({error!r})') from error

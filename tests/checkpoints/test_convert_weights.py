@@ -265,9 +265,9 @@ DAMAGES = {
         lambda s: s.update(queue_ptr=torch.zeros(1)),
         'queue_ptr has numbers of type torch.float32',
     ),
-    'no tensor': (lambda s: s.update(queue=[1.0]), 'queue is no plain tensor'),
-    'sparse': (lambda s: s.update(queue=s['queue'].to_sparse()), 'queue is no plain tensor'),
-    'no storage': (lambda s: s.update(queue=s['queue'].to('meta')), 'queue is no plain tensor'),
+    'no tensor': (lambda s: s.update(queue=[1.0]), 'queue is not a plain tensor'),
+    'sparse': (lambda s: s.update(queue=s['queue'].to_sparse()), 'queue is not a plain tensor'),
+    'no storage': (lambda s: s.update(queue=s['queue'].to('meta')), 'queue is not a plain tensor'),
     'one linear layer': (
         lambda s: s.update({'encoder_q.fc.weight': s['queue']}),
         'encoder_q.fc.weight is not known',

@@ -80,7 +80,7 @@ WRONG = {  # what is done to a checkpoint, and what the message says
     ),
     'extra': (
         lambda s: s.update({'e.head.fc.4.weight': torch.zeros(1)}),
-        'e.head.fc.4.weight is not known',
+        'e.head.fc.4.weight is unknown',
     ),
     'shape': (
         lambda s: s.update({'e.head.fc.2.bias': torch.zeros(7)}),
@@ -171,8 +171,8 @@ def test_prefix_of_a_stream(streams):
     'stream, message',
     [
         (None, 'holds the streams bone, motion; name one of them'),
-        ('joint', "holds the streams bone, motion; there is no 'joint'"),
-        ('', "there is no ''"),
+        ('joint', "holds the streams bone, motion; 'joint' is not among them"),
+        ('', "'' is not among them"),
     ],
 )
 def test_stream_that_is_not_there(stream, message):

@@ -161,7 +161,7 @@ def test_the_own_project_as_printed(tmp_path):
         code = Folder(work, {}).tool(Path(tool).name, [*words, *more], log)
         shown.append(log.read_text())
         assert code == 0, shown[-1][-3000:]
-    assert 'Training has ended after epoch 2: KNN top-1' in shown[0] and '\nknn/top1: ' in shown[1]
+    assert 'Training finished after epoch 2: KNN top-1' in shown[0] and '\nknn/top1: ' in shown[1]
     lines = next(work.glob('work_dirs/mine/*/vis_data/scalars.json')).read_text().splitlines()
     assert 'loss_decorrelation' in json.loads(lines[0])
     assert (

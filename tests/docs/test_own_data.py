@@ -122,7 +122,7 @@ def test_extracted_poses_keep_the_size_of_their_picture(tmp_path):
         (dict(keypoint_score=np.ones((2, 5, 17))), 'keypoint_score has shape'),
         (dict(img_shape=(0, 5)), 'img_shape is'),
         (dict(keypoint=np.full((2, 6, 17, 2), np.nan)), 'is not finite'),
-        (dict(frame_dir=Path('x')), 'no readable'),
+        (dict(frame_dir=Path('x')), 'readable'),
     ],
 )
 def test_extracted_poses_that_cannot_be_used(tmp_path, fields, message):

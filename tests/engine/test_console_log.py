@@ -217,12 +217,12 @@ def test_console_and_log_file(tmp_path, capfd, quick_runner):
     assert not re.search(
         'System environment|Config:|Hooks will be executed|Exp name: console', shown
     )
-    assert f'all that follows: {runner.logger.log_file}' in shown
+    assert f'the full log: {runner.logger.log_file}' in shown
     assert re.search('WARNING.* - Exp name: a warning', shown)
     line = r'^[0-9:]{8} Epoch 2/2 5/5  loss [0-9.]+  [0-9.]+ seq/s  ETA 0s  [0-9.]+ GiB  lr 0.01$'
     assert re.search(line, shown, re.M)
     assert f'Checkpoints will be saved to {tmp_path}/work' in shown
-    assert shown.count('Training has ended after epoch 2\n') == 1
+    assert shown.count('Training finished after epoch 2\n') == 1
 
 
 def test_a_backend_whose_package_is_missing():
@@ -292,8 +292,8 @@ val_cfg, val_evaluator = dict(type='ValLoop'), [dict(type='KNNMetric', k=[1])]
             [value for _, value in points], 1e-6
         )
     shown = (tmp_path / 'work.log').read_text()
-    assert 'Nearest neighbours mining, the second stage, begins with epoch 2 of 3' in shown
+    assert 'The second stage, nearest neighbors mining, starts with epoch 2 of 3' in shown
     assert re.search(
-        r'Training has ended after epoch 3: KNN top-1 [0-9.]+ %, best [0-9.]+ %\n', shown
+        r'Training finished after epoch 3: KNN top-1 [0-9.]+ %, best [0-9.]+ %\n', shown
     )
     assert f'python tools/test.py {work}/tiny_tensorboard.py {work}/iter_15.pth' in shown

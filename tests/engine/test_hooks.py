@@ -1,21 +1,17 @@
-"""Hooks of the training loop, and what makes the OpenMMLab libraries work together."""
+"""Hooks that read and set scalars: stage switch, momentum update, seeds, collapse monitor, plain checkpoints."""
 
-import importlib
-import io
 import random
 import re
-import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub
 from torch import nn
 
-from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file, load_checkpoint_url
 from aimclr_mm.engine import (
     CollapseMonitorHook,
     EpochSeedHook,
@@ -23,10 +19,8 @@ from aimclr_mm.engine import (
     PlainCheckpointHook,
     StageSwitchHook,
 )
-from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.hooks import epoch_seed
 from aimclr_mm.models.encoder import momentum_update, relative_distance
-from aimclr_mm.utils import compat
 
 
 class Log(list):
@@ -159,7 +153,7 @@ def test_sampler_gets_the_seed_of_the_run():
     assert with_seed.seed == 5 and not hasattr(without, 'seed')
 
 
-# health
+# collapse monitor
 
 
 HEALTHY = dict(loss=15.0, chance=20.8, cosine=0.3, key_distance=0.01)
@@ -173,20 +167,19 @@ HEALTHY = dict(loss=15.0, chance=20.8, cosine=0.3, key_distance=0.01)
         (dict(key_distance=0.0), 'key and query weights are equal'),
     ],
 )
-def test_health_names_each_problem(changed, message):
-    problems = CollapseMonitorHook().diagnose(**{**HEALTHY, **changed})
-    assert len(problems) == 1
-    assert re.search(message, problems[0])
+def test_monitor_names_each_problem(changed, message):
+    (problem,) = CollapseMonitorHook().diagnose(**{**HEALTHY, **changed})
+    assert re.search(message, problem)
 
 
-def test_health_is_silent_when_all_is_well():
+def test_monitor_is_silent_without_a_problem():
     assert CollapseMonitorHook().diagnose(**HEALTHY) == []
     assert len(CollapseMonitorHook().diagnose(20.8, 20.8, 1.0, 0.0)) == 3
 
 
 @pytest.mark.parametrize('epoch, warnings', [(0, 0), (1, 0), (2, 3), (5, 3)])
-def test_health_waits_for_its_patience(epoch, warnings):
-    hub = MessageHub(f'health{epoch}')
+def test_monitor_is_silent_before_its_patience(epoch, warnings):
+    hub = MessageHub(f'patience{epoch}')
     for _ in range(4):
         for name, value in dict(loss=20.8, chance=20.8, cosine=0.99, key_distance=0.0).items():
             hub.update_scalar(f'train/{name}', value)
@@ -195,16 +188,90 @@ def test_health_waits_for_its_patience(epoch, warnings):
     assert len(runner.logger) == warnings
 
 
-def test_health_logs_the_key_distance_at_intervals():
-    model = SimpleNamespace(key_distance=lambda: 0.25)
-    runner = runner_at(
-        message_hub=MessageHub('distance'), model=model, train_dataloader=range(5), iter=0
-    )
+class Single(nn.Module):
+    """A query encoder that calls its head for a query view, then for an extreme view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        self.encoder.head = nn.Linear(3, 4)
+
+    def loss(self, query: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of the query view."""
+        embeddings = self.encoder.head(query)
+        self.encoder.head(torch.ones(2, 3))
+        return embeddings
+
+    def key_distance(self) -> float:
+        return 0.25
+
+    def chance_loss(self) -> float:
+        return 3.5
+
+
+class Several(Single):
+    """Two streams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = nn.ModuleDict(dict(joint=Single(), bone=Single()))
+
+
+def naive_cosine(embeddings: torch.Tensor) -> float:
+    """Mean cosine over pairs of different samples."""
+    z = embeddings.detach().double().numpy()
+    z = z / np.linalg.norm(z, axis=1, keepdims=True)
+    return (z @ z.T)[~np.eye(len(z), dtype=bool)].mean()
+
+
+def monitored(model: Single, interval: int, log_interval: int) -> tuple[MessageHub, list]:
+    """Run the monitor over an epoch of 5 batches; return what it logs, and the expected cosines."""
+    hub = MessageHub(f'monitor_{time.monotonic_ns()}')
+    runner = runner_at(model=model, message_hub=hub, train_dataloader=range(5), iter=0)
+    hook = CollapseMonitorHook(interval)
+    runner.hooks = [hook, LoggerHook(interval=log_interval)]
+    hook.before_train(runner)
+    singles = model.streams.values() if hasattr(model, 'streams') else [model]
+
+    expected = []
     for runner.iter in range(5):
-        CollapseMonitorHook(interval=2).after_train_iter(runner, runner.iter)
-    logged = runner.message_hub.get_scalar('train/key_distance').data[0]
-    assert len(logged) == 3  # iterations 2 and 4 and the last one
-    assert list(logged) == [0.25] * 3
+        hook.before_train_iter(runner, runner.iter)
+        model.eval()
+        for single in singles:  # a validation does not count
+            single.loss(torch.randn(2, 3))
+        model.train()
+        expected.append([naive_cosine(single.loss(torch.randn(6, 3))) for single in singles])
+        hook.after_train_iter(runner, runner.iter)
+        logged = runner.iter + 1 if (runner.iter + 1) % log_interval == 0 else None
+        if logged:
+            assert len(hub.get_scalar('train/cosine').data[0]) == logged
+    hook.after_train(runner)
+    assert all(not single.encoder.head._forward_hooks for single in singles)
+    return hub, expected
+
+
+def test_monitor_logs_the_cosine_of_the_query_view_for_every_iteration():
+    hub, expected = monitored(Single(), interval=2, log_interval=3)
+    assert list(hub.get_scalar('train/cosine').data[0]) == pytest.approx(
+        sum(expected, []), abs=1e-5
+    )
+    assert list(hub.get_scalar('train/chance').data[0]) == [3.5] * 5
+
+
+def test_monitor_logs_the_mean_cosine_over_streams_and_each_of_them():
+    hub, expected = monitored(Several(), interval=2, log_interval=2)
+    means = [np.mean(cosines) for cosines in expected]
+    assert list(hub.get_scalar('train/cosine').data[0]) == pytest.approx(means, abs=1e-5)
+    for index, stream in enumerate(('joint', 'bone')):
+        cosines = [row[index] for row in expected]
+        logged = list(hub.get_scalar(f'train/{stream}.cosine').data[0])
+        assert logged == pytest.approx(cosines, abs=1e-5)
+
+
+def test_monitor_logs_the_key_distance_at_its_interval():
+    hub, _ = monitored(Single(), interval=2, log_interval=5)
+    logged = list(hub.get_scalar('train/key_distance').data[0])
+    assert logged == [0.25] * 3  # iterations 2 and 4 and the last one
 
 
 # checkpoints
@@ -262,165 +329,3 @@ def test_checkpoints_without_log_buffers_load(checkpoint):
 
 
 # checkpoint files
-
-
-class Evil:
-    """Pickles as a call that makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), 'w')
-
-
-def test_checkpoint_file_is_read(tmp_path):
-    path = tmp_path / 'good.pth'
-    torch.save(dict(state_dict=dict(w=torch.arange(3)), meta=dict(epoch=2)), path)
-    checkpoint = load_checkpoint_file(str(path))
-    assert checkpoint['state_dict']['w'].tolist() == [0, 1, 2] and checkpoint['meta'] == dict(
-        epoch=2
-    )
-
-
-def test_checkpoint_file_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match='gone.pth'):
-        load_checkpoint_file(str(tmp_path / 'gone.pth'))
-
-
-def saved(content, **kwargs) -> bytes:
-    """What torch.save writes."""
-    file = io.BytesIO()
-    torch.save(content, file, **kwargs)
-    return file.getvalue()
-
-
-WEIGHTS = saved(dict(state_dict=dict(w=torch.randn(20, 30))))
-
-
-@pytest.mark.parametrize(
-    'text',
-    [
-        b'',
-        b'this is a text\n',
-        WEIGHTS[: len(WEIGHTS) // 2],
-        WEIGHTS[:30],
-        bytes(500),
-        b'PK\x03\x04' + bytes(100),
-    ],
-)
-def test_checkpoint_file_damaged(tmp_path, text):
-    (tmp_path / 'bad.pth').write_bytes(text)
-    with pytest.raises(ValueError, match='bad.pth'):
-        load_checkpoint_file(str(tmp_path / 'bad.pth'))
-
-
-def test_checkpoint_file_with_an_object_does_not_run(tmp_path):
-    mark, path = tmp_path / 'mark', tmp_path / 'evil.pth'
-    path.write_bytes(saved(dict(state_dict={}, extra=Evil(mark))))
-    with pytest.raises(ValueError, match='evil.pth.*not loaded for safety'):
-        load_checkpoint_file(str(path))
-    assert not mark.exists()
-    torch.load(path, weights_only=False)  # the payload is a real one
-    assert mark.exists()
-
-
-def test_checkpoint_file_without_a_dict(tmp_path):
-    torch.save([torch.ones(1)], tmp_path / 'list.pth')
-    with pytest.raises(ValueError, match='holds a list'):
-        load_checkpoint_file(str(tmp_path / 'list.pth'))
-
-
-@pytest.mark.parametrize(
-    'form', [dict(), dict(_use_new_zipfile_serialization=False)], ids=['zip', 'legacy']
-)
-def test_mutated_checkpoint_files_raise_value_error_or_load(tmp_path, form):
-    path, rng, refused = tmp_path / 'mutated.pth', random.Random(0), 0
-    good = saved(
-        dict(state_dict=dict(a=torch.ones(2, 3)), meta=dict(x='abc', y=[1, 2.5, None])), **form
-    )
-    for _ in range(300):
-        text = bytearray(good)
-        for _ in range(rng.choice((1, 2, 10))):
-            text[rng.randrange(len(text))] = rng.randrange(256)
-        path.write_bytes(text)
-        try:
-            load_checkpoint_file(str(path))
-        except ValueError as error:
-            assert 'mutated.pth' in str(error)
-            refused += 1
-    assert 30 < refused
-
-
-def test_mmengine_loads_through_the_safe_loader(tmp_path):
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    path = tmp_path / 'evil.pth'
-    path.write_bytes(saved(dict(state_dict={}, extra=Evil(tmp_path / 'mark'))))
-    with pytest.raises(ValueError, match='not loaded for safety'):
-        CheckpointLoader.load_checkpoint(str(path))
-    assert not (tmp_path / 'mark').exists()
-
-
-# libraries
-
-
-def test_stub_of_drn_is_made_once():
-    name = 'mmaction.models.localizers.drn'
-    before = sys.modules.get(name)
-    compat.stub_missing_drn()
-    compat.apply(load_checkpoint_file, load_checkpoint_url)
-    assert sys.modules.get(name) is before
-    from mmaction.models.localizers import DRN
-
-    assert isinstance(DRN, type)
-
-
-def test_mmaction_models_import():
-    models = importlib.import_module('mmaction.models')
-    assert hasattr(models, 'STGCN') and hasattr(models, 'RecognizerGCN')
-
-
-@pytest.mark.parametrize(
-    'version, fits',
-    [
-        ('1.7.1', False),
-        ('2.0.0', True),
-        ('2.0.1', True),
-        ('2.1.0', True),
-        ('2.2.0', False),
-        ('2.3.1', False),
-    ],
-)
-def test_version_of_mmcv(monkeypatch, version, fits):
-    import mmcv
-
-    monkeypatch.setattr(mmcv, '__version__', version)
-    if fits:
-        compat.check_mmcv()
-    else:
-        with pytest.raises(ImportError, match=f'mmcv {version} is installed.*pip install'):
-            compat.check_mmcv()
-
-
-@pytest.mark.parametrize(
-    'check, package', [(compat.check_mmcv, 'mmcv'), (compat.stub_missing_drn, 'mmaction2')]
-)
-def test_missing_library_is_named(monkeypatch, check, package):
-    monkeypatch.setattr(compat.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ImportError, match=f'{package} is missing.*pip install'):
-        check()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
-def test_distributed_launchers_without_a_gpu(monkeypatch):
-    config = Config(dict(launcher='none', env_cfg=dict(dist_cfg=dict(backend='nccl'))))
-    prepare_distributed(config)
-    assert config.env_cfg.dist_cfg.backend == 'nccl' and 'model_wrapper_cfg' not in config
-    config.launcher = 'slurm'
-    with pytest.raises(ValueError, match="'slurm' needs GPUs"):
-        prepare_distributed(config)
-    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
-    config.launcher = 'pytorch'
-    prepare_distributed(config)
-    assert config.env_cfg.dist_cfg.backend == 'gloo' and config.model_wrapper_cfg.device_ids is None

@@ -113,8 +113,7 @@ def test_the_command_after_a_kill_a_sigterm_and_a_truncated_checkpoint(config, w
     torn.write_bytes(torn.read_bytes()[:-1000])
     assert finish(start(config, tmp_path, '--resume', *SHORT)) == 0
     assert (
-        f'{torn} is damaged and passed over'
-        in (tmp_path.parent / f'{tmp_path.name}.log').read_text()
+        f'{torn} is damaged and skipped' in (tmp_path.parent / f'{tmp_path.name}.log').read_text()
     )
     assert_same(tmp_path / 'iter_20.pth', whole / 'iter_20.pth')
 

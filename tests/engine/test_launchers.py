@@ -136,7 +136,21 @@ def test_rank_whose_launcher_has_gone_ends(monkeypatch):
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
     monkeypatch.setattr(os, 'getppid', lambda: 1)
-    with pytest.raises(RuntimeError, match='the launcher of this rank has ended'):
+    with pytest.raises(RuntimeError, match='the launcher of this rank has exited'):
         hook.before_train_iter(runner, 1)
     runner.distributed = False  # a run of its own may be left by the shell that started it
     hook.before_train_iter(runner, 2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
+def test_distributed_launchers_without_a_gpu(monkeypatch):
+    config = Config(dict(launcher='none', env_cfg=dict(dist_cfg=dict(backend='nccl'))))
+    prepare_distributed(config)
+    assert config.env_cfg.dist_cfg.backend == 'nccl' and 'model_wrapper_cfg' not in config
+    config.launcher = 'slurm'
+    with pytest.raises(ValueError, match="'slurm' needs GPUs"):
+        prepare_distributed(config)
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    config.launcher = 'pytorch'
+    prepare_distributed(config)
+    assert config.env_cfg.dist_cfg.backend == 'gloo' and config.model_wrapper_cfg.device_ids is None

@@ -112,7 +112,7 @@ def test_commit_and_changes_of_the_source(tmp_path, monkeypatch):
             ['git', '-C', package, *identity, *command], check=True, capture_output=True, text=True
         ).stdout.strip()
 
-    monkeypatch.setattr(provenance, '__file__', str(package / 'engine' / 'provenance.py'))
+    monkeypatch.setattr(provenance, '__file__', str(package / 'engine' / 'hooks' / 'provenance.py'))
     git('init', '-q')
     git('add', 'engine.py')
     git('commit', '-q', '-m', 'some')
@@ -188,7 +188,7 @@ def test_checkpoints_from_before_resume_and_settings_may_change_with_a_warning(t
     hook, warnings = ProvenanceHook(), []
     hook.resumed = dict(data={}, settings=dict(model=dict(momentum=0.9)))
     hook.record = dict(data={}, settings=dict(model=dict(momentum=0.99)))
-    hook._compare(SimpleNamespace(logger=SimpleNamespace(warning=warnings.append)))
+    hook._compare_settings(SimpleNamespace(logger=SimpleNamespace(warning=warnings.append)))
     assert len(warnings) == 1 and 'model.momentum: 0.9 -> 0.99' in warnings[0]
 
 

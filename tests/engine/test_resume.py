@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
 from aimclr_mm.engine import SigtermHook, newest_checkpoint
-from aimclr_mm.engine.hooks import stop
+from aimclr_mm.engine.hooks import sigterm
 from tests.runs import VALIDATION, assert_same, toy_runner
 
 pytestmark = pytest.mark.usefixtures('quick_checkpoints')
@@ -146,12 +146,12 @@ def test_an_epoch_of_another_length_is_refused_in_its_middle_only(tmp_path):
 
 def test_a_second_signal_ends_the_process_at_once(monkeypatch):
     hook, killed, now = SigtermHook(), [], [100.0]
-    monkeypatch.setattr(stop.time, 'monotonic', lambda: now[0])
-    monkeypatch.setattr(stop.os, 'kill', lambda *call: killed.append(call))
+    monkeypatch.setattr(sigterm.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(sigterm.os, 'kill', lambda *call: killed.append(call))
     with hook.listening():
         for now[0] in (100.0, 100.1, 104.0):  # the launcher repeats the scheduler's signal
             signal.raise_signal(signal.SIGTERM)
-        assert not killed and hook.asked == 100
+        assert not killed and hook.received == 100
         now[0] = 106.0
         signal.raise_signal(signal.SIGTERM)
     assert (
@@ -195,7 +195,7 @@ def damage_in_a_tensor(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize('damage', [damage_by_truncation, damage_by_emptying, damage_in_a_tensor])
-def test_damaged_checkpoints_are_passed_over_with_a_warning(saved, monkeypatch, damage):
+def test_damaged_checkpoints_are_skipped_with_a_warning(saved, monkeypatch, damage):
     warnings = []
     monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', warnings.append)
     for iteration in (9, 10):
@@ -210,11 +210,11 @@ def test_damaged_checkpoints_are_passed_over_with_a_warning(saved, monkeypatch, 
 def test_a_folder_without_checkpoints_and_one_with_damaged_ones_only(tmp_path):
     assert newest_checkpoint(str(tmp_path)) is None
     (tmp_path / 'epoch_1.pth').write_bytes(b'PK')
-    with pytest.raises(RuntimeError, match='no checkpoint in .* is whole, .*epoch_1.pth for one'):
+    with pytest.raises(RuntimeError, match='no checkpoint in .* is intact, .*epoch_1.pth'):
         newest_checkpoint(str(tmp_path))
 
 
-def test_resume_begins_anew_where_there_is_nothing_to_resume(tmp_path, whole):
+def test_resume_without_a_checkpoint_starts_from_scratch(tmp_path, whole):
     (tmp_path / 'epoch_7.pth.4711.tmp').write_bytes(b'half')
     toy_runner(tmp_path, resume=True).train()
     assert_same(tmp_path / 'epoch_2.pth', whole)
@@ -234,7 +234,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path, whole):
     content = torch.load(whole, weights_only=True)
     content.pop('optimizer')
     torch.save(content, tmp_path / 'weights.pth')
-    with pytest.raises(ValueError, match='weights.pth.* holds no optimizer.*load_from'):
+    with pytest.raises(ValueError, match='weights.pth.* has no optimizer.*load_from'):
         toy_runner(tmp_path / 'a', resume=True, load_from=str(tmp_path / 'weights.pth')).train()
     content = torch.load(whole, weights_only=True)
     content['state_dict']['layers.2.weight'] = torch.ones(4, 2)

@@ -134,7 +134,7 @@ def setting(option: str, *fragments: str) -> tuple:
 FILES = ('gone', 'folder', 'empty', 'text', 'noise')
 COMMANDS = [  # of these no network and no data set is built
     *(case(f'train.py {{f}}/{name} --work-dir w', f"/{name}'", 'config ') for name in FILES),
-    case('train.py {f}/c.pth', "c.pth' is no .py, .json or .yaml file"),
+    case('train.py {f}/c.pth', "c.pth' is not a .py, .json or .yaml file"),
     case('train.py {f}/syntax.py', "syntax.py' is not valid Python"),
     case('train.py {f}/failing.py', "failing.py' cannot be read (ZeroDivisionError"),
     case('train.py {f}/leaving.py', "leaving.py' cannot be read (SystemExit"),
@@ -153,7 +153,7 @@ COMMANDS = [  # of these no network and no data set is built
     case(
         'train.py {f}/tiny.py --with {f}/missing.py',
         "missing.py' cannot be read",
-        'the config below it lacks',
+        'the config under it lacks',
     ),
     case('train.py', 'the following arguments are required: config', code=2),
     case('train.py {f}/tiny.py --work-dir {f}/text', "'{f}/text' is a file, not a folder", code=2),
@@ -303,8 +303,8 @@ BUILT = [  # these build what they refuse
     setting('model.head.in_channels=9', 'the head takes 9 channels, but the backbone gives 4'),
     setting(
         'train_dataloader.batch_size=64',
-        'an epoch has no batch: the 42 sequences',
-        'one of 64 on each of 1',
+        'an epoch has no batch: the 42 training sequences',
+        'one batch of 64 on each of 1',
     ),
     setting('train_dataloader.dataset.split=xset', "no split 'xset'; it has"),
     setting('train_dataloader.dataset.ann_file=gone.pkl', "'gone.pkl' does not exist"),
@@ -317,7 +317,7 @@ BUILT = [  # these build what they refuse
     ),
     case(
         'train.py {f}/tiny.py --work-dir w --resume {f}/c.pth',
-        "c.pth' holds no message_hub",
+        "c.pth' has no message_hub",
         'load_from=',
     ),
     case('train.py {f}/tiny.py --work-dir w --resume {f}/cut.c.pth', "cut.c.pth' cannot be read"),

@@ -271,7 +271,7 @@ def test_finetune(folder, trained):
         'model.data_preprocessor.stream=bone',
         folder=folder,
     )
-    assert re.search(r'\d+ tensors of the encoder loaded from .*epoch_4.pth', log), log[-2000:]
+    assert re.search(r'Loaded \d+ encoder tensors from .*epoch_4.pth', log), log[-2000:]
     logs = scalars(folder / 'finetune')
     assert (
         sorted(logs) == list(range(1, 13)) and 'loss_cls' in logs[1]

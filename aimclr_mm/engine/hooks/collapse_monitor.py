@@ -1,26 +1,31 @@
-"""Collapse monitor."""
+"""Collapse monitor: mean cosine of embeddings, chance level of the loss, key distance."""
 
 from __future__ import annotations
 
+import torch
 from mmaction.registry import HOOKS
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.runner import Runner
+from torch import Tensor, nn
 
 from aimclr_mm.engine.distributed import unwrap
+from aimclr_mm.models.losses import mean_cosine, unit_vectors
 
 
 @HOOKS.register_module()
 class CollapseMonitorHook(Hook):
-    """Watches whether the encoder learns and says in plain words when it does not.
+    """Log signs of a collapsed or idle encoder, and warn of them.
 
-    The model logs ``chance`` (the loss of equal similarities: 2 ln(K + 1) in the first stage) and ``cosine`` (mean
-    cosine between embeddings of different sequences); this hook adds ``key_distance`` (relative distance between key
-    and query weights) and warns. KNN accuracy comes from the validation loop (``train_cfg.val_interval``).
+    Logged are ``cosine`` (mean cosine between the query embeddings of different sequences; mean
+    over streams), ``chance`` (the loss when all similarities are equal, the model's
+    ``chance_loss()``) and ``key_distance`` (relative distance of key and query weights). KNN
+    accuracy comes from the validation loop (``train_cfg.val_interval``).
 
     Args:
-        interval: iterations between two readings of the key distance.
-        patience: epochs that the encoder is given before warnings; even a healthy one starts collapsed.
+        interval: iterations between two values of the key distance.
+        patience: epochs before the first warning; even a healthy encoder starts collapsed.
         max_cosine: mean cosine above which the embedding counts as collapsed.
-        max_chance: share of the chance loss above which the encoder counts as not having learnt anything.
+        max_chance: fraction of the chance loss above which the encoder counts as not learning.
     """
 
     def __init__(
@@ -30,49 +35,95 @@ class CollapseMonitorHook(Hook):
         max_cosine: float = 0.95,
         max_chance: float = 0.98,
     ) -> None:
-        self.interval, self.patience = interval, patience
-        self.max_cosine, self.max_chance = max_cosine, max_chance
+        self.interval = interval
+        self.patience = patience
+        self.max_cosine = max_cosine
+        self.max_chance = max_chance
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Logs the key distance now and then."""
-        if self.every_n_train_iters(runner, self.interval) or self.end_of_epoch(
-            runner.train_dataloader, batch_idx
-        ):
-            runner.message_hub.update_scalar(
-                'train/key_distance', unwrap(runner.model).key_distance()
-            )
+    def before_train(self, runner: Runner) -> None:
+        """Watch the projection heads of the query encoders."""
+        loggers = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        self._log_interval = min(loggers, default=self.interval)
 
-    def after_train_epoch(self, runner) -> None:
-        """Warns of collapse, of a loss at chance level and of a key encoder that does not move."""
+        model = unwrap(runner.model)
+        singles = getattr(model, 'streams', {'': model})
+        self._heads = {stream: single.encoder.head for stream, single in singles.items()}
+        self._handles = [head.register_forward_hook(self._record) for head in self._heads.values()]
+        self._recorded: dict[nn.Module, Tensor] = {}  # in this iteration
+        self._cosines: list[Tensor] = []  # (streams,) per iteration since the last log line
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model as it was."""
+        for handle in self._handles:
+            handle.remove()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Forget the embeddings of the last iteration."""
+        self._recorded.clear()
+
+    @torch.no_grad()
+    def _record(self, head: nn.Module, args: tuple, output: Tensor) -> None:
+        """Record the mean cosine of a head's first call in an iteration, that of the query view."""
+        if head.training and head not in self._recorded:
+            self._recorded[head] = mean_cosine(unit_vectors(output.detach()))
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        """Log cosine and chance with every log line, and the key distance at its interval."""
+        self._cosines.append(torch.stack([self._recorded[head] for head in self._heads.values()]))
+
+        end_of_epoch = self.end_of_epoch(runner.train_dataloader, batch_idx)
+        if end_of_epoch or self.every_n_inner_iters(batch_idx, self._log_interval):
+            self._log(runner)
+        if end_of_epoch or self.every_n_train_iters(runner, self.interval):
+            distance = unwrap(runner.model).key_distance()
+            runner.message_hub.update_scalar('train/key_distance', distance)
+
+    def _log(self, runner: Runner) -> None:
+        """Log one value per iteration, as mmengine does for losses, in one read from the device."""
+        chance = unwrap(runner.model).chance_loss()
+        for cosines in torch.stack(self._cosines).tolist():
+            scalars = dict(cosine=sum(cosines) / len(cosines), chance=chance)
+            if len(cosines) > 1:
+                names = [f'{stream}.cosine' for stream in self._heads]
+                scalars.update(zip(names, cosines, strict=True))
+
+            for name, value in scalars.items():
+                runner.message_hub.update_scalar(f'train/{name}', value)
+        self._cosines.clear()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Warn of a collapse, of a loss at chance level and of an idle key encoder."""
         if runner.epoch + 1 < self.patience:
             return
+
         window = len(runner.train_dataloader)
-
-        def mean(name: str) -> float:
-            return float(runner.message_hub.get_scalar(f'train/{name}').mean(window))
-
-        for problem in self.diagnose(
-            mean('loss'), mean('chance'), mean('cosine'), mean('key_distance')
-        ):
+        loss, chance, cosine, key_distance = (
+            float(runner.message_hub.get_scalar(f'train/{name}').mean(window))
+            for name in ('loss', 'chance', 'cosine', 'key_distance')
+        )
+        for problem in self.diagnose(loss, chance, cosine, key_distance):
             runner.logger.warning(f'Epoch {runner.epoch + 1}: {problem}')
 
     def diagnose(self, loss: float, chance: float, cosine: float, key_distance: float) -> list[str]:
-        """Problems in plain words; empty if all is well."""
+        """Return a message for each problem found in the means of an epoch."""
         problems = []
         if cosine > self.max_cosine:
             problems.append(
-                f'the embedding has collapsed: the mean cosine between different sequences is {cosine:.3f}, they are '
-                'almost all the same to the encoder. Small data need a smaller queue_length, a lower momentum, less '
-                'dropout and a higher temperature than the paper\'s; see "When the embedding collapses" in the README'
+                f'the embedding has collapsed: the mean cosine between different sequences is '
+                f'{cosine:.3f}, the encoder maps them to almost the same point. Small data sets '
+                'need a smaller queue_length, a lower momentum, less dropout and a higher '
+                'temperature than the paper\'s; see "When the embedding collapses" in the README'
             )
         if loss > self.max_chance * chance:
             problems.append(
-                f'the loss {loss:.2f} is still at chance level {chance:.2f}: nothing has been learnt. '
-                'Check the learning rate and that the data are not constant'
+                f'the loss {loss:.2f} is still at chance level {chance:.2f}: nothing has been '
+                'learned. Check the learning rate and that the data are not constant'
             )
         if key_distance == 0:
             problems.append(
-                'key and query weights are equal: either the query encoder does not learn, or momentum is '
-                '0'
+                'key and query weights are equal: either the query encoder does not learn, or '
+                'momentum is 0'
             )
         return problems

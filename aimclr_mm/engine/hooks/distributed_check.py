@@ -1,4 +1,4 @@
-"""What a run on several ranks needs: the batch that it had before, and a launcher that is still there."""
+"""Checks of a distributed run: the total batch size of a resumed run, and the launcher."""
 
 from __future__ import annotations
 
@@ -7,71 +7,67 @@ import os
 from mmaction.registry import HOOKS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 
 @HOOKS.register_module()
 class DistributedCheckHook(Hook):
-    """Refuses a run that has no batch to train on, or another one than the checkpoint it goes on from.
+    """Refuse an empty epoch and a resume with another total batch size; exit with the launcher.
 
-    A run may go on on another number of ranks as long as all together have the batch that they had. A rank whose
-    launcher has gone ends.
+    A run may resume on another number of ranks if the total batch size stays the same. A rank whose
+    launcher was killed exits.
     """
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Compares the checkpoint with the run.
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the total batch size of the checkpoint with that of the run.
 
         Raises:
-            ValueError: if all ranks together have another batch than before.
+            ValueError: if they differ.
         """
-        if not runner._resume:
+        provenance = checkpoint['meta'].get('provenance') or {}
+        settings = provenance.get('settings') or {}
+        old_size = (settings.get('train_dataloader') or {}).get('batch_size')
+        old_ranks = provenance.get('ranks')
+        if not runner._resume or not old_ranks or not old_size:
             return
-        before = checkpoint['meta'].get('provenance') or {}
-        ranks, loader = (
-            before.get('ranks'),
-            (before.get('settings') or {}).get('train_dataloader') or {},
-        )
-        if not ranks or not loader.get('batch_size'):
-            return
-        size, now_ranks = runner.cfg.train_dataloader.batch_size, get_world_size()
-        total, rest = divmod(loader['batch_size'] * ranks, now_ranks)
-        if loader['batch_size'] * ranks != size * now_ranks:
-            remedy = f'set train_dataloader.batch_size={total}, ' if not rest else ''
+
+        size, ranks = runner.cfg.train_dataloader.batch_size, get_world_size()
+        if old_size * old_ranks != size * ranks:
+            quotient, rest = divmod(old_size * old_ranks, ranks)
+            remedy = '' if rest else f'set train_dataloader.batch_size={quotient}, '
             raise ValueError(
-                f'{runner._load_from!r} was trained with batches of {loader["batch_size"]} on each of {ranks} ranks, '
-                f'{loader["batch_size"] * ranks} in all; now it would be {size} on each of {now_ranks}, '
-                f'{size * now_ranks} in all: {remedy}or begin a new run with its weights, in another --work-dir, by '
-                '--cfg-options load_from=CHECKPOINT'
+                f'{runner._load_from!r} was trained with a batch size of {old_size} on each of '
+                f'{old_ranks} ranks, {old_size * old_ranks} in total; this run has {size} on each '
+                f'of {ranks}, {size * ranks} in total: {remedy}or start a new run from its '
+                'weights, in another --work-dir, with --cfg-options load_from=CHECKPOINT'
             )
-        if ranks != now_ranks:
+        if old_ranks != ranks:
             runner.logger.warning(
-                f'The checkpoint was trained on {ranks} ranks, this run has {now_ranks}: batches '
+                f'The checkpoint was trained on {old_ranks} ranks, this run has {ranks}: batches '
                 'are the same, but each rank draws its own views, and batch norm sees '
-                f'{size} sequences at a time in place of {loader["batch_size"]}'
+                f'{size} sequences at a time instead of {old_size}'
             )
 
-    def before_train(self, runner) -> None:
-        """Looks at the number of batches; remembers the launcher.
+    def before_train(self, runner: Runner) -> None:
+        """Check the number of batches, and remember the launcher.
 
         Raises:
-            ValueError: if an epoch would have no batch.
+            ValueError: if an epoch has no batch.
         """
         self.launcher = os.getppid()
-        loader, ranks = runner.train_dataloader, get_world_size()
+        loader = runner.train_dataloader
         if len(loader) == 0:
             raise ValueError(
-                f'an epoch has no batch: the {len(loader.dataset)} sequences of {loader.dataset.ann_file!r} to train '
-                f'on do not fill one of {loader.batch_size} on each of {ranks} ranks, and what remains is left out; '
-                'make train_dataloader.batch_size smaller, or set train_dataloader.drop_last=False'
+                f'an epoch has no batch: the {len(loader.dataset)} training sequences of '
+                f'{loader.dataset.ann_file!r} do not fill one batch of {loader.batch_size} on each '
+                f'of {get_world_size()} ranks, and incomplete batches are dropped; reduce '
+                'train_dataloader.batch_size, or set train_dataloader.drop_last=False'
             )
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Ends a rank whose launcher was killed, so that it does not train on unseen.
-
-        Raises:
-            RuntimeError: if that is so.
-        """
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Raise RuntimeError if the launcher was killed, so that no orphaned rank trains on."""
         if runner.distributed and os.getppid() != self.launcher:
             raise RuntimeError(
-                'the launcher of this rank has ended, so this rank ends too; start the job anew with '
-                '--resume'
+                'the launcher of this rank has exited, so this rank exits too; start the job again '
+                'with --resume'
             )

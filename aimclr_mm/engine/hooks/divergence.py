@@ -1,4 +1,4 @@
-"""A training that has diverged ends, with what it knew before."""
+"""Stop of a diverged training run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from aimclr_mm.engine.distributed import any_rank
 
@@ -15,54 +16,51 @@ from .safe_checkpoint import newest_checkpoint
 
 @HOOKS.register_module()
 class DivergenceHook(Hook):
-    """Ends a run whose loss, weights or queue are not finite, before a checkpoint is saved of it.
+    """Stop a run whose loss, weights or memory bank are not finite, before they are saved.
 
-    The losses are those that mmengine has logged, so that no device waits. A gradient that is not finite is left to the
-    loss scaler of float16, which skips it; without a scaler it shows in the weights.
+    The losses are read from mmengine's log, which saves a device synchronization. Non-finite
+    gradients are left to the loss scaler of float16, which skips the update; without a scaler they
+    show in the weights.
     """
 
-    priority = 'HIGH'  # after the losses are logged, before anything is saved
+    priority = 'HIGH'  # after the losses are logged, before a checkpoint is saved
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Raises RuntimeError, on all ranks, if a loss of any rank is not finite."""
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        """Raise RuntimeError, on all ranks, if a loss is not finite on any rank."""
         losses = {
             name: runner.message_hub.get_scalar(f'train/{name}').current()
             for name in outputs or ()
             if 'loss' in name
         }
         if any_rank(not all(map(math.isfinite, losses.values()))):
-            shown = ', '.join(f'{name} {value:g}' for name, value in losses.items())
-            raise self._error(
-                runner, f'the loss is not finite ({shown}) on this rank or another', runner.iter + 1
-            )
+            values = ', '.join(f'{name} {value:g}' for name, value in losses.items())
+            problem = f'the loss is not finite ({values}) on this rank or another'
+            raise diverged(runner, problem, runner.iter + 1)
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Raises RuntimeError if a tensor of the model is not finite."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Raise RuntimeError if a tensor of the model is not finite."""
         bad = [
             name
             for name, value in checkpoint['state_dict'].items()
             if value.is_floating_point() and not torch.isfinite(value).all()
         ]
         if bad:
-            raise self._error(
-                runner,
-                f'{len(bad)} tensors of the model are not finite, {bad[0]} for one',
-                checkpoint['meta']['iter'],
-            )
+            problem = f'{len(bad)} tensors of the model are not finite, for example {bad[0]}'
+            raise diverged(runner, problem, checkpoint['meta']['iter'])
 
-    @staticmethod
-    def _error(runner, what: str, iteration: int) -> RuntimeError:
-        last = newest_checkpoint(runner.work_dir)
-        rates = ', '.join(
-            f'{rate:g}' for rates in runner.optim_wrapper.get_lr().values() for rate in rates
-        )
-        return RuntimeError(
-            f'epoch {runner.epoch + 1}, iteration {iteration}: {what}. Nothing was saved of it; '
-            + (
-                f'the last good checkpoint is {last}. '
-                if last
-                else 'no checkpoint was saved before it. '
-            )
-            + f'Likely causes: a learning rate that is too high (now {rates}), NaN or infinite values in the data, '
-            'the range of float16 (--amp on a GPU). Change the cause, or the run will diverge again'
-        )
+
+def diverged(runner: Runner, problem: str, iteration: int) -> RuntimeError:
+    """Return the error that names the last good checkpoint and likely causes."""
+    last = newest_checkpoint(runner.work_dir)
+    found = f'the last good checkpoint is {last}' if last else 'no checkpoint was saved before it'
+    rates = ', '.join(
+        f'{rate:g}' for group in runner.optim_wrapper.get_lr().values() for rate in group
+    )
+    return RuntimeError(
+        f'epoch {runner.epoch + 1}, iteration {iteration}: {problem}. Nothing was saved of it; '
+        f'{found}. Likely causes: a learning rate that is too high (now {rates}), NaN or infinite '
+        'values in the data, the range of float16 (--amp on a GPU). Change the cause, or the run '
+        'will diverge again'
+    )

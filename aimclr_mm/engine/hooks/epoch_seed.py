@@ -9,46 +9,44 @@ import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Makes all random numbers a function of seed, epoch, rank and batch.
+    """Seed all random number generators from (run seed, epoch, rank, batch).
 
-    A run that is stopped and resumed draws the same numbers as one that was never stopped: after the end of an epoch
-    with any training loop, after any iteration with :class:`~aimclr_mm.engine.ResumableTrainLoop`.
+    A run that is stopped and resumed draws the same numbers as an uninterrupted one: at epoch
+    boundaries with any training loop, at any iteration with
+    :class:`~aimclr_mm.engine.ResumableTrainLoop`.
     """
 
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner) -> None:
-        """Gives the sampler the seed of the run, which after a resume is that of the checkpoint."""
+    def before_train(self, runner: Runner) -> None:
+        """Pass the seed of the run to the sampler; after a resume it is that of the checkpoint."""
         sampler = runner.train_dataloader.sampler
         seeds = [runner.seed]
-        broadcast_object_list(seeds)  # with --diff-rank-seed each rank has another
+        broadcast_object_list(seeds)  # --diff-rank-seed gives each rank a seed of its own
         if hasattr(sampler, 'seed'):
             sampler.seed = seeds[0]
 
-    def before_train_epoch(self, runner) -> None:
-        """Seeds Python, NumPy and torch; the loader's workers take their seeds from there."""
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed Python, NumPy and PyTorch; dataloader workers derive their seeds from PyTorch's."""
         torch.manual_seed(self._seed(runner))
 
-    def before_fetch(self, runner, batch_idx: int) -> None:
-        """Seeds Python, NumPy and torch."""
+    def before_fetch(self, runner: Runner, batch_idx: int) -> None:
+        """Seed Python, NumPy and PyTorch for a batch."""
         seed = self._seed(runner, batch_idx)
-        torch.default_generator.manual_seed(
-            seed
-        )  # torch.manual_seed takes a quarter of a millisecond
+        # torch.manual_seed would take 0.25 ms per batch
+        torch.default_generator.manual_seed(seed)
         if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
 
-    def _seed(self, runner, *batch: int) -> int:
-        """The seed of a batch, or of an epoch; Python and NumPy have got it."""
-        seed = int(
-            np.random.SeedSequence([runner.seed, runner.epoch, get_rank(), *batch]).generate_state(
-                1
-            )[0]
-        )
+    def _seed(self, runner: Runner, *batch: int) -> int:
+        """Seed Python and NumPy; return the seed of the batch, or of the epoch."""
+        sequence = np.random.SeedSequence([runner.seed, runner.epoch, get_rank(), *batch])
+        seed = int(sequence.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         return seed

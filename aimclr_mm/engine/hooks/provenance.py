@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: versions, machine, source, data and settings."""
+"""Provenance of a run: versions, machine, source, data and settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from aimclr_mm.utils.files import atomic_write, read_json
 from aimclr_mm.utils.processor import processor
@@ -26,13 +28,13 @@ FILE = 'provenance.json'
 
 @HOOKS.register_module()
 class ProvenanceHook(Hook):
-    """Stores where a run comes from, in ``provenance.json`` of the work directory and in each checkpoint.
+    """Record the provenance of a run in ``provenance.json`` and in each checkpoint.
 
-    A resumed run must have the data of its checkpoint; other settings than those it was trained with are named in a
-    warning.
+    A resumed run must have the data of its checkpoint; other differences in settings are warned of.
 
     Args:
-        other_data: ``refuse`` or ``warn``, where a run resumes with another annotation file or another selection of it.
+        other_data: ``refuse`` or ``warn``, if a run resumes with another annotation file or another
+            selection of it.
     """
 
     def __init__(self, other_data: str = 'refuse') -> None:
@@ -44,63 +46,66 @@ class ProvenanceHook(Hook):
         self.resumed: dict = {}
         self.record: dict = {}
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Keeps what the checkpoint of a resumed run says."""
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the record of the checkpoint of a resumed run."""
         if runner._resume:
             self.resumed = checkpoint.get('meta', {}).get('provenance', {})
 
     @master_only
-    def before_train(self, runner) -> None:
-        """Describes the run, compares it with the checkpoint that it resumes from, and writes it down.
+    def before_train(self, runner: Runner) -> None:
+        """Record the run, compare it with the checkpoint it resumes from, and write the file.
 
         Raises:
-            ValueError: if the data are not those of the checkpoint.
+            ValueError: if the data differ from those of the checkpoint.
         """
         path = os.path.join(runner.work_dir, FILE)
+        settings = {name: runner.cfg.get(name) for name in SETTINGS}
         self.record = dict(
             environment=environment(),
             source=source(),
             ranks=get_world_size(),
-            data=fingerprint(runner.train_dataloader.dataset, _data_in(path)),
-            settings={
-                name: json.loads(json.dumps(runner.cfg.get(name), default=str)) for name in SETTINGS
-            },
+            data=fingerprint(runner.train_dataloader.dataset, _recorded_data(path)),
+            settings=json.loads(json.dumps(settings, default=str)),
         )
-        self._compare(runner)
+        self._compare_data(runner)
+        self._compare_settings(runner)
+
         with atomic_write(path) as file:
             file.write(json.dumps(self.record, indent=2) + '\n')
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Stores the description in the checkpoint."""
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Store the record in the checkpoint."""
         checkpoint['meta']['provenance'] = self.record
 
-    def _compare(self, runner) -> None:
-        ignored = ('file', 'changed_ns')  # a copy elsewhere is as good
-        before = {
-            key: value for key, value in self.resumed.get('data', {}).items() if key not in ignored
-        }
+    def _compare_data(self, runner: Runner) -> None:
+        # a copy of the file elsewhere is the same data
+        ignored = ('file', 'changed_ns')
+        data = self.resumed.get('data', {})
+        before = {key: value for key, value in data.items() if key not in ignored}
         changes = differences(before, {key: self.record['data'].get(key) for key in before})
-        if changes:
-            message = f'the data are not those that the checkpoint was trained with ({"; ".join(changes)})'
-            if self.other_data == 'refuse':
-                raise ValueError(
-                    f'{message}: train in another --work-dir, with --cfg-options load_from=CHECKPOINT to '
-                    'begin with its weights, or set default_hooks.provenance.other_data=warn'
-                )
-            runner.logger.warning(message)
-        changes = (
-            differences(self.resumed.get('settings', {}), self.record['settings'])
-            if self.resumed
-            else []
-        )
+        if not changes:
+            return
+
+        message = f'the data differ from those of the checkpoint ({"; ".join(changes)})'
+        if self.other_data == 'refuse':
+            raise ValueError(
+                f'{message}: train in another --work-dir, with --cfg-options load_from=CHECKPOINT '
+                'to start from its weights, or set default_hooks.provenance.other_data=warn'
+            )
+        runner.logger.warning(message)
+
+    def _compare_settings(self, runner: Runner) -> None:
+        if not self.resumed:
+            return
+        changes = differences(self.resumed.get('settings', {}), self.record['settings'])
         if changes:
             runner.logger.warning(
-                f'The settings are not those of the checkpoint: {"; ".join(changes)}'
+                f'The settings differ from those of the checkpoint: {"; ".join(changes)}'
             )
 
 
 def differences(before: Any, now: Any, name: str = '') -> list[str]:
-    """What differs between two settings, one line each: ``name: before -> now``."""
+    """Return the differences of two nested settings, as ``name: before -> now``."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             line
@@ -111,7 +116,7 @@ def differences(before: Any, now: Any, name: str = '') -> list[str]:
 
 
 def environment() -> dict[str, str | None]:
-    """Versions of what the run depends on, and its machine; None for what is not installed."""
+    """Return versions and machine of the run; None for a package that is not installed."""
 
     def installed(package: str) -> str | None:
         try:
@@ -131,28 +136,25 @@ def environment() -> dict[str, str | None]:
 
 
 def source() -> dict | None:
-    """Commit of this package's source and whether files differ from it; None where it is not under version control."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    """Return the commit of this package and whether it was modified; None without git."""
+    folder = str(Path(__file__).resolve().parents[2])
 
     def git(*command: str) -> str:
-        return subprocess.run(
-            ['git', '-C', folder, *command], capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
+        command = ['git', '-C', folder, *command]
+        process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        return process.stdout.strip()
 
     try:
-        git(
-            'ls-files', '--error-unmatch', '__init__.py'
-        )  # or it is somebody else's repository around it
-        return dict(
-            commit=git('rev-parse', 'HEAD'),
-            changed=bool(git('status', '--porcelain', '--untracked-files=no')),
-        )
+        # fails if the package is installed inside another repository
+        git('ls-files', '--error-unmatch', '__init__.py')
+        changes = git('status', '--porcelain', '--untracked-files=no')
+        return dict(commit=git('rev-parse', 'HEAD'), changed=bool(changes))
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _data_in(path: str) -> dict:
-    """The data that an earlier run has written down; empty if there is none."""
+def _recorded_data(path: str) -> dict:
+    """Return the data fingerprint of an earlier run; empty if there is none."""
     try:
         return read_json(path)['data']
     except (OSError, ValueError, KeyError, TypeError):
@@ -160,31 +162,32 @@ def _data_in(path: str) -> dict:
 
 
 def fingerprint(dataset: Any, known: dict | None = None) -> dict:
-    """What identifies the data of a run: SHA-256 of the annotation file, split, number of sequences.
+    """Return what identifies the training data: SHA-256 of the file, split, number of sequences.
 
     Args:
-        dataset: of the training; its ``ann_file`` is read, about a second for each GB.
-        known: an earlier fingerprint; its checksum is taken where file, size and time are the same.
+        dataset: training dataset; its ``ann_file`` is read, about 1 s per GB.
+        known: an earlier fingerprint; its checksum is reused if path, size and time are the same.
     """
     while not hasattr(dataset, 'ann_file') and hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
-    result = dict(
-        sequences=len(dataset),
-        split=getattr(dataset, 'splits', None) or getattr(dataset, 'split', None),
-    )
+    split = getattr(dataset, 'splits', None) or getattr(dataset, 'split', None)
+    result = dict(sequences=len(dataset), split=split)
+
     path = getattr(dataset, 'ann_file', None)
     if not path or not os.path.isfile(path):
         return result
     status = os.stat(path)
-    result.update(file=os.path.abspath(path), bytes=status.st_size, changed_ns=status.st_mtime_ns)
-    if (
-        known
-        and all(known.get(key) == result[key] for key in ('file', 'bytes', 'changed_ns'))
-        and 'sha256' in known
-    ):
-        return {**result, 'sha256': known['sha256']}
+    file = dict(file=os.path.abspath(path), bytes=status.st_size, changed_ns=status.st_mtime_ns)
+
+    known = known or {}
+    unchanged = 'sha256' in known and all(known.get(key) == file[key] for key in file)
+    checksum = known['sha256'] if unchanged else _sha256(path)
+    return {**result, **file, 'sha256': checksum}
+
+
+def _sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(2**22):
             digest.update(block)
-    return {**result, 'sha256': digest.hexdigest()}
+    return digest.hexdigest()

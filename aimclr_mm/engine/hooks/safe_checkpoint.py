@@ -1,4 +1,4 @@
-"""Checkpoints that are written whole or not at all, and found again after a kill at any moment."""
+"""Atomic checkpoints, and the search for the newest intact one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import zipfile
 from collections import deque
-from collections.abc import Callable
 from glob import escape, glob
 from typing import Any
 
@@ -22,42 +21,45 @@ from mmengine.dist import (
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.runner import Runner
 
 from aimclr_mm.checkpoints.loading import load_weights
 from aimclr_mm.checkpoints.safe_reading import check_checkpoint, load_checkpoint_file
-from aimclr_mm.engine.distributed import statistics_of_ranks, unwrap
+from aimclr_mm.engine.distributed import batch_norm_statistics, unwrap
 from aimclr_mm.utils.files import atomic_write
 
-INTERRUPTED = 'interrupted.pth'  # saved at a SIGTERM, deleted when the next checkpoint stands
-RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')
+INTERRUPTED = 'interrupted.pth'  # saved at a SIGTERM, deleted after the next checkpoint
+RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')  # keys that a resume needs
 
 
-@register_backend('local', force=True, prefixes='')
+@register_backend('atomic')
 class AtomicBackend(LocalBackend):
-    """mmengine's access to local files, with files that are written whole or not at all."""
+    """mmengine's backend of local files with atomic writes."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
-        """Writes a file."""
+        """Write a file atomically."""
         with atomic_write(os.fspath(filepath), 'wb') as file:
             file.write(obj)
 
 
-def save(runner, folder: str, name: str, meta: dict, **options: Any) -> str:
-    """Saves a checkpoint and names it in ``last_checkpoint``; all ranks must call it.
+def save(runner: Runner, folder: str, name: str, meta: dict, **options: Any) -> str:
+    """Save a checkpoint atomically and name it in ``last_checkpoint``; a collective operation.
 
     Args:
-        runner: mmengine's.
-        folder: of the checkpoint.
+        runner: mmengine's runner.
+        folder: folder of the checkpoint.
         name: its file name.
         meta: epoch and iteration.
-        **options: of mmengine's ``Runner.save_checkpoint``.
+        **options: options of ``Runner.save_checkpoint``.
 
     Returns:
-        The path.
+        The path of the checkpoint.
     """
     path = os.path.join(folder, name)
-    if runner.message_hub.runtime_info.get('batch'):  # in the middle of an epoch
-        meta = {**meta, 'statistics_of_ranks': statistics_of_ranks(runner.model)}
+    if runner.message_hub.runtime_info.get('batch'):  # within an epoch
+        meta = {**meta, 'statistics_of_ranks': batch_norm_statistics(runner.model)}
+
+    options.setdefault('backend_args', dict(backend='atomic'))
     runner.save_checkpoint(folder, name, meta=meta, **options)
     if is_main_process():
         with atomic_write(os.path.join(runner.work_dir, 'last_checkpoint')) as file:
@@ -65,8 +67,48 @@ def save(runner, folder: str, name: str, meta: dict, **options: Any) -> str:
     return path
 
 
+def newest_checkpoint(*folders: str) -> str | None:
+    """Return the intact checkpoint of the latest iteration that can be resumed, or None.
+
+    Damaged checkpoints that were looked at are named in warnings.
+
+    Args:
+        *folders: folders with checkpoints of a run.
+
+    Raises:
+        RuntimeError: if there are checkpoints, but none is intact.
+    """
+    logger = MMLogger.get_current_instance()
+    damaged, positions = [], {}
+
+    for path in {p for folder in folders for p in glob(os.path.join(escape(folder), '*.pth'))}:
+        try:
+            positions[path] = _position(path)
+        except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
+            damaged.append(path)
+            logger.warning(f'{path} is damaged and skipped: {error}')
+
+    resumable = [path for path in positions if positions[path] is not None]
+    for path in sorted(resumable, key=positions.get, reverse=True):
+        try:
+            _check_intact(path)
+            return path
+        except Exception as error:  # noqa: BLE001
+            damaged.append(path)
+            logger.warning(f'{path} is damaged and skipped: {error}')
+
+    if damaged:
+        raise RuntimeError(
+            f'no checkpoint in {" and ".join(folders)} is intact, for example {damaged[0]}: delete '
+            'them to start from scratch, or name another with --resume CHECKPOINT'
+        )
+    return None
+
+
 def _position(path: str) -> tuple[int, int, float] | None:
-    """Iteration, epoch and time of a checkpoint, found without reading its tensors; None if it cannot be resumed.
+    """Return iteration, epoch and time of a checkpoint without reading its tensors.
+
+    None if it cannot be resumed.
 
     Raises:
         Exception: of any kind, if the file is damaged.
@@ -78,118 +120,89 @@ def _position(path: str) -> tuple[int, int, float] | None:
     return int(content['meta']['iter']), int(content['meta']['epoch']), os.path.getmtime(path)
 
 
-def _check_whole(path: str) -> None:
-    """Raises an error of any kind if a checkpoint does not hold what was written."""
+def _check_intact(path: str) -> None:
+    """Raise an error of any kind if a checkpoint is damaged; torch does not check checksums."""
     with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # torch itself does not compare checksums
+        damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f'the checksum of {damaged} is wrong')
     load_checkpoint_file(path)
 
 
-def newest_checkpoint(*folders: str) -> str | None:
-    """The checkpoint of the latest iteration in some folders that is whole and can be resumed; None if there is none.
-
-    A warning names each damaged one that was looked at.
-
-    Args:
-        *folders: where a training has saved its checkpoints.
-
-    Raises:
-        RuntimeError: if there are checkpoints, but none is whole.
-    """
-    damaged, positions = [], {}
-
-    def intact(check: Callable, path: str) -> bool:
-        try:
-            positions[path] = check(path) or positions.get(path)
-        except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
-            damaged.append(path)
-            MMLogger.get_current_instance().warning(f'{path} is damaged and passed over: {error}')
-            return False
-        return positions[path] is not None
-
-    paths = {path for folder in folders for path in glob(os.path.join(escape(folder), '*.pth'))}
-    for path in sorted(
-        (path for path in paths if intact(_position, path)), key=positions.get, reverse=True
-    ):
-        if intact(_check_whole, path):
-            return path
-    if damaged:
-        raise RuntimeError(
-            f'no checkpoint in {" and ".join(folders)} is whole, {damaged[0]} for one: delete them to '
-            'begin anew, or name another with --resume CHECKPOINT'
-        )
-    return None
-
-
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's hook, without a moment at which a kill would leave no checkpoint.
+    """mmengine's checkpoint hook, safe against a kill at any moment.
 
-    A checkpoint takes its place when it stands as a whole, and only then older ones are deleted. A run that resumes
-    without being told from what does so from the newest whole checkpoint in its work directory, on all ranks from the
-    same, and begins anew where there is none. All tensors of a checkpoint must fit the model, also of one whose weights
-    a new run begins with (``load_from``).
+    Checkpoints are written atomically, and older ones are deleted only afterwards. A run that
+    resumes without a named checkpoint takes the newest intact one in its work directory, the same
+    on all ranks, or starts from scratch if there is none. Checkpoints, also those of ``load_from``,
+    are loaded strictly.
 
     Args:
-        **kwargs: as for mmengine's ``CheckpointHook``.
+        *args, **kwargs: see mmengine's ``CheckpointHook``; ``backend_args`` selects atomic writes
+            if not given.
     """
 
-    def before_run(self, runner) -> None:
-        """Chooses the checkpoint to resume from."""
+    def __init__(self, *args: Any, backend_args: dict | None = None, **kwargs: Any) -> None:
+        backend_args = backend_args or dict(backend='atomic')
+        super().__init__(*args, backend_args=backend_args, **kwargs)
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose the checkpoint to resume from."""
         if not runner._resume and glob(os.path.join(escape(runner.work_dir), '*.pth')):
             runner.logger.warning(
-                f'{runner.work_dir} holds checkpoints of an earlier run, and a later --resume takes '
-                'that of the latest iteration: give each run its own --work-dir'
+                f'{runner.work_dir} holds checkpoints of an earlier run, and a later --resume '
+                'takes that of the latest iteration: give each run its own --work-dir'
             )
         if not runner._resume or runner._load_from is not None:
             return
+
         folders = [runner.work_dir]
         if self.out_dir is not None:
-            folders.append(
-                os.path.join(self.out_dir, os.path.basename(os.path.normpath(runner.work_dir)))
-            )
+            run = os.path.basename(os.path.normpath(runner.work_dir))
+            folders.append(os.path.join(self.out_dir, run))
         found = [newest_checkpoint(*folders) if is_main_process() else None]
         broadcast_object_list(found)
-        runner._load_from, runner._resume = found[0], found[0] is not None
+
+        runner._load_from = found[0]
+        runner._resume = found[0] is not None
         if not runner._resume:
             runner.logger.info(
-                f'There is no checkpoint in {runner.work_dir} to resume from: training begins anew'
+                f'No checkpoint in {runner.work_dir} to resume from: training starts from scratch'
             )
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Checks that a checkpoint fits; a run that goes on from it gets the statistics of batch norm of each rank."""
-        if not runner._resume:
-            load_weights(unwrap(runner.model), checkpoint, runner._load_from)
-            return
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check a checkpoint strictly; on a resume restore the batch-norm statistics per rank."""
         missing = [key for key in RESUMABLE if key not in checkpoint]
-        if missing:
+        if runner._resume and missing:
             raise ValueError(
-                f'checkpoint {runner._load_from!r} holds no {", ".join(missing)}, so that no training can '
-                'go on from it; take its weights with --cfg-options load_from=CHECKPOINT'
+                f'checkpoint {runner._load_from!r} has no {", ".join(missing)}, so training cannot '
+                'resume from it; load its weights with --cfg-options load_from=CHECKPOINT'
             )
         load_weights(unwrap(runner.model), checkpoint, runner._load_from)
-        statistics = checkpoint['meta'].get('statistics_of_ranks', [])
-        if len(statistics) == get_world_size():
-            checkpoint['state_dict'].update(statistics[get_rank()])
 
-    def before_train(self, runner) -> None:
-        """Prepares, and deletes what a killed run has left half written."""
+        if runner._resume:
+            statistics = checkpoint['meta'].get('statistics_of_ranks', [])
+            if len(statistics) == get_world_size():
+                checkpoint['state_dict'].update(statistics[get_rank()])
+
+    def before_train(self, runner: Runner) -> None:
+        """Prepare the hook, and delete temporary files of a killed run."""
         super().before_train(runner)
         if is_main_process():
             for path in glob(os.path.join(escape(runner.work_dir), '*.tmp')):
                 if re.search(r'\.\d+\.tmp$', path):
                     os.remove(path)
 
-    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
-        """Saves, then deletes what is outdated."""
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Save a checkpoint, then delete outdated ones."""
         outdated = []
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             steps = [*self.keep_ckpt_ids, step]
             outdated = steps[: -self.max_keep_ckpts]
             self.keep_ckpt_ids = deque(steps[-self.max_keep_ckpts :], self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
         name = self.filename_tmpl.format(step)
         self.last_ckpt = os.path.join(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -201,32 +214,30 @@ class SafeCheckpointHook(CheckpointHook):
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
             **self.args,
         )
-        _delete(
-            *(os.path.join(self.out_dir, self.filename_tmpl.format(old)) for old in outdated),
-            os.path.join(runner.work_dir, INTERRUPTED),
-        )
 
-    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
-        """Saves the best checkpoint if there is a new one, then deletes the one before."""
+        names = [self.filename_tmpl.format(old) for old in outdated]
+        _delete(*(os.path.join(self.out_dir, name) for name in names))
+        _delete(os.path.join(runner.work_dir, INTERRUPTED))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """Save a new best checkpoint, then delete the one before."""
         if not self.save_best:
             return
+
         before = self._best()
-        self._set_best(dict.fromkeys(before))  # mmengine would delete these first
+        self._set_best(dict.fromkeys(before))  # mmengine would delete the old ones first
         super()._save_best_checkpoint(runner, metrics)
         now = self._best()
-        self._set_best({name: now[name] or before[name] for name in before})
-        _delete(
-            *(
-                before[name]
-                for name in before
-                if before[name] and now[name] not in (None, before[name])
-            )
-        )
+        self._set_best({metric: now[metric] or before[metric] for metric in before})
+
+        replaced = [metric for metric in before if before[metric] and now[metric]]
+        _delete(*(before[metric] for metric in replaced if now[metric] != before[metric]))
 
     def _best(self) -> dict[str, str | None]:
-        """The best checkpoint by each metric."""
+        """Return the path of the best checkpoint by metric."""
         if len(self.key_indicators) == 1:
             return {'': self.best_ckpt_path}
         return dict(self.best_ckpt_path_dict)

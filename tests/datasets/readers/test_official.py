@@ -223,8 +223,8 @@ def test_positions_of_another_kind(source, shape, dtype, message):
 @pytest.mark.parametrize(
     'content, message',
     [
-        (b'', 'no readable annotation file'),
-        (b'\x80\x04junk', 'no readable'),
+        (b'', 'readable annotation file'),
+        (b'\x80\x04junk', 'readable annotation'),
         (pickle.dumps(os.system), 'refers to'),
         (pickle.dumps([1, 2, 3]), 'no pair'),
         (pickle.dumps(5), 'no pair'),

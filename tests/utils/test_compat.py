@@ -1,0 +1,56 @@
+"""Patches of the OpenMMLab libraries, and checks of their versions."""
+
+import importlib
+import sys
+
+import pytest
+
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file, load_checkpoint_url
+from aimclr_mm.utils import compat
+
+
+def test_stub_of_drn_is_made_once():
+    name = 'mmaction.models.localizers.drn'
+    before = sys.modules.get(name)
+    compat.stub_missing_drn()
+    compat.apply(load_checkpoint_file, load_checkpoint_url)
+    assert sys.modules.get(name) is before
+    from mmaction.models.localizers import DRN
+
+    assert isinstance(DRN, type)
+
+
+def test_mmaction_models_import():
+    models = importlib.import_module('mmaction.models')
+    assert hasattr(models, 'STGCN') and hasattr(models, 'RecognizerGCN')
+
+
+@pytest.mark.parametrize(
+    'version, fits',
+    [
+        ('1.7.1', False),
+        ('2.0.0', True),
+        ('2.0.1', True),
+        ('2.1.0', True),
+        ('2.2.0', False),
+        ('2.3.1', False),
+    ],
+)
+def test_version_of_mmcv(monkeypatch, version, fits):
+    import mmcv
+
+    monkeypatch.setattr(mmcv, '__version__', version)
+    if fits:
+        compat.check_mmcv()
+    else:
+        with pytest.raises(ImportError, match=f'mmcv {version} is installed.*pip install'):
+            compat.check_mmcv()
+
+
+@pytest.mark.parametrize(
+    'check, package', [(compat.check_mmcv, 'mmcv'), (compat.stub_missing_drn, 'mmaction2')]
+)
+def test_missing_library_is_named(monkeypatch, check, package):
+    monkeypatch.setattr(compat.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=f'{package} is missing.*pip install'):
+        check()
