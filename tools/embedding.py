@@ -104,7 +104,7 @@ def choose(args: argparse.Namespace, labels, names: list[str] | None) -> dict[in
 
 def load_queries(paths: list[str], weights: list[float] | None):
     """Features (Q, C), labels (Q,) and names of classes, if known, of the test split, of all streams together."""
-    from aimclr_mm.evaluation.results import EmbeddingSet, FeatureSet
+    from aimclr_mm.evaluation import EmbeddingSet, FeatureSet, fuse
 
     names, sets = None, []
     for path in paths:
@@ -113,7 +113,7 @@ def load_queries(paths: list[str], weights: list[float] | None):
             sets.append(features)
         else:
             sets.append(FeatureSet.load(path))
-    joined = FeatureSet.concat(sets, weights)
+    joined = fuse(sets, weights)
     if joined.gallery.all():
         raise ValueError(
             f'{paths[0]!r} holds no query sequences (test split); only those are drawn'

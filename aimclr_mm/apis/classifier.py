@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from scipy.special import softmax
 
-from aimclr_mm.evaluation.knn import nearest_in_gallery
+from aimclr_mm.evaluation.neighbors import nearest_in_gallery
 from aimclr_mm.evaluation.results import ArrayFile
 
 LONG = 200  # examples from which on leaving one out takes longer than some seconds

@@ -1,28 +1,24 @@
-"""Evaluators of frozen representations and of classifiers."""
+"""Evaluation: extract features once; KNN, linear probe and fusion are pure functions of them."""
 
-from .classification import ClassifierMetric
-from .features import FeatureCollector, FeatureMetric, top_k_accuracy
-from .knn import KNNMetric, knn_scores
-from .linear import LinearProbeMetric, train_linear
-from .results import FeatureSet, ScoreSet
-
-# names of `tools/test.py --eval` and the evaluator that each stands for
-EVALUATORS = {
-    'knn': dict(type='KNNMetric'),
-    'linear': dict(type='LinearProbeMetric'),
-    'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
-}
+from .extraction import classify, extract
+from .fusion import fuse
+from .linear_probe import LinearResult, linear
+from .metrics import ClassifierMetric, KNNMetric, LinearProbeMetric
+from .neighbors import knn
+from .results import EmbeddingSet, FeatureSet, ScoreSet, top_k_accuracy
 
 __all__ = [
-    'EVALUATORS',
     'ClassifierMetric',
-    'FeatureCollector',
-    'FeatureMetric',
+    'EmbeddingSet',
     'FeatureSet',
     'KNNMetric',
     'LinearProbeMetric',
+    'LinearResult',
     'ScoreSet',
-    'knn_scores',
+    'classify',
+    'extract',
+    'fuse',
+    'knn',
+    'linear',
     'top_k_accuracy',
-    'train_linear',
 ]

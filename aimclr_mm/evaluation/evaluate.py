@@ -1,4 +1,4 @@
-"""One evaluation from config and checkpoint to metrics, for tools and notebooks."""
+"""One evaluation from config and checkpoint to metrics: build, load, extract, evaluate."""
 
 from __future__ import annotations
 
@@ -6,226 +6,253 @@ import copy
 import os
 from collections.abc import Sequence
 from statistics import mean, pstdev
-from typing import Any
 
 from mmaction.registry import METRICS
+from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from aimclr_mm.checkpoints.loading import load_model
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
 
-from . import EVALUATORS
-from .features import FeatureMetric
+from .extraction import classify, extract
+from .fusion import fuse
+from .linear_probe import linear
+from .metrics import FeatureMetric, KNNMetric
+from .neighbors import knn
 from .results import FeatureSet, ScoreSet
 
 CLASSIFIER = 'RecognizerGCN'
+# default configs by the names of `tools/test.py --eval`
+EVALUATORS = {
+    'knn': dict(type='KNNMetric'),
+    'linear': dict(type='LinearProbeMetric'),
+    'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
+}
+# mmengine's runner only builds the model: it needs none of these
+UNUSED = (
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_cfg',
+    'val_evaluator',
+    'test_dataloader',
+    'test_cfg',
+    'test_evaluator',
+    'load_from',
+)
 
 
-def evaluator_configs(cfg: Any, names: Sequence[str]) -> dict[str, dict]:
-    """Configs of the evaluators that are asked for; those of the config's test_evaluator where it has them.
+def build_evaluators(cfg: Config, names: Sequence[str]) -> dict[str, FeatureMetric]:
+    """Build evaluators with the settings of the config's ``test_evaluator``, or default ones.
 
     Raises:
-        ValueError: for a name that is not known.
+        ValueError: for an unknown name or an invalid setting.
     """
-    unknown = [name for name in names if name not in EVALUATORS]
-    if unknown:
-        raise ValueError(f'unknown evaluator {unknown[0]!r}; known are {", ".join(EVALUATORS)}')
     configured = cfg.get('test_evaluator') or []
-    configured = configured if isinstance(configured, (list, tuple)) else [configured]
-    by_name = {(evaluator['type'], evaluator.get('prefix')): evaluator for evaluator in configured}
-    return {
-        name: dict(
-            by_name.get(
-                (EVALUATORS[name]['type'], EVALUATORS[name].get('prefix')), EVALUATORS[name]
-            )
-        )
-        for name in dict.fromkeys(names)
-    }
+    if isinstance(configured, dict):
+        configured = [configured]
+    known = {(evaluator['type'], evaluator.get('prefix')): evaluator for evaluator in configured}
+
+    evaluators = {}
+    for name in dict.fromkeys(names):
+        if name not in EVALUATORS:
+            raise ValueError(f'unknown evaluator {name!r}; known are {", ".join(EVALUATORS)}')
+        default = EVALUATORS[name]
+        settings = known.get((default['type'], default.get('prefix')), default)
+        evaluators[name] = METRICS.build(dict(settings))
+    return evaluators
 
 
-def stream_config(cfg: Any, stream: str) -> Any:
-    """Config of one stream of a model that trains several at once."""
+def stream_config(cfg: Config, stream: str) -> Config:
+    """Return the config of one stream of a model that trains several streams."""
     cfg = copy.deepcopy(cfg)
-    cfg.model = dict(
-        cfg.model.model, data_preprocessor=dict(cfg.model.data_preprocessor, stream=stream)
-    )
+    preprocessor = dict(cfg.model.data_preprocessor, stream=stream)
+    cfg.model = dict(cfg.model.model, data_preprocessor=preprocessor)
     return cfg
 
 
-def build_test_runner(
-    cfg: Any, checkpoint: str, metric: dict, seed: int | None = None, stream: str | None = None
-) -> Runner:
-    """A runner that tests a network.
+def build_model(
+    cfg: Config, checkpoint: str, seed: int | None = None, stream: str | None = None
+) -> BaseModel:
+    """Build a network and load its weights.
+
+    mmengine's runner sets up ranks, seeds, device and log file; its loops are not used.
 
     Args:
         cfg: config of the training.
-        checkpoint: its checkpoint; ``random`` for an encoder that was never trained, ``raw`` for the coordinates.
-        metric: config of the metric.
-        seed: seed of the random encoder; None leaves that of the config.
-        stream: the stream to take from a checkpoint that holds several.
+        checkpoint: file; ``random`` for an encoder without training, ``raw`` for coordinates.
+        seed: seed of the random encoder; that of the config if not given.
+        stream: stream to take from a checkpoint that holds several.
     """
     cfg = cfg.copy()
-    cfg.update(
-        test_evaluator=[metric],
-        train_dataloader=None,
-        train_cfg=None,
-        optim_wrapper=None,
-        param_scheduler=None,
-        val_dataloader=None,
-        val_cfg=None,
-        val_evaluator=None,
-        custom_hooks=[],
-        load_from=None,
-        resume=False,
-    )
-    # the random encoder is drawn on each rank, and must be the same
+    cfg.update(dict.fromkeys(UNUSED), custom_hooks=[], resume=False)
+    if checkpoint == 'raw':
+        cfg.model = dict(type='RawCoordinates', data_preprocessor=cfg.model.data_preprocessor)
+
+    # all ranks must draw the same random encoder
     cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}), 'diff_rank_seed': False}
     if seed is not None:
         cfg.randomness.seed = seed
-    if checkpoint == 'raw':
-        cfg.model = dict(type='RawCoordinates', data_preprocessor=cfg.model.data_preprocessor)
-    elif checkpoint != 'random':
-        content = load_checkpoint_file(
-            checkpoint
-        )  # a bad file is reported before the data are read
-    runner = Runner.from_cfg(cfg)
-    model = unwrap(runner.model)
-    if checkpoint == 'random':
-        model.init_weights()
-    elif checkpoint != 'raw':
+
+    # before the runner starts: a bad file is reported at once
+    content = None if checkpoint in ('raw', 'random') else load_checkpoint_file(checkpoint)
+
+    model = unwrap(Runner.from_cfg(cfg).model)
+    if content is not None:
         load_model(model, content, checkpoint, stream)
-    return runner
+    elif checkpoint == 'random':
+        model.init_weights()
+    return model
+
+
+def build_loader(cfg: Config) -> DataLoader:
+    """Build the data loader of the test data; on several ranks after :func:`build_model`."""
+    if not cfg.get('test_dataloader'):
+        raise ValueError(f'config {cfg.filename!r} has no test_dataloader, which evaluations need')
+    return Runner.build_dataloader(cfg.test_dataloader, (cfg.get('randomness') or {}).get('seed'))
 
 
 def extract_features(
-    cfg: Any, checkpoint: str, seed: int | None = None, stream: str | None = None
+    cfg: Config, checkpoint: str, seed: int | None = None, stream: str | None = None
 ) -> FeatureSet | None:
-    """Representations of gallery and queries; None on ranks other than the first.
+    """Return the representations of gallery and queries; None on ranks other than the first.
 
     Args:
-        cfg, checkpoint, seed: see :func:`build_test_runner`.
-        stream: of a model that trains several at once; None for all of them side by side.
+        cfg, checkpoint, seed: see :func:`build_model`.
+        stream: stream of a model that trains several; None for all of them, concatenated.
     """
     if stream is not None:
         cfg = stream_config(cfg, stream)
-    runner = build_test_runner(cfg, checkpoint, dict(type='FeatureCollector'), seed, stream)
-    runner.test()
-    return runner.test_evaluator.metrics[0].collected
+    model = build_model(cfg, checkpoint, seed, stream)
+    return extract(model, build_loader(cfg))
 
 
 def evaluate_features(
     features: FeatureSet,
-    evaluators: dict[str, dict],
-    seeds: Sequence[int | None],
-    dump: str | None = None,
+    evaluators: dict[str, FeatureMetric],
+    seeds: Sequence[int | None] = (None,),
 ) -> tuple[dict[str, float], dict[str, list[ScoreSet]]]:
-    """Runs evaluators on features; a linear classifier is trained once a seed.
+    """Run evaluators on features; a linear probe is trained once per seed.
 
     Args:
         features: see :func:`extract_features`.
-        evaluators: configs by name, see :func:`evaluator_configs`.
-        seeds: of the linear classifiers; None for that of the evaluator's config.
-        dump: folder for the features and for the logits of linear classifiers.
+        evaluators: by name, see :func:`build_evaluators`.
+        seeds: seeds of the linear probes; None for that of the evaluator's config.
 
     Returns:
-        Metrics in per cent, of several seeds the mean, and the spread as ``<name>_std`` (population standard
-        deviation); and by evaluator the logits of every seed.
+        Metrics in per cent, over several seeds the mean and, as ``<name>_std``, the population
+        standard deviation; and by evaluator the logits of each seed.
     """
-    metrics, scores = {}, {}
+    metrics, logits = {}, {}
     for name, evaluator in evaluators.items():
-        linear = evaluator['type'] == 'LinearProbeMetric'
-        runs = []
-        for seed in seeds if linear else seeds[:1]:
-            seeded = linear and seed is not None
-            metric: FeatureMetric = METRICS.build(
-                dict(evaluator, seed=seed) if seeded else evaluator
-            )
-            runs.append(
-                {
-                    f'{metric.prefix}/{key}': value
-                    for key, value in metric.evaluate_features(features).items()
-                }
-            )
-            if linear:
-                scores.setdefault(name, []).append(metric.score_set(features))
-        metrics.update({key: mean(run[key] for run in runs) for key in runs[0]})
-        if len(runs) > 1:
-            metrics.update({f'{key}_std': pstdev(run[key] for run in runs) for key in runs[0]})
-    if dump is not None:
-        features.save(os.path.join(dump, 'features.npz'))
-        for name, sets in scores.items():
-            for seed, score_set in zip(seeds, sets):
-                suffix = f'_seed{seed}' if len(sets) > 1 else ''
-                score_set.save(os.path.join(dump, f'{name}{suffix}.npz'))
-    return metrics, scores
+        if isinstance(evaluator, KNNMetric):
+            runs = [knn(features, **evaluator.settings)]
+        else:
+            settings = evaluator.settings
+            probes = [
+                linear(features, **{**settings, 'seed': settings['seed'] if seed is None else seed})
+                for seed in seeds
+            ]
+            runs = [probe.metrics for probe in probes]
+            logits[name] = [probe.scores for probe in probes]
+        metrics.update(summarize(runs, evaluator.prefix))
+    return metrics, logits
+
+
+def summarize(runs: Sequence[dict[str, float]], prefix: str) -> dict[str, float]:
+    """Return the mean of each metric and, over several runs, its population standard deviation."""
+    metrics = {f'{prefix}/{key}': mean(run[key] for run in runs) for key in runs[0]}
+    if len(runs) > 1:
+        metrics.update({f'{prefix}/{key}_std': pstdev(run[key] for run in runs) for key in runs[0]})
+    return metrics
+
+
+def save_results(
+    folder: str,
+    features: FeatureSet,
+    logits: dict[str, list[ScoreSet]],
+    seeds: Sequence[int | None],
+) -> None:
+    """Write ``features.npz`` and the logits of linear probes, one file per seed."""
+    features.save(os.path.join(folder, 'features.npz'))
+    for name, scores in logits.items():
+        for seed, score_set in zip(seeds, scores):
+            suffix = f'_seed{seed}' if len(scores) > 1 else ''
+            score_set.save(os.path.join(folder, f'{name}{suffix}.npz'))
 
 
 def evaluate_streams(
-    cfg: Any,
+    cfg: Config,
     checkpoint: str,
-    evaluators: dict[str, dict],
+    evaluators: dict[str, FeatureMetric],
     seeds: Sequence[int | None],
     dump: str | None,
 ) -> dict[str, float] | None:
-    """Evaluates each stream of a model that trains several, and their fusion."""
-    metrics, features, scores = {}, [], []
-    for stream in cfg.model.streams:
-        features.append(extract_features(cfg, checkpoint, seeds[0], stream))
-        if not is_main_process():
-            continue
-        folder = None if dump is None else os.path.join(dump, stream)
-        result, logits = evaluate_features(features[-1], evaluators, seeds, folder)
-        scores.append(logits)
-        metrics.update({f'{stream}/{key}': value for key, value in result.items()})
+    """Evaluate the streams of a model that trains several, and their fusion."""
+    streams = list(cfg.model.streams)
+    features = [extract_features(cfg, checkpoint, seeds[0], stream) for stream in streams]
     if not is_main_process():
         return None
-    weights = [STREAMS[stream] for stream in cfg.model.streams]
+
+    metrics, logits = {}, []
+    for stream, stream_features in zip(streams, features):
+        found, scores = evaluate_features(stream_features, evaluators, seeds)
+        metrics.update({f'{stream}/{key}': value for key, value in found.items()})
+        logits.append(scores)
+        if dump is not None:
+            save_results(os.path.join(dump, stream), stream_features, scores, seeds)
+
+    weights = [STREAMS[stream] for stream in streams]
     if 'knn' in evaluators:
-        knn, _ = evaluate_features(
-            FeatureSet.concat(features, weights), {'knn': evaluators['knn']}, seeds
-        )
-        metrics.update({f'fused/{key}': value for key, value in knn.items()})
-    for name in scores[0]:
-        fused = [ScoreSet.fuse([s[name][i] for s in scores], weights) for i in range(len(seeds))]
+        found, _ = evaluate_features(fuse(features, weights), {'knn': evaluators['knn']})
+        metrics.update({f'fused/{key}': value for key, value in found.items()})
+    for name in logits[0]:
+        fused = [fuse(sets, weights) for sets in zip(*(scores[name] for scores in logits))]
         for k in (1, 5):
-            metrics[f'fused/{name}/top{k}'] = mean(score_set.accuracy(k) for score_set in fused)
+            metrics[f'fused/{name}/top{k}'] = mean(scores.accuracy(k) for scores in fused)
     return metrics
 
 
 def evaluate_classifier(
-    cfg: Any, checkpoint: str, seed: int | None, dump: str | None
+    cfg: Config, checkpoint: str, seed: int | None, dump: str | None
 ) -> dict[str, float] | None:
-    """Accuracy of a network that was trained with labels."""
+    """Return the accuracy of a network that was trained with labels; see :func:`evaluate`."""
     if checkpoint == 'raw':
         raise ValueError(
-            "'raw' stands for coordinates without a network, but the config is of a classifier; give it a "
-            'checkpoint'
+            "'raw' stands for coordinates without a network, but the config is of a classifier; "
+            'give it a checkpoint'
         )
-    runner = build_test_runner(cfg, checkpoint, dict(type='ClassifierMetric'), seed)
-    metrics = runner.test()
-    if not is_main_process():
+    model = build_model(cfg, checkpoint, seed)
+    scores = classify(model, build_loader(cfg))
+    if scores is None:
         return None
+
     if dump is not None:
-        runner.test_evaluator.metrics[0].collected.save(os.path.join(dump, 'classifier.npz'))
-    return metrics
+        scores.save(os.path.join(dump, 'classifier.npz'))
+    return {f'acc/top{k}': scores.accuracy(k) for k in (1, 5)}
 
 
 def evaluate(
-    cfg: Any,
+    cfg: Config,
     checkpoint: str,
     names: Sequence[str] = ('knn', 'linear'),
     seeds: Sequence[int | None] = (None,),
     dump: str | None = None,
 ) -> dict[str, float] | None:
-    """Evaluates a frozen encoder, several streams of them, or a classifier.
+    """Evaluate a frozen encoder, several streams of them, or a classifier.
 
     Args:
-        cfg, checkpoint: see :func:`build_test_runner`.
-        names: evaluators of frozen encoders, see :data:`~aimclr_mm.evaluation.EVALUATORS`.
-        seeds: of the linear classifier; the first one also that of the random encoder; None for those of the config.
+        cfg, checkpoint: see :func:`build_model`.
+        names: evaluators of frozen encoders, see :data:`EVALUATORS`.
+        seeds: seeds of the linear probe, the first one also of the random encoder; None for those
+            of the config.
         dump: folder for features and scores, see :mod:`aimclr_mm.evaluation.results`.
 
     Returns:
@@ -233,8 +260,15 @@ def evaluate(
     """
     if cfg.model.type == CLASSIFIER:
         return evaluate_classifier(cfg, checkpoint, seeds[0], dump)
-    evaluators = evaluator_configs(cfg, names)
+
+    evaluators = build_evaluators(cfg, names)
     if cfg.model.type == 'CrossStream':
         return evaluate_streams(cfg, checkpoint, evaluators, seeds, dump)
+
     features = extract_features(cfg, checkpoint, seeds[0])
-    return None if features is None else evaluate_features(features, evaluators, seeds, dump)[0]
+    if features is None:
+        return None
+    metrics, logits = evaluate_features(features, evaluators, seeds)
+    if dump is not None:
+        save_results(dump, features, logits, seeds)
+    return metrics

@@ -18,7 +18,7 @@ from aimclr_mm.utils.files import atomic_write, read_json
 from aimclr_mm.utils.training_log import History, log_files, read_history
 
 from .evaluate import extract_features
-from .knn import KNNMetric
+from .neighbors import knn
 from .results import FeatureSet
 
 RESULTS = 'knn_curve.json'  # cache of checkpoint accuracies in the work directory
@@ -46,9 +46,10 @@ def knn_accuracy(features: FeatureSet, ks: Sequence[int]) -> dict[int, float]:
     """Return the top-1 accuracy in percent for each k ("KNN Evaluation Protocol")."""
     if max(ks) > features.gallery.sum():
         raise ValueError(
-            f'k={max(ks)}, but the gallery holds only {features.gallery.sum()} sequences; give smaller --k'
+            f'k={max(ks)}, but the gallery holds only {features.gallery.sum()} sequences; '
+            'give smaller --k'
         )
-    scores = KNNMetric(k=list(ks)).evaluate_features(features)
+    scores = knn(features, ks)
     return {k: scores[f'top1_k{k}'] for k in ks}
 
 

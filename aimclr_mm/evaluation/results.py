@@ -1,18 +1,20 @@
-"""Features and scores as files: what a network computed once, for every evaluation that comes after."""
+"""Features, scores and embeddings of a network, in memory and as .npz files."""
 
 from __future__ import annotations
 
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from aimclr_mm.utils.files import atomic_write, check_archive
 
+# raised by zipfile and NumPy for damaged archives
 DAMAGED = (
     ValueError,
     OSError,
@@ -24,18 +26,32 @@ DAMAGED = (
     MemoryError,
     zipfile.BadZipFile,
     zlib.error,
-)  # what a damaged archive makes zipfile and NumPy raise
+)
 AnyArrayFile = TypeVar('AnyArrayFile', bound='ArrayFile')
+
+
+def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
+    """Return the top-k accuracy in per cent.
+
+    Args:
+        scores: (N, classes) logits or votes.
+        labels: (N,) class indices; one without a column in ``scores`` counts as an error.
+        k: number of classes of highest score; limited to the number of classes.
+    """
+    top = scores.topk(min(k, scores.shape[1]), dim=1).indices
+    return 100.0 * (top == labels[:, None]).any(dim=1).double().mean().item()
 
 
 @dataclass
 class ArrayFile:
-    """Named arrays with as many rows each, in a .npz file without pickled objects; the first is a matrix.
+    """Named arrays with the same number of rows, saved as .npz without pickled objects.
+
+    The first field is a matrix of finite numbers.
 
     Class attributes:
-        kinds: NumPy's kinds of type that the others may have.
-        texts: names of fields that are a single text in place of an array.
-        made_by: what writes such files, for messages.
+        kinds: NumPy dtype kinds that each of the other arrays may have, by field name.
+        texts: fields that hold one string instead of an array.
+        made_by: command that writes such files, for error messages.
     """
 
     kinds: ClassVar[dict[str, str]] = {}
@@ -43,22 +59,23 @@ class ArrayFile:
     made_by: ClassVar[str] = 'tools/test.py --dump FOLDER'
 
     def __post_init__(self) -> None:
-        lengths = {
-            field.name: len(getattr(self, field.name))
-            for field in fields(self)
-            if field.name not in self.texts
-        }
+        lengths = {name: len(getattr(self, name)) for name in self.array_names()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f'arrays of different lengths: {lengths}')
 
-    def save(self, path: str) -> None:
-        """Writes the file, as a whole or not at all."""
+    @classmethod
+    def array_names(cls) -> list[str]:
+        """Return the names of the fields that are arrays, the matrix first."""
+        return [field.name for field in fields(cls) if field.name not in cls.texts]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the file atomically."""
         with atomic_write(path, 'wb') as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def is_file(cls, path: str) -> bool:
-        """Whether the file is of this kind, as far as the names of its arrays tell."""
+        """Return whether a file holds arrays of exactly these names."""
         try:
             with zipfile.ZipFile(path) as archive:
                 return {f'{field.name}.npy' for field in fields(cls)} == set(archive.namelist())
@@ -67,52 +84,64 @@ class ArrayFile:
 
     @classmethod
     def load(cls: type[AnyArrayFile], path: str) -> AnyArrayFile:
-        """Reads a file.
+        """Read and check a file.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: if it is damaged or holds other arrays; the message names it.
+            FileNotFoundError: if the file does not exist.
+            ValueError: if the file is damaged or holds other arrays; the message names the file.
         """
         if not os.path.isfile(path):
             raise FileNotFoundError(f'{path!r} does not exist; {cls.made_by} writes such files')
-        try:
-            with zipfile.ZipFile(path) as archive:
-                check_archive(archive, os.path.getsize(path))
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in content.files}
-        except DAMAGED as error:
-            raise ValueError(
-                f'{path!r} cannot be read as a .npz file of arrays ({error})'
-            ) from error
+        arrays = _read_npz(path)
+
         wanted = [field.name for field in fields(cls)]
-        if sorted(arrays) != sorted(wanted):
+        if set(arrays) != set(wanted):
             found = ', '.join([*list(arrays)[:4], '...'][: len(arrays)]) or 'nothing'
             raise ValueError(f'{path!r} holds {found}; wanted are {", ".join(wanted)}')
-        matrix, *rows = (arrays[name] for name in wanted)
+
+        cls._check(arrays, path)
+        return cls(**{**arrays, **{name: str(arrays[name]) for name in cls.texts}})
+
+    @classmethod
+    def _check(cls, arrays: dict[str, np.ndarray], path: str) -> None:
+        """Raise ValueError for an array with wrong shape or dtype or with NaN or infinity."""
+        first, *others = cls.array_names()
+        matrix = arrays[first]
         if matrix.ndim != 2 or matrix.dtype.kind != 'f' or not np.isfinite(matrix).all():
-            raise ValueError(f'{path!r}: {wanted[0]} must be a matrix of finite numbers')
-        for name, array in zip(wanted[1:], rows):
+            raise ValueError(f'{path!r}: {first} must be a matrix of finite numbers')
+
+        for name in [*others, *cls.texts]:
+            array = arrays[name]
             shape, kinds = ((), 'U') if name in cls.texts else (matrix.shape[:1], cls.kinds[name])
             if array.shape != shape or array.dtype.kind not in kinds:
                 raise ValueError(
-                    f'{path!r}: {name} has shape {array.shape} and type {array.dtype}; {wanted[0]} has '
-                    f'{len(matrix)} rows'
+                    f'{path!r}: {name} has shape {array.shape} and type {array.dtype}; '
+                    f'{first} has {len(matrix)} rows'
                 )
             if array.dtype.kind == 'f' and not np.isfinite(array).all():
                 raise ValueError(f'{path!r}: {name} must be finite numbers')
-        arrays.update({name: str(arrays[name]) for name in cls.texts})
-        return cls(**arrays)
+
+
+def _read_npz(path: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a .npz file of limited size, without unpickling objects."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, os.path.getsize(path))
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except DAMAGED as error:
+        raise ValueError(f'{path!r} cannot be read as a .npz file of arrays ({error})') from error
 
 
 @dataclass
 class FeatureSet(ArrayFile):
-    """Representations of gallery (training split) and queries (test split).
+    """Representations h of the gallery (training split) and of the queries (test split).
 
     Args:
         features: (N, C) float32.
-        labels: (N,) int64.
+        labels: (N,) int64 class indices.
         gallery: (N,) bool, true for the gallery.
-        names: (N,) of text.
+        names: (N,) str, names of the sequences.
     """
 
     kinds = dict(labels='iu', gallery='b', names='U')
@@ -121,52 +150,41 @@ class FeatureSet(ArrayFile):
     gallery: np.ndarray
     names: np.ndarray
 
-    @classmethod
-    def concat(
-        cls, sets: Sequence[FeatureSet], weights: Sequence[float] | None = None
-    ) -> FeatureSet:
-        """Streams side by side, so that cosine similarities are the weighted mean of those of the streams.
+    def split(self, device: str | torch.device = 'cpu') -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return gallery (B, C) and its labels (B,), queries (Q, C) and their labels (Q,).
 
         Args:
-            sets: one a stream, of the same sequences in the same order.
-            weights: of the streams; all equal if not given.
+            device: device of the tensors.
+
+        Raises:
+            ValueError: if the gallery or the queries are empty, or a feature is not finite.
         """
-        check_same([s.names for s in sets], [s.labels for s in sets])
-        if any(not np.array_equal(sets[0].gallery, s.gallery) for s in sets):
+        if self.gallery.all() or not self.gallery.any():
             raise ValueError(
-                'the files differ in which sequences are the gallery; all must come from the same evaluation'
+                'the evaluation needs a gallery and queries: give the evaluation data set a pair '
+                "of splits, such as split=['xsub_train', 'xsub_val']"
             )
-        weights = [1.0] * len(sets) if weights is None else list(weights)
-        if (
-            len(weights) != len(sets)
-            or not np.isfinite(weights).all()
-            or min(weights) < 0
-            or not any(weights)
-        ):
+        broken = int((~np.isfinite(self.features).all(axis=1)).sum())
+        if broken:
             raise ValueError(
-                f'weights {weights}: {len(sets)} streams need as many weights, finite, none of '
-                'them negative and not all zero'
+                f'{broken} of {len(self.features)} features are not finite; the encoder or its '
+                'input is broken'
             )
-        parts = [
-            np.sqrt(w) * s.features / np.linalg.norm(s.features, axis=1, keepdims=True).clip(1e-12)
-            for w, s in zip(weights, sets)
-        ]
-        return cls(
-            np.concatenate(parts, axis=1).astype(np.float32),
-            sets[0].labels,
-            sets[0].gallery,
-            sets[0].names,
-        )
+
+        features = torch.from_numpy(self.features).to(device)
+        labels = torch.from_numpy(self.labels).to(device)
+        gallery = torch.from_numpy(self.gallery).to(device)
+        return features[gallery], labels[gallery], features[~gallery], labels[~gallery]
 
 
 @dataclass
 class ScoreSet(ArrayFile):
-    """Class scores (logits) of the test split.
+    """Class scores of the test split.
 
     Args:
-        scores: (Q, classes) float32.
-        labels: (Q,) int64.
-        names: (Q,) of text.
+        scores: (Q, classes) float32 logits.
+        labels: (Q,) int64 class indices.
+        names: (Q,) str, names of the sequences.
     """
 
     kinds = dict(labels='iu', names='U')
@@ -174,38 +192,23 @@ class ScoreSet(ArrayFile):
     labels: np.ndarray
     names: np.ndarray
 
-    @classmethod
-    def fuse(cls, sets: Sequence[ScoreSet], weights: Sequence[float]) -> ScoreSet:
-        """Weighted sum of the streams' logits ("Experimental Settings").
-
-        Args:
-            sets: one a stream, of the same sequences in the same order.
-            weights: of the streams.
-        """
-        check_same([s.names for s in sets], [s.labels for s in sets])
-        shapes = [s.scores.shape for s in sets]
-        if len(set(shapes)) > 1 or len(weights) != len(sets):
-            raise ValueError(
-                f'scores of shapes {shapes} with {len(weights)} weights cannot be fused'
-            )
-        return cls(sum(w * s.scores for w, s in zip(weights, sets)), sets[0].labels, sets[0].names)
-
     def accuracy(self, k: int = 1) -> float:
-        """Share, in per cent, of sequences whose label is among the k classes of highest score."""
-        top = np.argsort(-self.scores, axis=1, kind='stable')[:, :k]
-        return 100.0 * float((top == self.labels[:, None]).any(axis=1).mean())
+        """Return the top-k accuracy in per cent."""
+        scores = np.asarray(self.scores, dtype=np.float64)
+        labels = np.asarray(self.labels, dtype=np.int64)
+        return top_k_accuracy(torch.from_numpy(scores), torch.from_numpy(labels), k)
 
 
 @dataclass
 class EmbeddingSet(ArrayFile):
-    """Representations of recordings, of which nothing but a name need be known.
+    """Representations of recordings; labels are optional.
 
     Args:
         features: (N, C) float32.
-        names: (N,) of text.
-        labels: (N,) of text; empty where it is not known.
-        sources: (N,) of text, the file that a sequence came from.
-        encoder: fingerprint of the encoder; those of another one cannot be compared with these.
+        names: (N,) str, names of the recordings.
+        labels: (N,) str; empty where unknown.
+        sources: (N,) str, the file that each recording was read from.
+        encoder: fingerprint of the encoder; embeddings of different encoders are not comparable.
     """
 
     kinds = dict(names='U', labels='U', sources='U')
@@ -218,31 +221,20 @@ class EmbeddingSet(ArrayFile):
     encoder: str = ''
 
     def labelled(self, path: str) -> tuple[FeatureSet, list[str]]:
-        """Those with a label, as queries with numbers for labels, and the labels in the order of the numbers.
+        """Return the labelled rows as queries, and the class names by class index.
 
         Args:
-            path: of the file, for the message.
+            path: file of the embeddings, for the error message.
 
         Raises:
-            ValueError: if none has a label.
+            ValueError: if no row has a label.
         """
         known = self.labels != ''
         if not known.any():
             raise ValueError(
                 f'{path!r}: no sequence has a label; put recordings into folders named by class'
             )
-        classes, numbers = np.unique(self.labels[known], return_inverse=True)
-        features = FeatureSet(
-            self.features[known], numbers, np.zeros(len(numbers), dtype=bool), self.names[known]
-        )
+        classes, indices = np.unique(self.labels[known], return_inverse=True)
+        gallery = np.zeros(len(indices), dtype=bool)
+        features = FeatureSet(self.features[known], indices, gallery, self.names[known])
         return features, classes.tolist()
-
-
-def check_same(names: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:
-    """Raises ValueError unless all files are of the same sequences, in the same order, with the same labels."""
-    for position, (others, theirs) in enumerate(zip(names[1:], labels[1:]), start=2):
-        if not (np.array_equal(names[0], others) and np.array_equal(labels[0], theirs)):
-            raise ValueError(
-                f'file {position} is of other sequences than file 1 ({len(others)} and {len(names[0])}); '
-                'all must come from the same split of the same data set'
-            )

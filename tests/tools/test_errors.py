@@ -333,7 +333,7 @@ BUILT = [  # these build what they refuse
     ),
     case(
         'test.py {f}/tiny.py random --eval knn --work-dir w --cfg-options test_evaluator.0.device=gpu',
-        "KNNMetric: device='gpu' cannot be used here",
+        "device='gpu' cannot be used here",
     ),
 ]
 

@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
-from aimclr_mm.evaluation import FeatureSet, KNNMetric, ScoreSet
+from aimclr_mm.evaluation import FeatureSet, ScoreSet, knn
 from aimclr_mm.evaluation.fusion import fuse_files
 from tests.tools.test_commands import (
     BATCH,
@@ -180,8 +180,9 @@ def test_metrics_of_streams_and_fusion(evaluated, trained):
     assert {str(path.relative_to(dump)) for path in dump.rglob('*.npz')} == files
     sets = [FeatureSet.load(str(dump / stream / 'features.npz')) for stream in STREAMS]
     for stream, features in zip(STREAMS, sets):
-        knn = KNNMetric(k=[1, 5], device='cpu').evaluate_features(features)
-        assert {name: metrics[f'{stream}/knn/{name}'] for name in knn} == pytest.approx(knn)
+        expected = knn(features, [1, 5], device='cpu')
+        found = {name: metrics[f'{stream}/knn/{name}'] for name in expected}
+        assert found == pytest.approx(expected)
         tops = [
             ScoreSet.load(str(dump / stream / f'linear_seed{seed}.npz')).accuracy()
             for seed in (0, 1)

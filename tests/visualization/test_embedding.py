@@ -12,7 +12,7 @@ import pytest
 
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import write_pickle
-from aimclr_mm.evaluation.results import FeatureSet
+from aimclr_mm.evaluation import FeatureSet, fuse
 from aimclr_mm.visualization import embedding
 from aimclr_mm.visualization.figures import save_figure
 
@@ -225,7 +225,7 @@ def test_command_with_three_streams_weighs_them_as_the_paper(tool):
         one.save(f'{name}.npz')
     tool('a.npz', 'b.npz', 'c.npz', '--out', 'embedding.svg')
     result = json.loads(Path('embedding.json').read_text())
-    joined = FeatureSet.concat(sets, [0.6, 0.6, 0.4])
+    joined = fuse(sets, [0.6, 0.6, 0.4])
     assert result['nmi_all'] == pytest.approx(
         embedding.nmi(joined.features[~joined.gallery], joined.labels[~joined.gallery], 0)
     )

@@ -1,0 +1,23 @@
+"""Choice of the device for inference and evaluation."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolve_device(device: str | torch.device | None) -> str:
+    """Return the name of a usable device; for None a GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: if the device does not exist here.
+    """
+    chosen = str(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(':')[0]
+        raise ValueError(
+            f"device={chosen!r} cannot be used here ({reason}); give 'cpu', or None for a GPU "
+            'where there is one'
+        ) from error
+    return chosen
