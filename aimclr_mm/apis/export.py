@@ -23,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 from aimclr_mm.models.data_preprocessor import SkeletonViews
 from aimclr_mm.models.encoder import pool
-from aimclr_mm.transforms import RandomTransform, SkeletonTransform
+from aimclr_mm.transforms import SkeletonTransform
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.version import __version__
 
@@ -44,7 +44,7 @@ def tensor_step(step: BaseTransform) -> Callable[[Tensor], Tensor] | None:
     Raises:
         ValueError: for a step that has no such form.
     """
-    if isinstance(step, SkeletonTransform) and not isinstance(step, RandomTransform):
+    if isinstance(step, SkeletonTransform) and not step.is_random:
         return step.batch
     if type(step) is PreNormalize2D:
         height, width = step.img_shape

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from aimclr_mm.checkpoints.loading import load_model
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.datasets.batch import collate_skeletons
 from aimclr_mm.datasets.own_files.recordings import (
     PathLike,
     as_annotations,
@@ -134,6 +135,10 @@ class EmbeddingInferencer(BaseInferencer):
         for name, value in getattr(part, 'backbone', part).state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        """Return the collate function; mmengine's inferencer does not read the config's dict."""
+        return collate_skeletons
 
     def _init_visualizer(self, cfg: Config) -> None:
         """Pictures are made by ``tools/visualize.py`` and ``tools/search.py``."""

@@ -1,8 +1,8 @@
 """Annotation files in mmaction2's pose format, read without running code from the file.
 
-Format: a pickled dict with ``split`` (name of a split -> list of sequence names) and ``annotations``, a list of dicts
-with ``frame_dir`` (name), ``keypoint`` (M, T, V, C), ``total_frames`` and, where known, ``label`` (int) and
-``keypoint_score`` (M, T, V).
+Format: a pickled dict with ``split`` (name of a split -> list of sequence names) and
+``annotations``, a list of dicts with ``frame_dir`` (name), ``keypoint`` (M, T, V, C),
+``total_frames`` and, where known, ``label`` (int) and ``keypoint_score`` (M, T, V).
 """
 
 from __future__ import annotations
@@ -16,86 +16,91 @@ from aimclr_mm.utils.pickles import read_pickle
 
 
 def write_pickle(content: Any, path: str) -> None:
-    """Writes an annotation file as a whole or not at all."""
+    """Write an annotation file atomically."""
     with atomic_write(path, 'wb') as file:
         pickle.dump(content, file, protocol=4)
 
 
 def require_file(path: str, hint: str = '') -> None:
-    """Raises FileNotFoundError, with the hint how to make it, if there is no such annotation file."""
+    """Raise FileNotFoundError, with a hint how to make the annotation file, if it is missing."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'annotation file {path!r} does not exist. {hint}'.strip())
 
 
 def load_annotations(path: str, hint: str = '') -> dict:
-    """Reads an annotation file and checks its structure.
+    """Read an annotation file and check its structure.
 
     Args:
         path: the file.
         hint: how to make the file, for the message when it is missing.
 
     Returns:
-        dict with ``split`` (possibly empty) and ``annotations``.
+        dict with ``split`` and ``metainfo`` (possibly empty) and ``annotations``.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it cannot be read or lacks what the format demands.
+        ValueError: if it cannot be read or does not have the format.
     """
     require_file(path, hint)
     data = read_pickle(path)
     if isinstance(data, list):
-        data = dict(split={}, annotations=data)
-    elif (
-        isinstance(data, dict) and 'keypoint' in data
-    ):  # of one video, as mmaction2's pose extraction writes
-        data = dict(split={}, annotations=[data])
+        data = dict(annotations=data)
+    elif isinstance(data, dict) and 'keypoint' in data:
+        data = dict(annotations=[data])  # one video, as mmaction2's pose extraction writes it
+
     if not isinstance(data, dict) or not isinstance(data.get('annotations'), list):
         raise ValueError(
             f"{path!r} is not in mmaction2's pose format: it needs a list 'annotations'"
         )
-    splits = data.setdefault('split', {})
+    if not isinstance(data.setdefault('metainfo', {}), dict):
+        raise ValueError(f"{path!r}: 'metainfo' must be a dict")
+    _check_splits(data.setdefault('split', {}), path)
+    return data
+
+
+def _check_splits(splits: Any, path: str) -> None:
+    """Raise ValueError unless splits map names to lists of sequence names."""
     if not isinstance(splits, dict):
         raise ValueError(f"{path!r}: 'split' must map names of splits to lists of sequence names")
     for split, names in splits.items():
         if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f'{path!r}: split {split!r} is no list of names of sequences')
-    if not isinstance(data.setdefault('metainfo', {}), dict):
-        raise ValueError(f"{path!r}: 'metainfo' must be a dict")
-    return data
+            raise ValueError(f'{path!r}: split {split!r} is not a list of sequence names')
 
 
 def structure_defect(annotation: Any, num_joints: int | None = None) -> str:
-    """What an annotation lacks, or how its keypoints have another shape than they should; empty if all is well.
+    """Return which field an annotation lacks or how its keypoints are misshapen; empty if valid.
 
     Args:
         annotation: the annotation.
-        num_joints: V that the layout of the config has; None accepts any.
+        num_joints: V of the layout of the config; None accepts any.
     """
     if not isinstance(annotation, dict):
         return f'an annotation is a {type(annotation).__name__}, not a dict'
+
     name = annotation.get('frame_dir', annotation.get('filename'))
     if name is None:
         return "an annotation has no 'frame_dir' (its name)"
+
     shape = getattr(annotation.get('keypoint'), 'shape', None)
     if shape is None or len(shape) != 4 or 0 in shape or shape[-1] not in (2, 3):
         return (
-            f"'keypoint' of {str(name)!r} has shape {shape}; it must be an array (people, frames, joints, 2 or 3) "
-            'without an empty axis'
+            f"'keypoint' of {str(name)!r} has shape {shape}; it must be an array "
+            '(people, frames, joints, 2 or 3) without an empty axis'
         )
     if num_joints is not None and shape[2] != num_joints:
         return (
-            f'{str(name)!r} has {shape[2]} joints, but the layout of the config has {num_joints}; set layout to '
-            'that of the data'
+            f'{str(name)!r} has {shape[2]} joints, but the layout of the config has {num_joints}; '
+            'set layout to that of the data'
         )
     return ''
 
 
 def check_annotation(annotation: Any, path: str, num_joints: int | None = None) -> None:
-    """Raises ValueError if one annotation lacks a field or its keypoints have another shape than they should.
+    """Raise ValueError if an annotation has a defect of structure.
 
     Args:
         annotation, num_joints: see :func:`structure_defect`.
-        path: file it comes from, for the message.
+        path: the file, for the message.
     """
     if defect := structure_defect(annotation, num_joints):
         raise ValueError(f'{path!r}: {defect}')

@@ -1,9 +1,10 @@
-"""Preprocessed sequences in a memory-mapped file: preprocessing runs once, all workers and ranks share the result.
+"""Cached preprocessing: it runs once, and all workers and ranks share the memory-mapped result.
 
-A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32`` where there are
-scores, ``index.pkl`` (shapes and everything else of the annotations) and ``about.json`` (what it was made from). Its
-name holds a hash of the annotation file's size and time, the transforms with their settings and code, and the versions
-of the libraries, so that a change of any of them makes another cache. Caches that no run uses may be deleted.
+A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32``
+where there are scores, ``index.pkl`` (shapes and everything else of the annotations) and
+``about.json`` (what it was made from). Its name contains a hash of the annotation file's size and
+time, the transforms with their settings and code, and the versions of the libraries; a change of
+any of them makes another cache. Caches that no run uses may be deleted.
 """
 
 from __future__ import annotations
@@ -27,73 +28,74 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 from rich.progress import track
 
-from aimclr_mm.transforms import RandomTransform, SkeletonTransform, functional
+from aimclr_mm.transforms import SkeletonTransform, functional
+from aimclr_mm.transforms.preprocessing import PREPROCESSING
 from aimclr_mm.utils.files import atomic_folder
 
 from .annotations import read_pickle, write_pickle
 from .columns import pack, to_columns, to_records, unpack
 
 ARRAYS = ('keypoint', 'keypoint_score')
-FORMAT = 3  # of a cache's folder
+FORMAT = 4  # version of the folder's content
 
 
-def needed(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
-    """The transforms without the project's own where an annotation file says that its sequences are preprocessed."""
+def active_transforms(transforms: Sequence[BaseTransform], data: dict) -> list[BaseTransform]:
+    """Return the transforms that the sequences of an annotation file still need.
+
+    The paper's preprocessing is left out where the file says that it is done.
+    """
     if not data['metainfo'].get('preprocessed', False):
         return list(transforms)
-    kept = [
-        step
-        for step in transforms
-        if isinstance(step, RandomTransform) or not isinstance(step, SkeletonTransform)
-    ]
+
+    omitted = [step for step in transforms if isinstance(step, PREPROCESSING)]
     MMLogger.get_current_instance().info(
         'The annotation file says that its sequences are preprocessed; left out: '
-        + ', '.join(type(step).__name__ for step in transforms if step not in kept)
+        + ', '.join(type(step).__name__ for step in omitted)
     )
-    return kept
+    return [step for step in transforms if step not in omitted]
 
 
-def _code(step: BaseTransform) -> list[str]:
-    """Hashes of the modules that a transform's class and its bases are written in.
+def _hash(text: str) -> str:
+    """Return 16 hexadecimal digits of a text's SHA-256 hash."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hash_code(step: BaseTransform) -> list[str]:
+    """Return hashes of the modules that define a transform's class and its bases.
 
     Raises:
-        ValueError: if the code is in no file.
+        ValueError: if the source code is not in a file.
     """
     modules = {sys.modules[kind.__module__] for kind in type(step).__mro__ if kind is not object}
     try:
-        return sorted(
-            hashlib.sha256(inspect.getsource(module).encode()).hexdigest()[:16]
-            for module in modules
-        )
+        return sorted(_hash(inspect.getsource(module)) for module in modules)
     except (OSError, TypeError) as error:
         raise ValueError(
-            f'{type(step).__name__} is in no file ({error}), so that its changes cannot be seen and its '
-            'results not be cached; set cache=False, or move it to a module'
+            f'the source of {type(step).__name__} is not in a file ({error}), so a change of it '
+            'would go unnoticed and its results cannot be cached; set cache=False, or move it to '
+            'a module'
         ) from error
 
 
 def _describe(ann_file: str, transforms: Sequence[BaseTransform], settings: Any) -> dict:
-    """What a cache is made from, as it is hashed and written down."""
+    """Return everything a cache depends on, to be hashed and written to ``about.json``."""
     status = os.stat(ann_file)
-    layouts = [
-        repr(getattr(step, 'layout', None)) for step in transforms
-    ]  # a file of a layout may change
-    libraries = {library.__name__: library.__version__ for library in (mmaction, mmcv, np, torch)}
+    libraries = (mmaction, mmcv, np, torch)
     return dict(
         format=FORMAT,
         annotation_file=os.path.basename(ann_file),
         bytes=status.st_size,
         changed_ns=status.st_mtime_ns,
         settings=repr(settings),
-        layouts=layouts,
-        libraries=libraries,
-        functions=hashlib.sha256(inspect.getsource(functional).encode()).hexdigest()[:16],
-        code=[_code(step) for step in transforms],
+        layouts=[repr(getattr(step, 'layout', None)) for step in transforms],  # of a YAML file too
+        libraries={library.__name__: library.__version__ for library in libraries},
+        functions=_hash(inspect.getsource(functional)),
+        code=[_hash_code(step) for step in transforms],
     )
 
 
 def _run(transforms: Sequence[BaseTransform], annotation: dict) -> dict:
-    """The annotation after all transforms; its own arrays stay as they are."""
+    """Apply all transforms to a copy of an annotation."""
     results = {
         key: value.copy() if isinstance(value, np.ndarray) else value
         for key, value in annotation.items()
@@ -107,18 +109,21 @@ def _run(transforms: Sequence[BaseTransform], annotation: dict) -> dict:
 
 
 def _check_repeatable(transforms: Sequence[BaseTransform], annotation: dict) -> None:
-    """Raises ValueError if the transforms do not give the same result twice."""
+    """Raise ValueError if the transforms do not give the same result twice."""
     for step in transforms:
-        if isinstance(step, RandomTransform):
+        if isinstance(step, SkeletonTransform) and step.is_random:
             raise ValueError(
-                f'{type(step).__name__} is random and cannot be cached; move it from preprocess to the '
-                'views of the data preprocessor'
+                f'{type(step).__name__} is random and cannot be cached; move it from preprocess to '
+                'the views of the data preprocessor'
             )
-    if pickle.dumps(_run(transforms, annotation)) != pickle.dumps(_run(transforms, annotation)):
+
+    first = pickle.dumps(_run(transforms, annotation))
+    second = pickle.dumps(_run(transforms, annotation))
+    if first != second:
         names = ', '.join(type(step).__name__ for step in transforms)
         raise ValueError(
-            f'preprocess ({names}) gives another result each time and cannot be cached; move what is '
-            'random to pipeline'
+            f'preprocess ({names}) gives another result each time and cannot be cached; move the '
+            'random transforms to pipeline'
         )
 
 
@@ -126,24 +131,14 @@ class SequenceCache:
     """Preprocessed sequences, read from a memory-mapped file.
 
     Args:
-        folder: of the cache.
+        folder: folder of the cache.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self._maps: dict[str, np.memmap] = {}
         try:
-            index = read_pickle(os.path.join(folder, 'index.pkl'))
-            self.metainfo: dict = index['metainfo']
-            self.split: dict[str, list[str]] = {
-                name: unpack(names) for name, names in index['split'].items()
-            }
-            self.annotations: list[dict] = to_records(index['annotations'])
-            self.notes: list[str] = index['notes']  # what is odd about the data
-            self._shapes: dict[str, np.ndarray] = index['shapes']  # name -> (N, axes)
-            self._ends = {
-                name: np.cumsum(shapes.prod(axis=1)) for name, shapes in self._shapes.items()
-            }
-            self._check()
+            self._read_index()
         except (
             ValueError,
             TypeError,
@@ -153,12 +148,19 @@ class SequenceCache:
             FileNotFoundError,
         ) as error:
             raise ValueError(
-                f'the cache {folder!r} is damaged ({error!r}); delete it, and it is made anew'
+                f'the cache {folder!r} is damaged ({error!r}); delete it, and it will be made again'
             ) from error
-        self._maps: dict[str, np.memmap] = {}
 
-    def _check(self) -> None:
-        """Raises ValueError if the files of arrays have other sizes than the index says."""
+    def _read_index(self) -> None:
+        """Read ``index.pkl`` and compare it with the sizes of the arrays' files."""
+        index = read_pickle(os.path.join(self.folder, 'index.pkl'))
+        self.metainfo: dict = index['metainfo']
+        self.split: dict[str, list[str]] = {n: unpack(names) for n, names in index['split'].items()}
+        self.annotations: list[dict] = to_records(index['annotations'])
+        self.warnings: list[str] = index['warnings']
+        self._shapes: dict[str, np.ndarray] = index['shapes']  # array -> (N, axes)
+        self._ends = {name: shapes.prod(axis=1).cumsum() for name, shapes in self._shapes.items()}
+
         for name, ends in self._ends.items():
             size = os.path.getsize(os.path.join(self.folder, f'{name}.f32'))
             if name not in ARRAYS or len(ends) != len(self.annotations) or size != 4 * ends[-1]:
@@ -167,10 +169,10 @@ class SequenceCache:
                 )
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_maps': {}}  # a memory map would be sent to a worker as a whole
+        return {**self.__dict__, '_maps': {}}  # pickle would copy the arrays to each worker
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """Copies of the arrays of a sequence, ``keypoint`` and perhaps ``keypoint_score``, float32."""
+        """Return copies of the float32 arrays of a sequence, ``keypoint`` and maybe its score."""
         found = {}
         for name, ends in self._ends.items():
             shape = self._shapes[name][index]
@@ -179,22 +181,23 @@ class SequenceCache:
         return found
 
     def keypoints(self, indices: np.ndarray) -> np.ndarray:
-        """Keypoints of several sequences at once, (N, ...) float32.
+        """Return the keypoints of several sequences as one array (N, ...), float32.
 
         Raises:
             ValueError: if the sequences of the cache differ in shape.
         """
         shapes = self._shapes['keypoint']
-        if (shapes != shapes[0]).any():
+        other = (shapes != shapes[0]).any(axis=1)
+        if other.any():
             raise ValueError(
-                f'the sequences differ in shape, such as {tuple(shapes[0])} and '
-                f'{tuple(shapes[(shapes != shapes[0]).any(axis=1).argmax()])}, and cannot be fetched as '
-                'one array; add ResizeClip and FormatGCNInput to preprocess, or set batched=False'
+                f'the sequences differ in shape, for example {tuple(shapes[0])} and '
+                f'{tuple(shapes[other.argmax()])}, and cannot be read as one array; add ResizeClip '
+                'and FormatGCNInput to preprocess, or set batched=False'
             )
         return np.take(self._map('keypoint').reshape(-1, *shapes[0]), indices, axis=0)
 
     def _map(self, name: str) -> np.memmap:
-        """The array of a file, opened when it is first needed."""
+        """Return the memory map of an array, opened on first use."""
         if name not in self._maps:
             self._maps[name] = np.memmap(os.path.join(self.folder, f'{name}.f32'), np.float32, 'r')
         return self._maps[name]
@@ -203,42 +206,50 @@ class SequenceCache:
 def _write_arrays(
     folder: str, annotations: Sequence[dict], transforms: Sequence[BaseTransform], title: str
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """Writes the arrays of all sequences; returns what else the annotations hold, and the shapes by array."""
-    rest, shapes = [], {}
+    """Preprocess all sequences and write their arrays.
+
+    Returns:
+        The annotations without arrays, and the shapes (N, axes) of each array.
+    """
+    rest: list[dict] = []
+    shapes: dict[str, list[tuple]] = {}
     with ExitStack() as stack:
         files = {}
         for annotation in track(annotations, title):
             results = _run(transforms, annotation)
-            for name in (name for name in ARRAYS if name in results):
+            for name in ARRAYS:
+                if name not in results:
+                    continue
                 if name not in files:
-                    files[name] = stack.enter_context(
-                        open(os.path.join(folder, f'{name}.f32'), 'wb')
-                    )
-                results[name].tofile(files[name])
-                shapes.setdefault(name, []).append(results.pop(name).shape)
+                    path = os.path.join(folder, f'{name}.f32')
+                    files[name] = stack.enter_context(open(path, 'wb'))
+                array = results.pop(name)
+                array.tofile(files[name])
+                shapes.setdefault(name, []).append(array.shape)
             rest.append(results)
+
     if any(len(found) != len(rest) for found in shapes.values()):
         raise ValueError(
-            'some sequences have a keypoint_score and others have none; give all or none one'
+            'some sequences have a keypoint_score and others have none; give all of them one, or none'
         )
     return rest, {name: np.array(found) for name, found in shapes.items()}
 
 
 def _build(folder: str, data: dict, transforms: Sequence[BaseTransform], about: dict) -> None:
-    """Writes a cache as a whole. Only one process at a time does so."""
-    annotations, transforms = data['annotations'], needed(transforms, data)
+    """Write a cache atomically; the caller holds the lock."""
+    annotations = data['annotations']
+    transforms = active_transforms(transforms, data)
     _check_repeatable(transforms, annotations[0])
+
     with atomic_folder(folder) as target:
-        rest, shapes = _write_arrays(
-            target, annotations, transforms, f'Preprocessing {about["annotation_file"]}'
-        )
-        split = {name: pack(names) for name, names in data['split'].items()}
+        title = f'Preprocessing {about["annotation_file"]}'
+        rest, shapes = _write_arrays(target, annotations, transforms, title)
         index = dict(
             metainfo=data['metainfo'],
-            split=split,
+            split={name: pack(names) for name, names in data['split'].items()},
             annotations=to_columns(rest),
             shapes=shapes,
-            notes=data.get('notes', []),
+            warnings=data['warnings'],
         )
         write_pickle(index, os.path.join(target, 'index.pkl'))
         with open(os.path.join(target, 'about.json'), 'w', encoding='utf-8') as file:
@@ -252,37 +263,39 @@ def open_cache(
     load: Callable[[], dict],
     cache_dir: str | None = None,
 ) -> SequenceCache:
-    """The cache of an annotation file, made by whoever comes first while the others wait.
+    """Open the cache of an annotation file; the first process builds it, the others wait on a lock.
 
     Args:
         ann_file: the annotation file.
         transforms: deterministic transforms of one annotation.
         settings: their configs, which are hashed.
-        load: reads and checks the annotation file; called only if there is no cache yet.
-        cache_dir: folder of caches; ``cache`` beside the annotation file if not given.
+        load: function that reads and checks the annotation file; called only to build the cache.
+        cache_dir: folder of caches; ``cache`` next to the annotation file if not given.
 
     Raises:
         ValueError: if a transform is random.
         OSError: if the folder cannot be written.
     """
     about = _describe(ann_file, transforms, settings)
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     cache_dir = cache_dir or os.path.join(os.path.dirname(os.path.abspath(ann_file)), 'cache')
     stem = os.path.splitext(os.path.basename(ann_file))[0]
-    folder = os.path.join(cache_dir, f'{stem}-{key}')
-    if not os.path.isdir(folder):
-        lock = FileLock(f'{folder}.lock')
-        try:
-            os.makedirs(cache_dir, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise OSError(
-                f'the cache of preprocessed sequences cannot be written to {cache_dir!r} ({error.strerror}); '
-                'set cache_dir of the data set to another folder, or cache=False'
-            ) from error
-        try:
-            if not os.path.isdir(folder):
-                _build(folder, load(), transforms, about)
-        finally:
-            lock.release()
+    folder = os.path.join(cache_dir, f'{stem}-{_hash(json.dumps(about, sort_keys=True))}')
+    if os.path.isdir(folder):
+        return SequenceCache(folder)
+
+    lock = FileLock(f'{folder}.lock')
+    try:
+        os.makedirs(cache_dir, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise OSError(
+            f'the cache of preprocessed sequences cannot be written to {cache_dir!r} '
+            f'({error.strerror}); set cache_dir of the dataset to another folder, or cache=False'
+        ) from error
+
+    try:
+        if not os.path.isdir(folder):
+            _build(folder, load(), transforms, about)
+    finally:
+        lock.release()
     return SequenceCache(folder)

@@ -28,7 +28,7 @@ from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
-from .checks import array_defects, oddities, overlaps
+from .checks import array_defects, overlaps, warnings
 from .own_files.folders import Folders
 from .own_files.manifest import Custom
 from .readers import (
@@ -97,7 +97,7 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
         if defect := next(array_defects(annotation), ''):
             raise RecordingError(defect)
         annotation['splits'] = list(reader.splits(annotation))
-        annotation['odd'] = oddities(annotation)
+        annotation['warnings'] = warnings(annotation)
     return annotations
 
 
@@ -144,7 +144,7 @@ def _merge(
             seen.add(name)
             for split in annotation.pop('splits'):
                 splits.setdefault(split, []).append(name)
-            summary.add(annotation, annotation.pop('odd'))
+            summary.add(annotation, annotation.pop('warnings'))
             yield annotation
 
 
@@ -249,7 +249,7 @@ def _prepare(
                 split=splits,
             )
         )
-    summary.splits, summary.overlaps = (
+    summary.splits, summary.split_warnings = (
         {name: len(names) for name, names in splits.items()},
         overlaps(splits),
     )

@@ -10,16 +10,17 @@ from mmengine.dataset import DefaultSampler
 
 @DATA_SAMPLERS.register_module()
 class EvenSampler(DefaultSampler):
-    """mmengine's sampler without repeated sequences: W ranks with batches of B take what one takes with W B.
+    """mmengine's sampler without repeated sequences.
 
-    The i-th batches of all ranks together are the i-th batch of one rank with the same seed. Where the number of
-    sequences is no multiple of W, the last ones of the epoch's order are left out; mmengine's sampler repeats the
-    first ones, which may add a batch.
+    W ranks with batches of B see the same batches as one rank with batches of W * B: the i-th
+    batches of all ranks together are the i-th batch of one rank with the same seed. Where the
+    number of sequences is not a multiple of W, the last ones of the epoch's order are left out;
+    mmengine's sampler repeats the first ones, which may add a batch.
 
     Args:
-        dataset: what is sampled.
-        shuffle: another order in each epoch.
-        seed: of the orders; the same on all ranks.
+        dataset: the dataset to sample from.
+        shuffle: whether each epoch has another order.
+        seed: seed of the orders, the same on all ranks.
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""mmaction2's pose dataset with a check of what it reads, cached preprocessing, pairs of splits and optional labels."""
+"""mmaction2's pose dataset with checked annotations, cached preprocessing and pairs of splits."""
 
 from __future__ import annotations
 
@@ -16,52 +16,65 @@ from aimclr_mm.skeletons import LAYOUTS, Layout, get_layout
 from aimclr_mm.transforms import SkeletonTransform
 
 from .annotations import load_annotations, require_file
-from .cache import SequenceCache, needed, open_cache
-from .checks import is_whole, name_of, sound, split_notes
+from .batch import SkeletonBatch
+from .cache import SequenceCache, active_transforms, open_cache
+from .checks import filter_valid, is_whole, name_of, split_warnings
 from .subset import balanced_draw
 
 
 def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None) -> BaseTransform:
-    """A transform of a data set; the project's own get its layout where they name none."""
+    """Build a transform of a dataset; skeleton transforms without a layout get the given one."""
     if not isinstance(step, Mapping):
         return step
+
     kind = step.get('type')
-    kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
-    takes_layout = (
-        layout is not None and isinstance(kind, type) and issubclass(kind, SkeletonTransform)
-    )
-    return TRANSFORMS.build({'layout': layout, **step} if takes_layout else dict(step))
+    if isinstance(kind, str):
+        kind = TRANSFORMS.get(kind)
+    if layout is not None and isinstance(kind, type) and issubclass(kind, SkeletonTransform):
+        return TRANSFORMS.build({'layout': layout, **step})
+    return TRANSFORMS.build(dict(step))
+
+
+def _in_split(annotations: Sequence, names: Sequence[str]) -> list:
+    """Return the annotations with one of the given names."""
+    wanted = set(names)
+    return [a for a in annotations if isinstance(name_of(a), str) and name_of(a) in wanted]
 
 
 @DATASETS.register_module()
 class SkeletonDataset(PoseDataset):
     """Sequences of one split for pre-training, or of two for evaluation.
 
-    Every sample gets ``split`` and ``role``: ``gallery`` for the first split, ``query`` for the second. Evaluators find
-    neighbours and train classifiers on the gallery and are scored on the queries, so that one pass over one data set
-    yields all features they need.
+    Every sample gets ``split`` and ``role``: ``gallery`` for the first split, ``query`` for the
+    second. Evaluators find neighbours and train classifiers on the gallery and are scored on the
+    queries, so that one pass over one dataset yields all features they need.
 
-    A sequence passes ``preprocess`` once, before training, and ``pipeline`` whenever it is used.
+    A sequence passes through ``preprocess`` once, before training, and through ``pipeline``
+    whenever it is used.
 
     Args:
-        ann_file: annotation file in mmaction2's pose format (see :mod:`aimclr_mm.datasets.annotations`).
+        ann_file: annotation file in mmaction2's pose format (see
+            :mod:`aimclr_mm.datasets.annotations`).
         pipeline: transforms of one sample.
-        split: a split of the file; a pair (gallery, queries) for evaluation; None for all sequences.
-        layout: joint layout that the recordings must have; None accepts any. Transforms of ``preprocess`` that do not
-            name one get it too.
-        preprocess: deterministic transforms, whose result is cached. Where the annotation file says that its sequences
-            are preprocessed, the project's own transforms among them are left out.
-        cache: whether the result of ``preprocess`` is kept in a memory-mapped file (see
-            :mod:`aimclr_mm.datasets.cache`); if not, ``preprocess`` runs before ``pipeline`` each time.
-        cache_dir: where; a folder ``cache`` beside the annotation file if not given.
-        fraction: class-balanced share of the first split to use (see :func:`~aimclr_mm.datasets.subset.balanced_draw`).
-        fraction_seed: of that draw.
-        batched: a batch is fetched from the cache as one array, without ``pipeline`` and data samples. That
-            is all that pre-training needs, and it needs no worker processes then.
-        hint: how to make the annotation file, printed when it is missing.
-        invalid: ``refuse`` a file with sequences that cannot be used (see :mod:`aimclr_mm.datasets.checks`), or
-            ``drop`` them and say how many there are.
-        **kwargs: as for mmaction2's ``PoseDataset``; with ``num_classes`` every sequence must have a label below it.
+        split: a split of the file; a pair (gallery, queries) for evaluation; None for all
+            sequences.
+        layout: joint layout that the recordings must have; None accepts any. Transforms of
+            ``preprocess`` without a layout get it too.
+        preprocess: deterministic transforms, whose result is cached. Where the annotation file says
+            that its sequences are preprocessed, the paper's preprocessing among them is left out.
+        cache: whether to keep the result of ``preprocess`` in a memory-mapped file (see
+            :mod:`aimclr_mm.datasets.cache`); if not, it runs before ``pipeline`` each time.
+        cache_dir: folder of the cache; ``cache`` next to the annotation file if not given.
+        fraction: class-balanced share of the first split to use (see
+            :func:`~aimclr_mm.datasets.subset.balanced_draw`).
+        fraction_seed: seed of that draw.
+        batched: whether a data loader reads each batch from the cache as one array, without
+            ``pipeline`` and data samples. Pre-training needs no more, and no worker processes then.
+        hint: how to make the annotation file, for the message when it is missing.
+        invalid: ``refuse`` a file with sequences that cannot be used (see
+            :mod:`aimclr_mm.datasets.checks`), or ``drop`` them and log their number.
+        **kwargs: as for mmaction2's ``PoseDataset``; with ``num_classes`` every sequence must have
+            a label below it.
     """
 
     def __init__(
@@ -85,114 +98,121 @@ class SkeletonDataset(PoseDataset):
         self.splits = [split] if split is None or isinstance(split, str) else list(split)
         if not 1 <= len(self.splits) <= 2:
             raise ValueError(f'split={split!r}; give one split, or a pair (gallery, queries)')
+
         self.layout = None if layout is None else get_layout(layout)
+        self.settings = list(preprocess)
         self.preprocess = [build_transform(step, self.layout) for step in preprocess]
-        self.fraction, self.fraction_seed = fraction, fraction_seed
-        self.settings, self.cache_dir, self.hint, self.invalid = (
-            list(preprocess),
-            cache_dir,
-            hint,
-            invalid,
-        )
-        self.cached: SequenceCache | None = None
         self.use_cache = cache and bool(preprocess)
-        self.batched, self.rows = (
-            batched,
-            np.empty(0, dtype=np.int64),
-        )  # rows: place of each sequence in the cache
+        self.cache_dir = cache_dir
+        self.cached: SequenceCache | None = None
+        self.fraction = fraction
+        self.fraction_seed = fraction_seed
+        self.hint = hint
+        self.invalid = invalid
+
         # built here, where mmaction2's registry is known: a notebook has no default scope
         pipeline = [build_transform(step) for step in pipeline]
+        self.batched = batched
+        self.rows = np.empty(0, dtype=np.int64)  # index of each sequence in the cache
         if batched:
             self._check_batched(pipeline, kwargs.get('indices'))
-        super().__init__(
-            ann_file,
-            pipeline if self.use_cache else [self._preprocess, *pipeline],
-            split=None,
-            **kwargs,
-        )
+        if not self.use_cache:
+            pipeline = [self._preprocess, *pipeline]
+        super().__init__(ann_file, pipeline, split=None, **kwargs)
 
     def _check_batched(self, pipeline: list, indices) -> None:
-        """Raises ValueError if something would be left out when a batch is fetched as one array."""
+        """Raise ValueError if reading batches as one array would leave something out."""
         if not self.use_cache:
             raise ValueError(
-                'batched=True takes batches from the cache: set cache=True and preprocess, or '
+                'batched=True reads batches from the cache: set cache=True and preprocess, or '
                 'batched=False'
             )
         if indices is not None:
             raise ValueError(
-                f'indices={indices!r} does not go with batched=True; use fraction, or batched=False'
+                f'indices={indices!r} cannot be combined with batched=True; use fraction, or '
+                'batched=False'
             )
         more = [type(step).__name__ for step in pipeline if not isinstance(step, PackActionInputs)]
         if more:
             raise ValueError(
                 f'batched=True leaves out the pipeline, but it has {", ".join(more)}; set '
-                'batched=False of the data set'
+                'batched=False of the dataset'
             )
 
     def _preprocess(self, results: dict) -> dict:
-        """All of ``preprocess``, for data sets without a cache."""
+        """Apply all of ``preprocess`` to a sample, for datasets without a cache."""
         for step in self.preprocess:
             results = step(results)
         return results
 
     def load_data_list(self) -> list[dict]:
-        """Reads and checks the annotations of the wanted splits, and says what is odd about them."""
-        if self.use_cache:
-            require_file(self.ann_file, self.hint)
-            settings = [self.settings, self.layout, self.invalid]
-            self.cached = open_cache(
-                self.ann_file, self.preprocess, settings, self._load, self.cache_dir
-            )
-            self._check_layout(self.cached.metainfo)
-            split, annotations, notes = (
-                self.cached.split,
-                self.cached.annotations,
-                self.cached.notes,
-            )
-            annotations = [{**annotation, 'cached': i} for i, annotation in enumerate(annotations)]
-        else:
-            data = load_annotations(self.ann_file, self.hint)
-            self._check_layout(data['metainfo'])
-            self.preprocess = needed(self.preprocess, data)
-            split, annotations, notes = data['split'], data['annotations'], []
-        chosen = [self._select(split, annotations, name) for name in self.splits]
-        if not self.use_cache:
-            chosen, found = zip(
-                *(
-                    sound(part, self.ann_file, self.layout, self.invalid == 'drop')
-                    for part in chosen
-                )
-            )
-            notes = dict.fromkeys(note for part in found for note in part)
+        """Load the annotations of the requested splits and log warnings about them."""
+        content = self._load_cached() if self.use_cache else self._load_uncached()
+        annotations = content['annotations']
+        parts = [self._select(content['split'], annotations, name) for name in self.splits]
+
+        found = list(content['warnings'])
         if None not in self.splits:
-            notes = [*notes, *split_notes(split, self.splits, annotations)]
-        for note in notes:
-            MMLogger.get_current_instance().warning(f'{self.ann_file}: {note}')
+            found += split_warnings(content['split'], self.splits, annotations)
+        for text in found:
+            MMLogger.get_current_instance().warning(f'{self.ann_file}: {text}')
+
         samples = []
-        for name, role, part in zip(self.splits, ('gallery', 'query'), chosen):
-            part = self._draw(part) if role == 'gallery' else part
+        for name, role, part in zip(self.splits, ('gallery', 'query'), parts):
+            if role == 'gallery':
+                part = self._draw(part)
             self._check_labels(part)
             samples += [{**annotation, 'split': name or 'all', 'role': role} for annotation in part]
         return samples
 
-    def _load(self) -> dict:
-        """The content of the annotation file, all of it checked, to be cached."""
+    def _load_cached(self) -> dict:
+        """Return splits, annotations and warnings of the cache, which is built if need be."""
+        require_file(self.ann_file, self.hint)
+        settings = [self.settings, self.layout, self.invalid]
+        self.cached = open_cache(
+            self.ann_file, self.preprocess, settings, self._load_file, self.cache_dir
+        )
+        self._check_layout(self.cached.metainfo)
+
+        annotations = [
+            {**annotation, 'cached': i} for i, annotation in enumerate(self.cached.annotations)
+        ]
+        return dict(split=self.cached.split, annotations=annotations, warnings=self.cached.warnings)
+
+    def _load_file(self) -> dict:
+        """Read the annotation file and check all of its sequences, to build the cache."""
         data = load_annotations(self.ann_file)
         if not data['annotations']:
             raise ValueError(f'{self.ann_file!r} holds no sequences')
-        annotations, notes = sound(
+        return self._filter(data)
+
+    def _load_uncached(self) -> dict:
+        """Read the annotation file and check the sequences of the requested splits."""
+        data = load_annotations(self.ann_file, self.hint)
+        self._check_layout(data['metainfo'])
+        self.preprocess = active_transforms(self.preprocess, data)
+
+        if None not in self.splits:
+            names = [name for split in self.splits for name in data['split'].get(split, ())]
+            data['annotations'] = _in_split(data['annotations'], names)
+        return self._filter(data)
+
+    def _filter(self, data: dict) -> dict:
+        """Return the content of a file with valid annotations only, and ``warnings``."""
+        annotations, found = filter_valid(
             data['annotations'], self.ann_file, self.layout, self.invalid == 'drop'
         )
-        return dict(data, annotations=annotations, notes=notes)
+        return dict(data, annotations=annotations, warnings=found)
 
     def _check_layout(self, metainfo: Mapping) -> None:
-        """Raises ValueError if the annotation file says that it has other joints than the config."""
+        """Raise ValueError if the annotation file states other joints than the config."""
         stated = metainfo.get('layout')
         if self.layout is None or stated is None:
             return
-        if not isinstance(stated, Mapping) and (
-            not isinstance(stated, str) or stated not in LAYOUTS
-        ):  # nor a path
+
+        # get_layout would read a path, which an untrusted file must not give
+        known = isinstance(stated, Mapping) or isinstance(stated, str) and stated in LAYOUTS
+        if not known:
             raise ValueError(
                 f'{self.ann_file!r} has an unknown layout {stated!r}; known are {list(LAYOUTS)} and '
                 "mappings with a layout's fields"
@@ -200,30 +220,28 @@ class SkeletonDataset(PoseDataset):
         layout = get_layout(stated)
         if layout.joints != self.layout.joints:
             raise ValueError(
-                f'{self.ann_file!r} has the joints of layout {layout.name!r}, {", ".join(layout.joints)}; '
-                f'the config has those of {self.layout.name!r}; set layout of data set, data preprocessor '
-                'and backbone to that of the data'
+                f'{self.ann_file!r} has the joints of layout {layout.name!r}, '
+                f'{", ".join(layout.joints)}; the config has those of {self.layout.name!r}; set '
+                'layout of dataset, data preprocessor and backbone to that of the data'
             )
 
     def _select(self, splits: Mapping, annotations: list[dict], split: str | None) -> list[dict]:
-        """The annotations of a split."""
+        """Return the annotations of a split, of all splits if it is None."""
         if split is not None:
             if split not in splits:
                 raise ValueError(
                     f'{self.ann_file!r} has no split {split!r}; it has {sorted(splits)}'
                 )
-            names = set(splits[split])
-            annotations = [
-                a for a in annotations if isinstance(name_of(a), str) and name_of(a) in names
-            ]
+            annotations = _in_split(annotations, splits[split])
         if not annotations:
             raise ValueError(f'{self.ann_file!r}: split {split!r} holds no sequences')
         return annotations
 
     def _check_labels(self, annotations: list[dict]) -> None:
-        """Raises ValueError if a label is missing or too large for the number of classes, where that is given."""
+        """Raise ValueError if ``num_classes`` is given and a label is missing or too large."""
         if self.num_classes is None:
             return
+
         wrong = [
             a for a in annotations if not is_whole(a.get('label')) or a['label'] >= self.num_classes
         ]
@@ -236,19 +254,20 @@ class SkeletonDataset(PoseDataset):
             )
 
     def _draw(self, annotations: list[dict]) -> list[dict]:
-        """A class-balanced share of the annotations."""
+        """Return a class-balanced share of the annotations."""
         if self.fraction == 1:
             return annotations
+
         if any('label' not in annotation for annotation in annotations):
             raise ValueError(
-                f'{self.ann_file!r} has sequences without a label, so that fraction={self.fraction} '
+                f'{self.ann_file!r} has sequences without a label, so fraction={self.fraction} '
                 'cannot be drawn class by class; use fraction=1'
             )
         drawn = balanced_draw([a['label'] for a in annotations], self.fraction, self.fraction_seed)
         return [annotations[i] for i in drawn]
 
     def filter_data(self) -> list[dict]:
-        """Keeps every sequence and says how many there are."""
+        """Keep every sequence and log their number."""
         if self.batched:
             self.rows = np.array([annotation['cached'] for annotation in self.data_list])
         MMLogger.get_current_instance().info(
@@ -258,14 +277,14 @@ class SkeletonDataset(PoseDataset):
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
-        """One sequence with its arrays."""
+        """Return one sequence with its arrays."""
         info = super().get_data_info(idx)
         if self.cached is not None:
             info.update(self.cached.arrays(info.pop('cached')))
         return info
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
-        """The samples of a batch; with ``batched`` one entry for all of them, ``inputs`` (N, clips, M, T, V, C)."""
+    def __getitems__(self, indices: Sequence[int]) -> list[dict] | SkeletonBatch:
+        """Return the samples of a batch, which data loaders ask for; one batch if ``batched``."""
         if not self.batched:
             return [self[index] for index in indices]
-        return [dict(inputs=torch.from_numpy(self.cached.keypoints(self.rows[list(indices)])))]
+        return SkeletonBatch(torch.from_numpy(self.cached.keypoints(self.rows[list(indices)])))

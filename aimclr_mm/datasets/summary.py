@@ -1,4 +1,4 @@
-"""What a prepared data set holds, counted and printed."""
+"""Statistics of a prepared dataset, as printed by ``tools/prepare_data.py``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .checks import name_of, printable, some
+from .checks import abbreviate, name_of, printable
 
-EXAMPLES = 5  # of each kind that are printed
+EXAMPLES = 5  # problems that are printed
 
 
 class Summary:
-    """Counts sequences as they pass by.
+    """Count sequences one by one; ``str(summary)`` is a table.
 
     Attributes:
-        odd: what is odd about sequences -> their names.
-        overlaps: sentences about splits that share sequences.
+        warnings: warning -> names of the sequences it is about.
+        split_warnings: warnings about splits that share sequences.
+        left_out: reason -> names of what was left out on purpose.
+        problems: recordings that could not be read, or defects of a file.
 
     Args:
-        published: split -> number of sequences as published.
-        num_classes: as published.
-        heading: what the problems are called, ``skipped`` or ``defects``.
+        published: split -> published number of sequences.
+        num_classes: published number of classes.
+        heading: heading of the problems, ``skipped`` or ``defects``.
     """
 
     def __init__(
@@ -31,7 +33,10 @@ class Summary:
         num_classes: int | None = None,
         heading: str = 'skipped',
     ) -> None:
-        self.published, self.num_classes = dict(published or {}), num_classes
+        self.published = dict(published or {})
+        self.num_classes = num_classes
+        self.heading = heading
+
         self.labels: Counter = Counter()
         self.people: Counter = Counter()
         self.shapes: Counter = Counter()
@@ -40,19 +45,19 @@ class Summary:
         self.splits: dict[str, int] = {}
         self.left_out: dict[str, list[str]] = {}
         self.problems: list[str] = []
-        self.odd: dict[str, list[str]] = {}
-        self.overlaps: list[str] = []
-        self.heading = heading
+        self.warnings: dict[str, list[str]] = {}
+        self.split_warnings: list[str] = []
 
-    def add(self, annotation: Mapping, odd: Iterable[str] = ()) -> None:
-        """Counts one sequence.
+    def add(self, annotation: Mapping, warnings: Iterable[str] = ()) -> None:
+        """Count one sequence.
 
         Args:
             annotation: the sequence.
-            odd: what is odd about it (see :func:`~aimclr_mm.datasets.checks.oddities`).
+            warnings: warnings about it (see :func:`~aimclr_mm.datasets.checks.warnings`).
         """
-        for kind in odd:
-            self.odd.setdefault(kind, []).append(name_of(annotation))
+        for text in warnings:
+            self.warnings.setdefault(text, []).append(name_of(annotation))
+
         people, frames, joints, channels = annotation['keypoint'].shape
         self.labels[annotation.get('label')] += 1
         self.people[people] += 1
@@ -63,74 +68,70 @@ class Summary:
 
     @property
     def sequences(self) -> int:
-        """How many there are."""
+        """Number of sequences."""
         return len(self.frames)
 
-    def _counts(self) -> list[tuple[str, str]]:
+    def _class_text(self) -> str:
+        """Return the number of classes, compared with the published one."""
         classes = len(self.labels) - (None in self.labels)
-        expected = (
-            f' (published: {self.num_classes})'
-            if self.num_classes and self.num_classes != classes
-            else ''
-        )
-        unlabelled = f'; {self.labels[None]} without label' if None in self.labels else ''
-        skeletons = ', '.join(
+        text = str(classes)
+        if self.num_classes and self.num_classes != classes:
+            text += f' (published: {self.num_classes})'
+        if None in self.labels:
+            text += f'; {self.labels[None]} without label'
+        return text
+
+    def _counts(self) -> list[tuple[str, str]]:
+        """Return the lines about all sequences."""
+        if not self.frames:
+            return [('sequences', '0')]
+
+        people = [f'{count} with {people}' for people, count in sorted(self.people.items())]
+        span = f'{min(self.frames)} to {max(self.frames)}, median {np.median(self.frames):.0f}'
+        skeletons = [
             f'{count} x {joints} joints, {channels} coordinates{" and score" if score else ""}'
             for (joints, channels, score), count in self.shapes.most_common()
-        )
+        ]
         return [
-            ('sequences', f'{self.sequences}'),
-            ('classes', f'{classes}{expected}{unlabelled}'),
+            ('sequences', str(self.sequences)),
+            ('classes', self._class_text()),
             ('subjects', str(len(self.subjects) or 'not known')),
-            (
-                'people',
-                ', '.join(
-                    f'{count} with {people}' for people, count in sorted(self.people.items())
-                ),
-            ),
-            (
-                'frames',
-                f'{sum(self.frames)} ({min(self.frames)} to {max(self.frames)}, median '
-                f'{np.median(self.frames):.0f})',
-            ),
-            ('skeleton', skeletons),
+            ('people', ', '.join(people)),
+            ('frames', f'{sum(self.frames)} ({span})'),
+            ('skeleton', ', '.join(skeletons)),
         ]
 
-    def _splits(self) -> list[tuple[str, str]]:
+    def _split_counts(self) -> list[tuple[str, str]]:
+        """Return a line for each split, those that are only published last."""
         lines = []
-        for name in sorted(
-            {*self.splits, *self.published}, key=lambda n: (n not in self.splits, n)
-        ):
-            count, published = self.splits.get(name, 0), self.published.get(name)
-            note = (
-                ''
-                if published is None
-                else ' = published'
-                if count == published
-                else f'; published: {published}'
-            )
-            lines.append((f'split {name}', f'{count}{note}'))
+        only_published = sorted(set(self.published) - set(self.splits))
+        for name in [*sorted(self.splits), *only_published]:
+            count = self.splits.get(name, 0)
+            published = self.published.get(name)
+            text = str(count)
+            if published is not None:
+                text += ' = published' if count == published else f'; published: {published}'
+            lines.append((f'split {name}', text))
         return lines
 
-    def _omissions(self) -> list[tuple[str, str]]:
+    def _remarks(self) -> list[tuple[str, str]]:
+        """Return the lines about omissions, warnings and problems."""
         lines = [(f'left out ({len(names)})', reason) for reason, names in self.left_out.items()]
         lines += [
-            (f'odd ({len(names)})', f'{kind}: {some(names)}') for kind, names in self.odd.items()
+            (f'warning ({len(names)})', f'{text}: {abbreviate(names)}')
+            for text, names in self.warnings.items()
         ]
-        lines += [('odd', text) for text in self.overlaps]
-        lines += [
-            (f'{self.heading} ({len(self.problems)})', problem)
-            for problem in self.problems[:EXAMPLES]
-        ]
+        lines += [('warning', text) for text in self.split_warnings]
+
+        heading = f'{self.heading} ({len(self.problems)})'
+        lines += [(heading, problem) for problem in self.problems[:EXAMPLES]]
         rest = len(self.problems) - EXAMPLES
-        return lines + ([('', f'and {rest} more')] if rest > 0 else [])
+        if rest > 0:
+            lines.append(('', f'and {rest} more'))
+        return lines
 
     def __str__(self) -> str:
-        lines = (
-            (self._counts() if self.frames else [('sequences', '0')])
-            + self._splits()
-            + self._omissions()
-        )
+        lines = self._counts() + self._split_counts() + self._remarks()
         width = max(len(name) for name, _ in lines)
         return '\n'.join(
             f'  {printable(name):<{width}}  {printable(value)}' for name, value in lines

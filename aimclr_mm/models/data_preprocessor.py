@@ -1,4 +1,4 @@
-"""The data preprocessor: stacks a batch, draws its views on the device and forms the stream."""
+"""The data preprocessor: draws the views of a batch on the device and forms the stream."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from mmaction.registry import MODELS, TRANSFORMS
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from aimclr_mm.datasets.batch import SkeletonBatch, as_batch
 from aimclr_mm.skeletons import get_layout
-from aimclr_mm.transforms.base import SkeletonTransform, transform_batch
+from aimclr_mm.transforms import SkeletonTransform
 from aimclr_mm.transforms.functional import select_stream
-from aimclr_mm.transforms.pending import People
 
-STREAMS = {
-    'joint': 0.6,
-    'bone': 0.6,
-    'motion': 0.4,
-}  # and their weights in fusion ("Experimental Settings")
+# streams and their weights in fusion ("Experimental Settings")
+STREAMS = {'joint': 0.6, 'bone': 0.6, 'motion': 0.4}
 
 
 @MODELS.register_module()
 class SkeletonViews(BaseDataPreprocessor):
-    """Makes the views x_hat (query), x (key) and x_tilde (extreme) of a batch, then their stream.
+    """Make the views x_hat (query), x (key) and x_tilde (extreme) of a batch, then their stream.
 
-    The stream is computed after augmentation. Outside of training there is one view, without augmentation. Several
-    streams are formed of the same augmented sequences.
+    The stream is computed after augmentation; several streams are formed of the same augmented
+    sequences. Outside of training there is one view, without augmentation.
 
     Args:
-        layout: joint layout of the data; transforms that do not name one get it too.
-        stream: ``joint``, ``bone`` or ``motion``; two or three of them for models that train several at once.
-        query, key: transform configs of the query and the key view, in the order in which they are applied.
+        layout: joint layout of the data; transforms without a layout of their own get it too.
+        stream: ``joint``, ``bone`` or ``motion``; two or three of them for models that train
+            several at once.
+        query, key: transform configs of the query and the key view, in the order of application.
         extreme: transform configs of the extreme view; None for methods without one.
     """
 
@@ -47,25 +45,25 @@ class SkeletonViews(BaseDataPreprocessor):
         for name in [stream] if isinstance(stream, str) else stream:
             if name not in STREAMS:
                 raise ValueError(f'unknown stream {name!r}; known are {", ".join(STREAMS)}')
-        self.layout, self.stream = get_layout(layout), stream
-        self.views = {
-            name: self._build(transforms)
-            for name, transforms in dict(query=query, key=key, extreme=extreme).items()
-            if transforms is not None
-        }
+        self.layout = get_layout(layout)
+        self.stream = stream
+
+        self.views = {'query': self._build(query), 'key': self._build(key)}
+        if extreme is not None:
+            self.views['extreme'] = self._build(extreme)
 
     def _build(self, transforms: Sequence[dict]) -> list[SkeletonTransform]:
+        """Build the transforms of one view."""
         for cfg in transforms:
             kind = TRANSFORMS.get(cfg['type'])
             if kind is None or not issubclass(kind, SkeletonTransform):
-                raise ValueError(f'{cfg["type"]} cannot make views: it is no SkeletonTransform')
+                raise ValueError(f'{cfg["type"]} cannot make views: it is not a SkeletonTransform')
         return [TRANSFORMS.build({'layout': self.layout, **cfg}) for cfg in transforms]
 
-    def _stack(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
-        """Skeletons (N * clips, M, T, V, C) on the device from samples (clips, M, T, V, C) or a batch of them."""
-        if not isinstance(inputs, Tensor):
-            inputs = inputs[0] if inputs[0].ndim == 6 else torch.stack(tuple(inputs))
-        x = inputs.to(self.device, torch.float32, non_blocking=True).flatten(0, 1)
+    def load(self, batch: SkeletonBatch) -> Tensor:
+        """Return the skeletons (N * clips, M, T, V, C) of a batch, on the device in float32."""
+        x = batch.inputs.to(self.device, torch.float32, non_blocking=True).flatten(0, 1)
+
         joints, channels = x.shape[-2:]
         if joints != self.layout.num_joints or channels < self.layout.dims:
             raise ValueError(
@@ -75,50 +73,64 @@ class SkeletonViews(BaseDataPreprocessor):
             )
         return x
 
-    @torch.no_grad()
     def make_views(self, x: Tensor) -> dict[str, Tensor]:
-        """Augmented views of joint coordinates (N, M, T, V, C)."""
-        people = People(x)
-        return {
-            name: transform_batch(transforms, people) for name, transforms in self.views.items()
-        }
+        """Augment joint coordinates (N, M, T, V, C), independently for each view."""
+        views = {}
+        # float32 also where the training step runs under autocast
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            for name, transforms in self.views.items():
+                view = x
+                for transform in transforms:
+                    view = transform.batch(view)
+                views[name] = view
+        return views
 
     def form_streams(self, x: Tensor | dict[str, Tensor]) -> Tensor | dict:
-        """The stream of joint coordinates or of each view of them; of several streams a dict by name."""
+        """Form the stream of joint coordinates (N, M, T, V, C), or of each of a dict of views.
 
-        def form(stream: str) -> Tensor | dict[str, Tensor]:
-            if isinstance(x, Tensor):
-                return select_stream(x, stream, self.layout)
-            return {name: select_stream(view, stream, self.layout) for name, view in x.items()}
-
-        return (
-            form(self.stream)
-            if isinstance(self.stream, str)
-            else {stream: form(stream) for stream in self.stream}
-        )
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        """``inputs`` become a dict of views while training and one tensor (N * clips, M, T, V, C) otherwise.
-
-        With several streams they are a dict of these by the names of the streams.
+        With several streams the result is a dict of these by the name of the stream.
         """
-        x = self._stack(data['inputs'])
+        if not isinstance(self.stream, str):
+            return {stream: self._form(x, stream) for stream in self.stream}
+        return self._form(x, self.stream)
+
+    def _form(self, x: Tensor | dict[str, Tensor], stream: str) -> Tensor | dict[str, Tensor]:
+        """Form one stream of joint coordinates or of each view of them."""
+        if isinstance(x, Tensor):
+            return select_stream(x, stream, self.layout)
+        return {name: select_stream(view, stream, self.layout) for name, view in x.items()}
+
+    def forward(self, data: SkeletonBatch | Mapping, training: bool = False) -> dict:
+        """Return the keyword arguments of the model, ``inputs`` and ``data_samples``.
+
+        Args:
+            data: the batch, see :func:`~aimclr_mm.datasets.batch.as_batch`.
+            training: whether ``inputs`` are a dict of the views, each (N * clips, M, T, V, C), or
+                the unchanged skeletons, one such tensor. With several streams they are a dict of
+                these by the name of the stream.
+        """
+        batch = as_batch(data)
+        x = self.load(batch)
         inputs = self.form_streams(self.make_views(x) if training else x)
-        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+        return dict(inputs=inputs, data_samples=batch.data_samples)
 
 
 @MODELS.register_module()
 class LabelledViews(SkeletonViews):
-    """Inputs of mmaction2's recognizers: one view, with the transforms of ``query`` while training, in one stream."""
+    """Inputs of mmaction2's recognizers: one view in one stream, augmented by ``query``."""
 
-    def forward(self, data: dict, training: bool = False) -> dict:
-        """``inputs`` become (N, clips, M, T, V, C)."""
-        x = self._stack(data['inputs'])
+    def forward(self, data: SkeletonBatch | Mapping, training: bool = False) -> dict:
+        """Return ``inputs`` (N, clips, M, T, V, C), augmented while training, and data samples."""
+        batch = as_batch(data)
+        x = self.load(batch)
         view = self.make_views(x)['query'] if training else x
-        inputs = self.form_streams(view).unflatten(0, (len(data['inputs']), -1))
-        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+        inputs = self.form_streams(view).unflatten(0, batch.inputs.shape[:2])
+        return dict(inputs=inputs, data_samples=batch.data_samples)
 
 
 def build_preprocessor(cfg: dict | None) -> BaseDataPreprocessor | None:
-    """The data preprocessor of a config, found whatever mmengine's current scope is (a notebook has none)."""
+    """Build the data preprocessor of a config.
+
+    mmengine's models build it in the current default scope, which a notebook does not have.
+    """
     return MODELS.build(cfg) if isinstance(cfg, Mapping) else cfg

@@ -1,4 +1,4 @@
-"""Skeleton transforms: preprocessing, the eight augmentations, the views of a batch."""
+"""Skeleton transforms: preprocessing and the eight augmentations."""
 
 from .augmentations import (
     AxisMask,
@@ -10,7 +10,7 @@ from .augmentations import (
     TemporalCrop,
     TemporalFlip,
 )
-from .base import RandomTransform, SkeletonTransform
+from .base import SkeletonTransform
 from .preprocessing import AlignShoulders, CenterSkeleton, ResizeClip
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     'CenterSkeleton',
     'GaussianBlur',
     'GaussianNoise',
-    'RandomTransform',
     'ResizeClip',
     'Rotate',
     'Shear',

@@ -1,9 +1,10 @@
 """The eight augmentations of the paper ("Data Augmentations"), each a registered transform.
 
-Normal augmentations T: :class:`TemporalCrop`, :class:`Shear`. Extreme augmentations T': those two, then
-:class:`SpatialFlip`, :class:`Rotate`, :class:`GaussianNoise`, :class:`GaussianBlur`, :class:`AxisMask` and
-:class:`TemporalFlip`. Which are used in which order is written in the config (``configs/_base_/aimclr.py``).
-Amplitudes and probabilities that the paper does not give are those of the released code.
+Normal augmentations T: :class:`TemporalCrop`, :class:`Shear`. Extreme augmentations T': those two,
+then :class:`SpatialFlip`, :class:`Rotate`, :class:`GaussianNoise`, :class:`GaussianBlur`,
+:class:`AxisMask` and :class:`TemporalFlip`. The config (``configs/_base_/aimclr.py``) lists which
+are used, in which order. Amplitudes and probabilities that the paper does not give are those of the
+released code.
 """
 
 from __future__ import annotations
@@ -13,49 +14,49 @@ from mmaction.registry import TRANSFORMS
 from torch import Tensor
 
 from . import functional as F
-from .base import ComposedTransform, RandomTransform
-from .pending import PendingSkeletons
+from .base import SkeletonTransform
 
 
 def _uniform(low: float, high: float, *shape: int, like: Tensor) -> Tensor:
+    """Draw U(low, high) with the dtype and device of ``like``."""
     return torch.empty(shape, device=like.device, dtype=like.dtype).uniform_(low, high)
 
 
 @TRANSFORMS.register_module()
-class TemporalCrop(ComposedTransform):
-    """Crop: T // padding_ratio mirrored frames on each side, then a window of T frames.
+class TemporalCrop(SkeletonTransform):
+    """Crop: pad T // padding_ratio mirrored frames on each side, then take a window of T frames.
 
     Args:
-        padding_ratio: the T frames over the padding on one side; 6 pads a sixth.
-        p, layout: see :class:`RandomTransform`.
+        padding_ratio: T over the padding of one side, in frames; 6 pads a sixth.
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(self, padding_ratio: int = 6, p: float = 1.0, layout='ntu25') -> None:
         super().__init__(p, layout)
         if not isinstance(padding_ratio, int) or padding_ratio < 1:
             raise ValueError(
-                f'TemporalCrop: padding_ratio={padding_ratio}; it must be a whole number of at least 1'
+                f'TemporalCrop: padding_ratio={padding_ratio}; it must be an integer of at least 1'
             )
         self.padding_ratio = padding_ratio
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """``start``: (N,) first frame of the window."""
+        """Draw ``start`` (N,), the first frame of the window in the padded clip."""
         padding = x.shape[2] // self.padding_ratio
         return dict(start=torch.randint(0, 2 * padding + 1, (len(x),), device=x.device))
 
-    def compose(self, view: PendingSkeletons, chosen: Tensor | None, start: Tensor) -> None:
-        """Takes the window that starts at ``start``."""
-        frames = view.x.shape[2]
-        view.take_frames(F.crop_index(start, frames, frames // self.padding_ratio), chosen)
+    def apply(self, x: Tensor, start: Tensor) -> Tensor:
+        """Take the window that starts at ``start``."""
+        frames = x.shape[2]
+        return F.take_frames(x, F.crop_index(start, frames, frames // self.padding_ratio))
 
 
 @TRANSFORMS.register_module()
-class Shear(ComposedTransform):
-    """Shear: multiplies coordinates by a matrix with ones on the diagonal and random factors elsewhere.
+class Shear(SkeletonTransform):
+    """Shear: multiply coordinates by a matrix with a unit diagonal and random factors elsewhere.
 
     Args:
         amplitude: factors are U(-amplitude, amplitude), all independent.
-        p, layout: see :class:`RandomTransform`.
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(self, amplitude: float = 0.5, p: float = 1.0, layout='ntu25') -> None:
@@ -65,67 +66,74 @@ class Shear(ComposedTransform):
         self.amplitude = amplitude
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """``factors``: (N, d, d); the diagonal is not used."""
+        """Draw ``factors`` (N, d, d); the diagonal is not used."""
         dims = self.layout.dims
         return dict(factors=_uniform(-self.amplitude, self.amplitude, len(x), dims, dims, like=x))
 
-    def compose(self, view: PendingSkeletons, chosen: Tensor | None, factors: Tensor) -> None:
-        """Shears with the given factors."""
-        view.map(F.shear_matrix(factors), chosen)
+    def apply(self, x: Tensor, factors: Tensor) -> Tensor:
+        """Shear by the given factors."""
+        return F.linear_map(x, F.shear_matrix(factors))
 
 
 @TRANSFORMS.register_module()
-class SpatialFlip(ComposedTransform):
-    """Spatial flip: exchanges left and right joints; coordinates, also x, stay as they are.
+class SpatialFlip(SkeletonTransform):
+    """Spatial flip: exchange left and right joints; all coordinates, also x, stay as they are.
 
     Args:
-        p, layout: see :class:`RandomTransform`; the layout says which joints are exchanged.
+        p, layout: see :class:`SkeletonTransform`; the layout says which joints are exchanged.
     """
 
     def __init__(self, p: float = 0.5, layout='ntu25') -> None:
         super().__init__(p, layout)
 
-    def compose(self, view: PendingSkeletons, chosen: Tensor | None) -> None:
-        """Exchanges the joints."""
-        view.select_joints(self.layout.mirror, chosen)
+    def apply(self, x: Tensor) -> Tensor:
+        """Exchange the joints."""
+        return F.select_joints(x, self.layout.mirror)
 
 
 @TRANSFORMS.register_module()
-class Rotate(ComposedTransform):
-    """Rotate: one main axis, drawn evenly, by a large angle and the others by a small one. In 2-D: in the plane.
+class Rotate(SkeletonTransform):
+    """Rotate: a large angle about one main axis, drawn evenly, and small ones about the others.
+
+    Two-dimensional skeletons rotate in their plane.
 
     Args:
         main_degrees: the angle about the main axis is U(0, main_degrees).
         other_degrees: the angles about the other axes are U(0, other_degrees).
-        p, layout: see :class:`RandomTransform`.
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(
-        self, main_degrees: float = 30.0, other_degrees: float = 1.0, p: float = 1.0, layout='ntu25'
+        self,
+        main_degrees: float = 30.0,
+        other_degrees: float = 1.0,
+        p: float = 1.0,
+        layout='ntu25',
     ) -> None:
         super().__init__(p, layout)
-        self.main_degrees, self.other_degrees = main_degrees, other_degrees
+        self.main_degrees = main_degrees
+        self.other_degrees = other_degrees
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """``degrees``: (N, 3) about x, y, z, or (N, 1) for two coordinates."""
+        """Draw ``degrees``: (N, 3) about x, y, z, or (N, 1) for two coordinates."""
         axes = 3 if self.layout.dims == 3 else 1
         main = torch.randint(0, axes, (len(x), 1), device=x.device)
         largest = torch.full((len(x), axes), self.other_degrees, device=x.device, dtype=x.dtype)
         largest.scatter_(1, main, self.main_degrees)
         return dict(degrees=largest * _uniform(0, 1, len(x), axes, like=x))
 
-    def compose(self, view: PendingSkeletons, chosen: Tensor | None, degrees: Tensor) -> None:
-        """Rotates by the given angles."""
-        view.map(F.rotation_matrix(degrees), chosen)
+    def apply(self, x: Tensor, degrees: Tensor) -> Tensor:
+        """Rotate by the given angles."""
+        return F.linear_map(x, F.rotation_matrix(degrees))
 
 
 @TRANSFORMS.register_module()
-class GaussianNoise(RandomTransform):
-    """Gaussian noise: adds N(0, std) to every coordinate.
+class GaussianNoise(SkeletonTransform):
+    """Gaussian noise: add N(0, std) to every coordinate.
 
     Args:
         std: standard deviation in the unit of the data (metres for Kinect).
-        p, layout: see :class:`RandomTransform`.
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(self, std: float = 0.01, p: float = 0.5, layout='ntu25') -> None:
@@ -135,34 +143,25 @@ class GaussianNoise(RandomTransform):
         self.std = std
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """``noise``: (N, M, T, V, C), zero in channels that are no coordinates."""
-        n, m, t, v, c = x.shape
-        noise = (
-            torch.randn((n, m, c, t, v), device=x.device, dtype=x.dtype)
-            .mul_(self.std)
-            .movedim(2, -1)
-        )
+        """Draw ``noise`` (N, M, T, V, C), zero in channels that are not coordinates."""
+        noise = self.std * torch.randn(x.shape, device=x.device, dtype=x.dtype)
         noise[..., self.layout.dims :] = 0
         return dict(noise=noise)
 
     def apply(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Adds the noise."""
+        """Add the noise."""
         return x + noise
-
-    def extend(self, view: PendingSkeletons) -> None:
-        """Adds noise to each sample with probability p."""
-        view.add(lambda x: self.draw(x)['noise'], self.choose(view.x))
 
 
 @TRANSFORMS.register_module()
-class GaussianBlur(RandomTransform):
-    """Gaussian blur over time, one sigma a sample.
+class GaussianBlur(SkeletonTransform):
+    """Gaussian blur over time, with one sigma for each sample.
 
     Args:
         sigma: range of the standard deviation in frames, drawn evenly.
         taps: odd length of the kernel in frames.
-        normalized: whether the kernel's taps add up to 1; the released code's do not (gain 1 to 5).
-        p, layout: see :class:`RandomTransform`.
+        normalized: whether the taps add up to 1; those of the released code do not (gain 1 to 5).
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(
@@ -182,53 +181,52 @@ class GaussianBlur(RandomTransform):
             raise ValueError(
                 f'GaussianBlur: sigma={tuple(sigma)}; it must be a range of positive frames'
             )
-        self.sigma, self.taps, self.normalized = tuple(sigma), taps, normalized
+        self.sigma = tuple(sigma)
+        self.taps = taps
+        self.normalized = normalized
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """``sigma``: (N,) in frames."""
+        """Draw ``sigma`` (N,) in frames."""
         return dict(sigma=_uniform(*self.sigma, len(x), like=x))
 
     def apply(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Blurs with the given sigma."""
-        return F.temporal_blur(
-            x, F.gaussian_kernel(sigma, self.taps, self.normalized), self.layout.dims
-        )
+        """Blur with the given sigma."""
+        kernel = F.gaussian_kernel(sigma, self.taps, self.normalized)
+        return F.temporal_blur(x, kernel, self.layout.dims)
 
 
 @TRANSFORMS.register_module()
-class AxisMask(ComposedTransform):
-    """Axis mask: sets one coordinate, drawn evenly, to zero.
+class AxisMask(SkeletonTransform):
+    """Axis mask: set one coordinate, drawn evenly, to zero.
 
     Args:
-        p, layout: see :class:`RandomTransform`.
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(self, p: float = 0.5, layout='ntu25') -> None:
         super().__init__(p, layout)
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """``axis``: (N,) the coordinate."""
+        """Draw ``axis`` (N,), the index of the coordinate."""
         return dict(axis=torch.randint(0, self.layout.dims, (len(x),), device=x.device))
 
-    def compose(self, view: PendingSkeletons, chosen: Tensor | None, axis: Tensor) -> None:
-        """Masks the given coordinate."""
-        view.scale(F.mask_factors(axis, self.layout.dims), chosen)
+    def apply(self, x: Tensor, axis: Tensor) -> Tensor:
+        """Set the given coordinate to zero."""
+        kept = torch.arange(x.shape[-1], device=x.device) != axis[:, None]  # (N, C)
+        return x * kept[:, None, None, None, :]
 
 
 @TRANSFORMS.register_module()
-class TemporalFlip(ComposedTransform):
-    """Temporal flip: plays the clip backwards.
+class TemporalFlip(SkeletonTransform):
+    """Temporal flip: play the clip backwards.
 
     Args:
-        p, layout: see :class:`RandomTransform`.
+        p, layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(self, p: float = 0.5, layout='ntu25') -> None:
         super().__init__(p, layout)
 
-    def compose(self, view: PendingSkeletons, chosen: Tensor | None) -> None:
-        """Reverses the frames."""
-        samples, _, frames = view.x.shape[:3]
-        view.take_frames(
-            torch.arange(frames - 1, -1, -1, device=view.x.device).expand(samples, -1), chosen
-        )
+    def apply(self, x: Tensor) -> Tensor:
+        """Reverse the frames."""
+        return x.flip(2)

@@ -1,6 +1,6 @@
 """The preprocessing of the paper ("we follow SkeletonCLR and CrosSCLR"), one transform a step.
 
-Its order is :class:`CenterSkeleton`, :class:`ResizeClip`, :class:`AlignShoulders`, then mmaction2's
+The order is :class:`CenterSkeleton`, :class:`ResizeClip`, :class:`AlignShoulders`, then mmaction2's
 ``FormatGCNInput``, which keeps the first two bodies.
 """
 
@@ -16,79 +16,91 @@ from .base import SkeletonTransform
 
 @TRANSFORMS.register_module()
 class CenterSkeleton(SkeletonTransform):
-    """Makes the layout's centre joint the origin, person by person.
+    """Make the layout's centre joint the origin, for each person.
 
     Args:
-        frame: ``each`` (the paper's preprocessing) centres every frame by itself; ``first`` moves the whole clip by
-            the place in the person's first frame and so keeps the path of the body.
+        frame: ``each`` (the paper's preprocessing) centres every frame on its own; ``first`` moves
+            the whole clip by the position in the person's first frame, which keeps the trajectory.
         layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(self, frame: str = 'each', layout='ntu25') -> None:
-        super().__init__(layout)
+        super().__init__(layout=layout)
         if frame not in ('each', 'first'):
             raise ValueError(f"CenterSkeleton: frame={frame!r}; known are 'each' and 'first'")
         self.frame = frame
 
-    def batch(self, x: Tensor) -> Tensor:
-        """Centres skeletons (N, M, T, V, C)."""
+    def apply(self, x: Tensor) -> Tensor:
+        """Centre skeletons (N, M, T, V, C)."""
         return F.center(x, self.layout.center_index, self.layout.dims, self.frame)
 
 
 @TRANSFORMS.register_module()
 class ResizeClip(SkeletonTransform):
-    """Resizes the clip to a fixed number of frames by linear interpolation.
+    """Resize the clip to a fixed number of frames by linear interpolation.
 
-    As in the released preprocessing, the clip counts as many frames as hold the first body, from its beginning; a
-    clip in which the first body never appears is taken whole.
+    As in the released preprocessing, the length of a clip is the number of frames that hold the
+    first body, counted from the beginning; a clip without the first body counts as a whole.
 
     Args:
         length: frames of the result.
-        max_frames: of a longer clip only so many frames are taken first.
-        surplus: which frames of a longer clip are left out: ``end``, or ``both`` ends so that its middle stays, as
-            the authors do with PKU-MMD.
+        max_frames: longer clips are cut to this length first.
+        surplus: which frames of a longer clip are cut off: those at the ``end``, or at ``both``
+            ends so that the middle remains, as the authors do with PKU-MMD.
         layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(
         self, length: int = 50, max_frames: int = 300, surplus: str = 'end', layout='ntu25'
     ) -> None:
-        super().__init__(layout)
+        super().__init__(layout=layout)
         if length < 1 or max_frames < 1:
             raise ValueError(
                 f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1'
             )
         if surplus not in ('end', 'both'):
             raise ValueError(f"ResizeClip: surplus={surplus!r}; known are 'end' and 'both'")
-        self.length, self.max_frames, self.surplus = length, max_frames, surplus
+        self.length = length
+        self.max_frames = max_frames
+        self.surplus = surplus
 
-    def batch(self, x: Tensor) -> Tensor:
-        """Resizes skeletons (N, M, T, V, C), each sample by its own number of frames."""
+    def apply(self, x: Tensor) -> Tensor:
+        """Resize skeletons (N, M, T, V, C), each sample from its own number of frames."""
         total = x.shape[2]
         if total == 0:
             raise ValueError('ResizeClip: the clip has no frames')
-        taken = torch.sym_min(
-            total, self.max_frames
-        )  # not Python's min: an exported graph keeps T open
+
+        taken = torch.sym_min(total, self.max_frames)  # min() would fix T in an exported graph
         start = (total - taken) // 2 if self.surplus == 'both' else 0
         place = torch.arange(total, device=x.device)
+        inside = (place >= start) & (place < start + taken)
+
         held = x[:, 0, :, :, : self.layout.dims].flatten(2).ne(0).any(dim=2)  # (N, T)
-        frames = (held & (place >= start) & (place < start + taken)).sum(dim=1)
-        return F.resize_frames(x, self.length, torch.where(frames == 0, taken, frames), start)
+        frames = (held & inside).sum(dim=1)
+        frames = torch.where(frames == 0, taken, frames)
+        return F.resize_frames(x, self.length, frames, start)
 
 
 @TRANSFORMS.register_module()
 class AlignShoulders(SkeletonTransform):
-    """Turns each person about the vertical until the shoulder line is parallel to x. Needs three coordinates.
+    """Turn each person about the vertical until the shoulder line is parallel to x.
 
     Args:
-        layout: see :class:`SkeletonTransform`.
+        layout: see :class:`SkeletonTransform`; it must have three coordinates.
     """
 
     def __init__(self, layout='ntu25') -> None:
-        super().__init__(layout)
-        self._need_3d()
+        super().__init__(layout=layout)
+        if self.layout.dims != 3:
+            raise ValueError(
+                f'AlignShoulders needs three coordinates; layout {self.layout.name!r} has '
+                f'{self.layout.dims}. Leave this transform out'
+            )
 
-    def batch(self, x: Tensor) -> Tensor:
-        """Turns skeletons (N, M, T, V, C)."""
+    def apply(self, x: Tensor) -> Tensor:
+        """Turn skeletons (N, M, T, V, C)."""
         return F.align_shoulders(x, *self.layout.shoulder_indices)
+
+
+PREPROCESSING = (CenterSkeleton, ResizeClip, AlignShoulders)
+"""Transforms that a file of preprocessed sequences has behind it."""

@@ -20,6 +20,7 @@ train_dataloader = dict(
     num_workers=0,  # batches come from the cache as one array
     drop_last=True,
     sampler=dict(type='EvenSampler', shuffle=True),
+    collate_fn=dict(type='collate_skeletons'),
     dataset=dict(**dataset, split='xsub_train', batched=True),
 )
 val_dataloader = dict(
@@ -27,6 +28,7 @@ val_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='collate_skeletons'),
     dataset=dict(**dataset, split=['xsub_train', 'xsub_val'], test_mode=True),
 )
 test_dataloader = val_dataloader

@@ -131,7 +131,7 @@ def test_inferencer_speaks_as_mmengine_does(encoder):
         (np.zeros((5, 20, 3)), 'has 20 joints; the layout ntu25 has 25'),
         (np.zeros((5, 25, 2)), 'has 2 values a joint'),
         (np.full((5, 25, 3), np.nan), 'frame 0, joint 0 .spine_base.* is not finite'),
-        (np.full((5, 25, 3), 1e7), 'beyond 1000000'),
+        (np.full((5, 25, 3), 1e7), 'must not exceed 1000000'),
         (np.zeros((0, 25, 3)), 'no axis may be empty'),
         (np.full((5, 25, 3), 'x'), 'give numbers'),
         ([walk(4), np.zeros((5, 20, 3))], 'sequence 1 has 20 joints'),

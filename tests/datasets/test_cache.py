@@ -216,7 +216,7 @@ def test_joints_of_another_layout(tmp_path, cache):
     path = make(tmp_path, layout=other)
     for _ in range(2):  # the second time from the cache
         with pytest.raises(
-            ValueError, match="has the joints of layout 'custom', j0, .*set layout of data set"
+            ValueError, match="has the joints of layout 'custom', j0, .*set layout of dataset"
         ):
             build(path, cache=cache)
     assert len(build(make(tmp_path, layout='ntu25'), cache=cache)) == 6
@@ -279,7 +279,7 @@ def test_workers_read_the_map_and_do_not_get_a_copy(tmp_path):
 def test_folder_that_cannot_be_written(tmp_path):
     path = make(tmp_path)
     (tmp_path / 'cache').write_text('a file in the way')
-    with pytest.raises(OSError, match='cache_dir of the data set'):
+    with pytest.raises(OSError, match='cache_dir of the dataset'):
         build(path)
     assert len(build(path, cache_dir=str(tmp_path / 'elsewhere'))) == 6
 
@@ -304,19 +304,19 @@ def test_a_batch_as_one_array(tmp_path):
     )
     single = SkeletonDataset(path, [dict(type='mmaction.PackActionInputs')], **options)
     order = [3, 0, 3, 1]
-    (batch,), rows = batched.__getitems__(order), single.__getitems__(order)
-    assert batch['inputs'].shape == (4, 1, 2, 8, 25, 3)
-    for ours, row in zip(batch['inputs'], rows, strict=True):
+    batch, rows = batched.__getitems__(order), single.__getitems__(order)
+    assert batch.inputs.shape == (4, 1, 2, 8, 25, 3)
+    for ours, row in zip(batch.inputs, rows, strict=True):
         assert torch.equal(ours, row['inputs'])
     views = SkeletonViews(layout='ntu25')
-    assert torch.equal(*(views(pseudo_collate(samples))['inputs'] for samples in ([batch], rows)))
+    assert torch.equal(views(batch)['inputs'], views(pseudo_collate(rows))['inputs'])
 
 
 def test_a_share_of_the_second_split_as_one_array(tmp_path):
     dataset = SkeletonDataset(make(tmp_path), [], 'val', 'ntu25', PREPROCESS, batched=True)
     alone = SkeletonDataset(dataset.ann_file, [], 'val', 'ntu25', PREPROCESS)
     expected = torch.from_numpy(alone[1]['keypoint'])
-    assert len(dataset) == 2 and torch.equal(dataset.__getitems__([1])[0]['inputs'][0], expected)
+    assert len(dataset) == 2 and torch.equal(dataset.__getitems__([1]).inputs[0], expected)
 
 
 @pytest.mark.parametrize(

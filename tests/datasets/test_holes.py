@@ -70,7 +70,10 @@ UNUSABLE = {
         ),
         "'bad': keypoint holds 18 values that are not finite",
     ),
-    'huge': (with_hole(-3e20), "'bad': keypoint holds -3e\\+20; beyond 1000000 is no coordinate"),
+    'huge': (
+        with_hole(-3e20),
+        "'bad': keypoint holds -3e\\+20; coordinates must not exceed 1000000",
+    ),
     'huge for float32': (
         sequence('bad', keypoint=np.full((1, 6, 25, 3), 1e300)),
         "'bad': keypoint holds 1e\\+300;",
@@ -87,15 +90,15 @@ UNUSABLE = {
     'no people': (sequence('bad', people=0), r"'keypoint' of 'bad' has shape \(0, 6, 25, 3\)"),
     'text': (
         sequence('bad', keypoint=np.full((1, 6, 25, 3), 'x')),
-        "'bad': keypoint holds no numbers",
+        "'bad': keypoint is not an array of numbers",
     ),
     'bool': (
         sequence('bad', keypoint=np.ones((1, 6, 25, 3), bool)),
-        "'bad': keypoint holds no numbers",
+        "'bad': keypoint is not an array of numbers",
     ),
     'complex': (
         sequence('bad', keypoint=np.ones((1, 6, 25, 3), complex)),
-        "'bad': keypoint holds no numbers",
+        "'bad': keypoint is not an array of numbers",
     ),
     'list': (sequence('bad', keypoint=[[1.0, 2.0]]), "'keypoint' of 'bad' has shape None"),
     'no keypoint': (dict(frame_dir='bad', label=0), "'keypoint' of 'bad' has shape None"),
@@ -106,15 +109,15 @@ UNUSABLE = {
     ),
     'label a fraction': (
         sequence('bad', label=0.5),
-        "'bad': label is 0.5; it must be a whole number",
+        "'bad': label is 0.5; it must be an integer",
     ),
     'label a name': (
         sequence('bad', label='walk'),
-        "'bad': label is 'walk'; it must be a whole number",
+        "'bad': label is 'walk'; it must be an integer",
     ),
     'label a bool': (
         sequence('bad', label=True),
-        "'bad': label is True; it must be a whole number",
+        "'bad': label is True; it must be an integer",
     ),
     'name twice': (sequence('a'), "'a' is the name of several sequences"),
     'name a number': (sequence(7), "a sequence has the name '7'; it must be text"),
@@ -184,20 +187,20 @@ def pose(**changes) -> np.ndarray:
 
 ODD = {
     'one frame': (sequence('x', frames=1), 'have one frame'),
-    'zeros': (sequence('x', keypoint=pose(all=0)), 'hold nothing but zeros'),
+    'zeros': (sequence('x', keypoint=pose(all=0)), 'hold only zeros'),
     'constant': (sequence('x', keypoint=np.repeat(pose()[:, :1], 6, 1)), 'do not move'),
     'missing joints': (sequence('x', keypoint=pose(joints=0)), 'have joints that are always zero'),
     'empty first person': (
         sequence('x', keypoint=pose(first=0)),
-        'have a first person who is zeros beside one who is not',
+        'have an absent first person (zeros) but a present one after it',
     ),
     'too many frames stated': (
         sequence('x', total_frames=99),
-        'had a total_frames that is not the number of their frames, which was corrected',
+        'had a total_frames that is not the number of their frames; it was corrected',
     ),
     'no number of frames': (
         sequence('x', total_frames=None),
-        'had a total_frames that is not the number of their frames, which was corrected',
+        'had a total_frames that is not the number of their frames; it was corrected',
     ),
 }
 
@@ -273,9 +276,9 @@ def test_splits_with_holes(load, cache):
     split = dict(train=['a', 'b', 'a', 'lost'], val=['b', 'c'], nobody=['lost'], empty=[])
     dataset, said = load(annotations, cache, split, ['train', 'val'])
     assert names(dataset) == 'abbc' and said == [
-        "split 'train' names 1 sequences that are not there: lost",
-        "split 'train' names 1 sequences more than once, which count once: a",
-        "1 sequences are in 'train' and in 'val', so that an evaluation is not on unseen ones: b",
+        "split 'train' names 1 sequences that do not exist: lost",
+        "split 'train' names 1 sequences more than once; they count once: a",
+        "1 sequences are in both 'train' and 'val', so an evaluation includes sequences seen in training: b",
     ]
     assert load(annotations, cache, split, ['val', 'val'])[1] == []
     for chosen in ('nobody', 'empty'):
@@ -334,20 +337,20 @@ def test_prepared_data_are_counted(tmp_path):
         'short',
         'zeros',
     }
-    assert summary.odd == {
+    assert summary.warnings == {
         'do not move': ['still'],
         'have one frame': ['short'],
-        'hold nothing but zeros': ['zeros'],
+        'hold only zeros': ['zeros'],
     }
     text = ' '.join(str(summary).split())
     for part in (
         'sequences 4',
-        'odd (1) do not move: still',
-        'odd (1) hold nothing but zeros: zeros',
+        'warning (1) do not move: still',
+        'warning (1) hold only zeros: zeros',
         'skipped (3)',
-        "odd 1 sequences are in 'train' and in 'val'",
+        "warning 1 sequences are in both 'train' and 'val'",
         'gone.csv',
-        'keypoint holds 1e+09; beyond 1000000',
+        'keypoint holds 1e+09; coordinates must not exceed 1000000',
     ):
         assert part in text, text
     (nan,) = (problem for problem in summary.problems if 'nan.csv' in problem)
@@ -380,10 +383,10 @@ def test_look_at_a_pickle_counts_what_is_odd(tmp_path):
         str(tmp_path / 'data.pkl'),
     )
     summary = verify(str(tmp_path / 'data.pkl'))
-    assert summary.odd == {'hold nothing but zeros': ['x']}
+    assert summary.warnings == {'hold only zeros': ['x']}
     assert summary.problems == [
-        "1 sequences are in 'xsub_train' and in 'xsub_val', so that an evaluation is not on "
-        'unseen ones: x'
+        "1 sequences are in both 'xsub_train' and 'xsub_val', so an evaluation includes sequences "
+        'seen in training: x'
     ]
 
 

@@ -214,7 +214,7 @@ def test_data_set_refuses_other_shares(ann_file, fraction):
 
 def test_share_of_sequences_without_labels(tmp_path):
     write_pickle([annotation('a', 0), annotation('b', None)], str(tmp_path / 'data.pkl'))
-    with pytest.raises(ValueError, match='without a label, so that fraction=0.5'):
+    with pytest.raises(ValueError, match='without a label, so fraction=0.5'):
         SkeletonDataset(str(tmp_path / 'data.pkl'), [], fraction=0.5)
     assert len(SkeletonDataset(str(tmp_path / 'data.pkl'), [], fraction=1)) == 2
 

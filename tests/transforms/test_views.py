@@ -1,12 +1,12 @@
-"""Views: whole chains of transforms against one transform, one sample and one person at a time."""
+"""Views: chains of transforms against one sample and one person at a time, and their draws."""
 
 import pytest
 import torch
 from mmaction.registry import TRANSFORMS
+from torch import Tensor
 
-from aimclr_mm.models.data_preprocessor import SkeletonViews
-from aimclr_mm.transforms.base import SkeletonTransform, transform_batch
-from aimclr_mm.transforms.pending import PendingSkeletons, People
+from aimclr_mm.models import SkeletonViews
+from aimclr_mm.transforms import SkeletonTransform
 
 NAMES = [
     'TemporalCrop',
@@ -18,51 +18,32 @@ NAMES = [
     'AxisMask',
     'TemporalFlip',
 ]
+NORMAL = [dict(type='TemporalCrop'), dict(type='Shear')]
+EXTREME = [dict(type=name) for name in NAMES]
 
 
-def batch(
-    channels: int, joints: int, absent: list[tuple[int, int]], people: int = 2
-) -> torch.Tensor:
-    x = torch.randn(6, people, 20, joints, channels)
+def skeletons(channels: int = 3, joints: int = 25, absent: list[tuple[int, int]] = ()) -> Tensor:
+    """Six samples (6, 2, 20, V, C) in which some people are absent."""
+    x = torch.randn(6, 2, 20, joints, channels)
     for sample, person in absent:
         x[sample, person] = 0
     return x
 
 
-class Recorded:
-    """A transform whose choice and parameters are kept."""
+def one_by_one(transform: SkeletonTransform, x: Tensor) -> Tensor:
+    """The transform of each chosen sample and person on its own, in float64."""
+    params = {name: drawn.clone() for name, drawn in transform.draw(x.float()).items()}
+    chosen = torch.ones(len(x)) if transform.p == 1 else torch.rand(len(x)) < transform.p
 
-    def __init__(self, transform):
-        self.transform, self.choose, self.draw = transform, transform.choose, transform.draw
-        transform.choose, transform.draw = self._choose, self._draw
-
-    def _choose(self, x):
-        self.chosen = self.choose(x)
-        return self.chosen
-
-    def _draw(self, x):
-        self.params = self.draw(x)
-        return self.params
-
-    def one_by_one(self, x: torch.Tensor) -> torch.Tensor:
-        """The chosen samples one after the other, in float64; parameters were drawn for all or for those chosen."""
-        y = x.clone()
-        chosen = (
-            list(range(len(x))) if self.chosen is None else self.chosen.nonzero()[:, 0].tolist()
-        )
-        for row, sample in enumerate(chosen):
-            params = {
-                name: value[[row if len(value) < len(x) else sample]]
-                for name, value in self.params.items()
-            }
-            params = {
-                name: value.double() if value.is_floating_point() else value
-                for name, value in params.items()
-            }
-            for person in range(x.shape[1]):
-                own = {'noise': params['noise'][:, [person]]} if 'noise' in params else params
-                y[sample, person] = self.transform.apply(x[[sample]][:, [person]], **own)[0, 0]
-        return y
+    y = x.clone()
+    for sample in chosen.nonzero()[:, 0].tolist():
+        own = {name: drawn[[sample]] for name, drawn in params.items()}
+        own = {k: v.double() if v.is_floating_point() else v for k, v in own.items()}
+        for person in range(x.shape[1]):
+            if 'noise' in params:
+                own = {'noise': params['noise'][[sample]][:, [person]].double()}
+            y[sample, person] = transform.apply(x[[sample]][:, [person]], **own)[0, 0]
+    return y
 
 
 @pytest.mark.parametrize(
@@ -74,94 +55,84 @@ class Recorded:
 @pytest.mark.parametrize('seed', range(8))
 def test_chain_equals_one_by_one(layout, channels, joints, absent, seed):
     torch.manual_seed(seed)
-    x = batch(channels, joints, absent)
-    given = x.clone()
+    x = skeletons(channels, joints, absent)
     names = [NAMES[i] for i in torch.randperm(8).tolist()] if seed else NAMES
     chain = [
-        Recorded(TRANSFORMS.build(dict(type=name, layout=layout, p=0.6)))
-        for name in names
-        if layout == 'ntu25' or name != 'Rotate'
+        TRANSFORMS.build(dict(type=name, layout=layout, p=1.0 if i % 3 == 0 else 0.6))
+        for i, name in enumerate(names)
     ]
-    view = transform_batch([recorded.transform for recorded in chain], People(x))
+
+    given = x.clone()
+    torch.manual_seed(seed)
+    view = x
+    for transform in chain:
+        view = transform.batch(view)
     assert torch.equal(x, given) and view.shape == x.shape and view.dtype == x.dtype
+
+    torch.manual_seed(seed)
     expected = x.double()
-    for recorded in chain:
-        if hasattr(recorded, 'params'):
-            expected = recorded.one_by_one(expected)
+    for transform in chain:
+        expected = one_by_one(transform, expected)
     torch.testing.assert_close(view.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_views_share_people_and_leave_each_other_alone():
-    x = batch(3, 25, [(0, 1), (3, 1)])
-    people = People(x)
-    mirror, mask = (
-        TRANSFORMS.build(dict(type=name, p=1.0)) for name in ('SpatialFlip', 'AxisMask')
+@pytest.mark.parametrize('name', NAMES)
+def test_draw_looks_at_shape_dtype_and_device_only(name):
+    transform = TRANSFORMS.build(dict(type=name))
+    drawn = []
+    for x in (skeletons(), torch.zeros(6, 2, 20, 25, 3)):
+        torch.manual_seed(3)
+        drawn.append(transform.draw(x))
+    first, second = drawn
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert len(value) == 6 and torch.equal(value, second[key])
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('p', [1.0, 0.5])
+def test_transforms_know_whether_they_are_random(name, p):
+    transform = TRANSFORMS.build(dict(type=name, p=p))
+    draws = name not in ('SpatialFlip', 'TemporalFlip')
+    assert transform.is_random == (draws or p < 1)
+    assert not TRANSFORMS.build(dict(type='CenterSkeleton')).is_random
+
+
+def test_views_are_drawn_independently_and_the_batch_stays_as_it_is():
+    views = SkeletonViews(query=NORMAL, key=NORMAL, extreme=EXTREME)
+    x = skeletons()
+    given = x.clone()
+    made = views.make_views(x)
+    assert list(made) == ['query', 'key', 'extreme'] and torch.equal(x, given)
+    assert not torch.equal(made['query'], made['key'])
+    assert not torch.equal(made['query'], made['extreme'])
+
+
+def test_views_are_a_function_of_the_seed():
+    views = SkeletonViews(query=NORMAL, key=NORMAL, extreme=EXTREME)
+    x = skeletons()
+    first, second, other = (
+        torch.manual_seed(seed) and views.make_views(x)['extreme'] for seed in (1, 1, 2)
     )
-    first = transform_batch([mirror], people)
-    second = transform_batch([mirror, mask], people)
-    third = transform_batch([TRANSFORMS.build(dict(type='GaussianNoise', p=0.5))], people)
-    kept = first.clone()
-    first.zero_()
-    assert torch.equal(transform_batch([mirror], people), kept)
-    assert second.eq(0).flatten(1).any(dim=1).all() and torch.isfinite(third).all()
-    assert transform_batch([], people) is x
+    assert torch.equal(first, second) and not torch.equal(first, other)
 
 
-@pytest.mark.parametrize('order', ['interleaved', 'planes'])
-@pytest.mark.parametrize('absent', [[], [(0, 1)]])
-@pytest.mark.parametrize(
-    'names',
-    [
-        ['SpatialFlip', 'AxisMask'],
-        ['SpatialFlip', 'GaussianNoise'],
-        ['SpatialFlip', 'GaussianBlur'],
-        ['Identity', 'AxisMask'],
-        ['Identity', 'GaussianNoise'],
-        ['GaussianBlur', 'GaussianNoise'],
-    ],
-)
-def test_nothing_is_written_into_what_views_share(order, absent, names):
-    """The first transform chooses no sample or returns what it was given; the second changes some."""
-
-    class Identity(SkeletonTransform):
-        def batch(self, x):
-            return x
-
-    x = batch(3, 25, absent)
-    x = x if order == 'interleaved' else x.movedim(-1, 2).contiguous().movedim(2, -1)
-    people, given = People(x), x.clone()
-    planes = people.planes.clone()
-    first = Identity() if names[0] == 'Identity' else TRANSFORMS.build(dict(type=names[0], p=0.0))
-    view = transform_batch([first, TRANSFORMS.build(dict(type=names[1], p=0.9))], people)
-    assert not torch.equal(view, given)
-    assert torch.equal(x, given) and torch.equal(people.planes, planes)
-
-
-def test_factors_and_matrices_in_both_orders():
-    x = batch(3, 25, []).double()
-    factors, matrix = torch.rand(6, 3).double(), torch.randn(6, 3, 3).double()
-    expected = {
-        'scale first': torch.einsum('nij,nj,nmtvj->nmtvi', matrix, factors, x),
-        'map first': torch.einsum('ni,nij,nmtvj->nmtvi', factors, matrix, x),
-        'scale twice': x * factors.square()[:, None, None, None],
-    }
-    for order, value in expected.items():
-        view = PendingSkeletons(x)
-        if order != 'map first':
-            view.scale(factors, None)
-        if order != 'scale twice':
-            view.map(matrix, None)
-        if order != 'scale first':
-            view.scale(factors, None)
-        torch.testing.assert_close(view.value(), value)
+def test_views_are_float32_under_autocast():
+    views = SkeletonViews(query=NORMAL, key=NORMAL, extreme=EXTREME)
+    x = skeletons()
+    torch.manual_seed(1)
+    expected = views.make_views(x)
+    torch.manual_seed(1)
+    with torch.autocast('cpu', torch.bfloat16):
+        made = views.make_views(x)
+    for name, view in expected.items():
+        assert made[name].dtype == torch.float32 and torch.equal(made[name], view)
 
 
 def test_absent_people_stay_absent_without_noise():
-    views = SkeletonViews(
-        query=[dict(type='TemporalCrop'), dict(type='Shear')],
-        extreme=[dict(type=name) for name in NAMES if name != 'GaussianNoise'],
-    )
-    x = batch(3, 25, [(0, 1), (2, 0)])
+    quiet = [dict(type=name) for name in NAMES if name != 'GaussianNoise']
+    views = SkeletonViews(query=NORMAL, extreme=quiet)
+    x = skeletons(absent=[(0, 1), (2, 0)])
     for view in views.make_views(x).values():
         absent = view.flatten(2).eq(0).all(dim=2)
         assert absent.nonzero().tolist() == [[0, 1], [2, 0]]

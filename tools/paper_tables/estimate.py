@@ -90,7 +90,7 @@ def measure(training: Training, amp: bool) -> tuple[float, float]:
         model.eval()
         model.test_step(batch)
 
-    return timed(step, device), timed(forward, device) / len(batch['inputs'])
+    return timed(step, device), timed(forward, device) / len(batch.inputs)
 
 
 def timed(call: Callable[[], None], device: str) -> float:

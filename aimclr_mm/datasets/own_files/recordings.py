@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aimclr_mm.datasets.annotations import load_annotations
-from aimclr_mm.datasets.checks import name_of, sound
+from aimclr_mm.datasets.checks import filter_valid, name_of
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.ntu import MAX_FILE, choose_bodies, read_bodies
 from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
@@ -78,7 +78,7 @@ def _from_manifest(path: str, layout: Layout) -> list[dict]:
 
 def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict]:
     data = load_annotations(path)
-    annotations, _ = sound(data['annotations'], path, layout, drop=False)
+    annotations, _ = filter_valid(data['annotations'], path, layout, drop=False)
     if not annotations:
         raise ValueError(f'{path!r} holds no sequences')
     if data['metainfo'].get('preprocessed'):
@@ -210,7 +210,7 @@ def as_annotations(sequences: Any, layout: Layout) -> list[dict]:
         {**a, 'frame_dir': f'{place}: {a["frame_dir"]}', 'label': None}
         for place, a in enumerate(found)
     ]
-    annotations, _ = sound(unnamed, 'sequences', layout, drop=False)
+    annotations, _ = filter_valid(unnamed, 'sequences', layout, drop=False)
     return [{**a, 'frame_dir': name_of(given)} for a, given in zip(annotations, found)]
 
 

@@ -21,8 +21,8 @@ from aimclr_mm.datasets.checks import (
     is_whole,
     label_defects,
     name_of,
-    oddities,
     overlaps,
+    warnings,
 )
 from aimclr_mm.datasets.summary import Summary
 from aimclr_mm.skeletons import Layout, get_layout
@@ -111,7 +111,7 @@ def _check_annotations(
             defects.append(f'its name is {name!r}; it must be text')
         summary.problems += [f'{title}: {defect}' for defect in defects]
         if not defects:
-            summary.add(annotation, oddities(annotation))
+            summary.add(annotation, warnings(annotation))
         names.append(title)
     summary.problems += [
         f'{name}: {count} annotations have this name'

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from aimclr_mm.models import SkeletonViews
-from aimclr_mm.transforms import RandomTransform, SkeletonTransform
+from aimclr_mm.transforms import SkeletonTransform
 
 from .inputs import as_sequence, preprocess
 from .strips import Strip
@@ -71,8 +71,6 @@ def apply_alone(transform: SkeletonTransform, x: Tensor) -> tuple[Tensor, str]:
     Returns:
         The transformed skeletons, and the drawn parameters as text.
     """
-    if not isinstance(transform, RandomTransform):
-        return transform.batch(x), ''
     parameters = transform.draw(x)
     return transform.apply(x, **parameters), describe(parameters)
 
@@ -95,7 +93,7 @@ def describe(parameters: Mapping[str, Tensor]) -> str:
 def _title(transform: SkeletonTransform, parameters: str) -> str:
     """Return the title of an augmentation: ``Shear (p = 1): factors 0.1, 0.3``."""
     title = type(transform).__name__
-    if isinstance(transform, RandomTransform):
+    if transform.is_random:
         title += f' (p = {transform.p:g})'
     if parameters:
         title += f': {parameters}'

@@ -112,7 +112,7 @@ def test_published_numbers_need_the_classes_and_the_splits():
         (dict(keypoint=np.ones((1, 4, 25, 4))), r"'keypoint' of 'x' has shape"),
         (dict(keypoint=[[1, 2], [3]]), "'keypoint' of 'x' has shape None"),
         (dict(keypoint=None), "'keypoint' of 'x' has shape None"),
-        (dict(keypoint=np.full((1, 4, 25, 3), 'a')), 'keypoint holds no numbers'),
+        (dict(keypoint=np.full((1, 4, 25, 3), 'a')), 'keypoint is not an array of numbers'),
         (
             dict(keypoint=np.full((1, 4, 25, 3), np.inf, np.float16)),
             'keypoint holds 300 values that are not finite',
@@ -122,7 +122,7 @@ def test_published_numbers_need_the_classes_and_the_splits():
             dict(keypoint_score=np.ones((1, 4, 24))),
             r'keypoint_score has shape \(1, 4, 24\); it must be \(1, 4, 25\)',
         ),
-        (dict(keypoint_score=[1, [2]]), 'keypoint_score holds no numbers'),
+        (dict(keypoint_score=[1, [2]]), 'keypoint_score is not an array of numbers'),
         (
             dict(keypoint_score=np.full((1, 4, 25), np.nan)),
             'keypoint_score holds 100 values that are not finite',
@@ -130,7 +130,7 @@ def test_published_numbers_need_the_classes_and_the_splits():
         (dict(total_frames=5), 'total_frames is 5, but keypoint has 4 frames'),
         (dict(total_frames=None), 'total_frames is None'),
         (dict(total_frames=4.0), 'total_frames is 4.0'),
-        (dict(label=-1), 'label is -1; it must be a whole number from 0'),
+        (dict(label=-1), 'label is -1; it must be an integer of at least 0'),
         (dict(label=1.5), 'label is 1.5'),
         (dict(label=[1, 2]), r'label is \[1, 2\]'),
         (dict(label=True), 'label is True'),
@@ -199,7 +199,9 @@ def test_names_and_splits_must_agree(check):
 
 @pytest.mark.parametrize('names', ['abc', [1], None, 3, [['a']]])
 def test_split_that_is_no_list_of_names(check, names):
-    with pytest.raises(ValueError, match="poses.pkl': split 'wrong' is no list of names"):
+    with pytest.raises(
+        ValueError, match="poses.pkl': split 'wrong' is not a list of sequence names"
+    ):
         check(dict(split=dict(train=['a'], wrong=names), annotations=[pose('a')]))
 
 
