@@ -108,7 +108,7 @@ def verify_pickle(args: argparse.Namespace) -> None:
 
 def export_official(args: argparse.Namespace) -> None:
     """Writes an annotation file as the authors' prepared folders."""
-    from aimclr_mm.datasets.readers.official_export import export
+    from aimclr_mm.datasets.readers.released_export import export
 
     if not args.out:
         raise ValueError('--out is missing, the folder to write')

@@ -1,6 +1,6 @@
 """What a notebook imports: encoders, their representations, neighbours and classifiers."""
 
-from aimclr_mm.datasets.own_files.recordings import read_recordings
+from aimclr_mm.datasets.own_files import read_recordings
 
 from .classifier import EmbeddingClassifier, Neighbors, fit_classifier, leave_one_out, nearest
 from .inferencer import EmbeddingInferencer, load_encoder

@@ -1,8 +1,10 @@
-"""Turns original files into an annotation file: several processes, whole or absent, goes on where it was stopped.
+"""Convert original files to an annotation file, in several processes.
 
-The recordings are read in parts. Each finished part is a file in ``<out>.partial/<key>``, where the key stands for the
-source and the options; a second run with the same ones keeps them. At the end they become one annotation file,
-sequence by sequence, so that neither the processes nor their parent ever hold the whole data set.
+The recordings are read in parts. Each finished part is a file in ``<out>.partial/<key>``, where the
+key is a hash of the source and the options; a second run with the same ones continues with the
+missing parts. At the end the parts are merged into one annotation file, sequence by sequence, so
+that neither the workers nor their parent ever hold the whole data set. The result appears when it
+is complete.
 """
 
 from __future__ import annotations
@@ -29,8 +31,7 @@ from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
 from .checks import array_defects, overlaps, warnings
-from .own_files.folders import Folders
-from .own_files.manifest import Custom
+from .own_files import FolderReader, ManifestReader
 from .readers import (
     NTU60,
     NTU120,
@@ -39,9 +40,9 @@ from .readers import (
     PKUMMD2,
     UTDMHAD,
     MSRAction3D,
-    Official,
     Reader,
     RecordingError,
+    ReleasedReader,
     Synthetic,
 )
 from .summary import Summary
@@ -57,24 +58,125 @@ READERS: dict[str, type[Reader]] = {
         UTDMHAD,
         NWUCLA,
         MSRAction3D,
-        Official,
-        Custom,
-        Folders,
+        ReleasedReader,
+        ManifestReader,
+        FolderReader,
     )
 }
 OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option in reader.options))
 
 MAX_PART = 256  # recordings
+MIN_PARTS = 64  # for small data sets, so that all workers have something to do
 MAX_MESSAGE = 1000  # characters
+LOCK_TIMEOUT = 3  # seconds
 
-_reader: Reader  # of this process
+_reader: Reader  # of this worker
 
 
-def _start(reader: Reader) -> None:
-    """Prepares a process: its reader, and an end with that of its parent, which would otherwise leave it behind."""
+def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool = False) -> Summary:
+    """Write the annotation file of a data set.
+
+    Args:
+        reader: reader of the original files.
+        out: path of the annotation file.
+        workers: number of processes, by default that of the cores.
+        strict: whether to stop at the first recording that cannot be used instead of leaving it
+            out.
+
+    Returns:
+        The contents of the file, and what was left out and why.
+
+    Raises:
+        ValueError: if no recording can be used, or one cannot and ``strict`` is set.
+    """
+    recordings = reader.recordings()
+    if not recordings:
+        raise ValueError(
+            f'the source holds no recording of {reader.name} (files named like {reader.pattern})'
+        )
+    if os.path.isdir(out):
+        raise ValueError(f'{out!r} is a folder; --out is the file to write')
+
+    folder = f'{out}.partial'
+    with _lock(folder):
+        parts = _assign_parts(reader, recordings, folder)
+        _read_parts(reader, parts, workers or os.cpu_count(), strict)
+        summary = _merge_parts(reader, list(parts), out, strict)
+        shutil.rmtree(folder)
+        if not summary.sequences:
+            raise ValueError(
+                f'none of {len(recordings)} recordings can be used; the first: '
+                f'{summary.problems[0]}'
+            )
+    return summary
+
+
+@contextmanager
+def _lock(folder: str) -> Iterator[None]:
+    """Keep other processes from working on the same result."""
+    os.makedirs(folder, exist_ok=True)
+    lock = FileLock(os.path.join(folder, 'lock'))
+    try:
+        lock.acquire(timeout=LOCK_TIMEOUT)
+    except Timeout as error:
+        raise ValueError(
+            f'another process is working on {folder!r}; wait for it, or give another --out'
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _assign_parts(
+    reader: Reader, recordings: Sequence[Any], folder: str
+) -> dict[str, Sequence[Any]]:
+    """Return path -> recordings of each part; parts of other sources or options are deleted."""
+    identity = repr((__version__, reader.metainfo(), recordings))
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    for other in os.listdir(folder):
+        if other not in (key, 'lock'):
+            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
+
+    size = max(1, min(MAX_PART, len(recordings) // MIN_PARTS))
+    return {
+        os.path.join(folder, key, f'{start:08d}.pkl'): recordings[start : start + size]
+        for start in range(0, len(recordings), size)
+    }
+
+
+# reading, in the workers
+
+
+def _read_parts(
+    reader: Reader, parts: dict[str, Sequence[Any]], workers: int, strict: bool
+) -> None:
+    """Read the missing parts, with a progress bar over recordings."""
+    total = sum(map(len, parts.values()))
+    todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
+    done = total - sum(map(len, todo.values()))
+
+    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(reader,))
+    with Progress() as progress, pool:
+        task = progress.add_task(f'Reading {reader.name}', total=total, completed=done)
+        futures = [pool.submit(_read_part, part, path, strict) for path, part in todo.items()]
+        try:
+            for future in as_completed(futures):
+                progress.advance(task, future.result())
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                'a process that read recordings died, perhaps for lack of memory; run the command '
+                'again to continue, with fewer --workers'
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(reader: Reader) -> None:
+    """Set the reader of a worker, and make the worker end with its parent."""
     global _reader
     _reader = reader
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too and ends the workers
     parent = os.getppid()
 
     def watch() -> None:
@@ -85,25 +187,10 @@ def _start(reader: Reader) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _read(reader: Reader, recording: Any) -> list[dict]:
-    """The checked sequences of a recording, ready to be written."""
-    annotations = reader.read(recording)
-    if not annotations:
-        raise RecordingError('holds no sequence')
-    for annotation in annotations:
-        check_annotation(annotation, str(recording))
-        if not np.isfinite(annotation['keypoint']).all():
-            raise RecordingError('holds coordinates that are not finite')
-        if defect := next(array_defects(annotation), ''):
-            raise RecordingError(defect)
-        annotation['splits'] = list(reader.splits(annotation))
-        annotation['warnings'] = warnings(annotation)
-    return annotations
-
-
-def _convert(recordings: Sequence[Any], path: str, strict: bool) -> int:
-    """Reads a part in a process of its own and writes it; returns the number of its recordings."""
-    annotations, problems = [], []
+def _read_part(recordings: Sequence[Any], path: str, strict: bool) -> int:
+    """Read a part, write it to a file, and return the number of its recordings."""
+    annotations = []
+    problems = []
     for recording in recordings:
         try:
             annotations += _read(_reader, recording)
@@ -116,8 +203,29 @@ def _convert(recordings: Sequence[Any], path: str, strict: bool) -> int:
     return len(recordings)
 
 
+def _read(reader: Reader, recording: Any) -> list[dict]:
+    """Return the checked sequences of a recording, with their splits and warnings."""
+    annotations = reader.read(recording)
+    if not annotations:
+        raise RecordingError('holds no sequence')
+
+    for annotation in annotations:
+        check_annotation(annotation, str(recording))
+        if not np.isfinite(annotation['keypoint']).all():
+            raise RecordingError('holds coordinates that are not finite')
+        defect = next(array_defects(annotation), '')
+        if defect:
+            raise RecordingError(defect)
+        annotation['splits'] = list(reader.splits(annotation))
+        annotation['warnings'] = warnings(annotation)
+    return annotations
+
+
+# merging, in the parent
+
+
 class _Stream(list):
-    """Pickled as a list of what an iterator yields, which is never in memory as a whole."""
+    """Pickles as a list of the items of an iterator, without holding them in memory."""
 
     def __init__(self, items: Iterator[dict]) -> None:
         self._items = items
@@ -126,16 +234,42 @@ class _Stream(list):
         return list, (), None, self._items
 
 
+def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -> Summary:
+    """Merge all parts into the annotation file, if it holds at least one sequence."""
+    summary = Summary(reader.published, reader.num_classes)
+    summary.left_out = reader.left_out
+    splits: dict[str, list[str]] = {}
+
+    result = os.path.join(os.path.dirname(parts[0]), 'result')
+    with atomic_write(result, 'wb') as file:
+        pickler = pickle.Pickler(file, protocol=4)
+        pickler.fast = True  # without memo, which would keep all sequences in memory
+        pickler.dump(
+            dict(
+                metainfo=reader.metainfo(),
+                annotations=_Stream(_merge(parts, splits, summary, strict)),
+                split=splits,  # filled by _merge while the annotations are written
+            )
+        )
+
+    summary.splits = {name: len(names) for name, names in splits.items()}
+    summary.split_warnings = overlaps(splits)
+    if summary.sequences:
+        os.replace(result, out)
+    return summary
+
+
 def _merge(
     parts: Sequence[str], splits: dict[str, list[str]], summary: Summary, strict: bool
 ) -> Iterator[dict]:
-    """Yields the sequences of all parts; fills splits and summary on the way."""
+    """Yield the sequences of all parts; fill splits and summary."""
     seen: set[str] = set()
     for path in parts:
         part = read_pickle(path)
         if strict and part['problems']:
             raise ValueError(part['problems'][0])
         summary.problems += part['problems']
+
         for annotation in part['annotations']:
             name = annotation['frame_dir']
             if name in seen:
@@ -146,117 +280,3 @@ def _merge(
                 splits.setdefault(split, []).append(name)
             summary.add(annotation, annotation.pop('warnings'))
             yield annotation
-
-
-def _run_parts(
-    reader: Reader, todo: dict[str, Sequence[Any]], done: int, workers: int, strict: bool
-) -> None:
-    """Converts the parts that are not there yet, with a progress bar over recordings."""
-    total = done + sum(map(len, todo.values()))
-    with (
-        Progress() as progress,
-        ProcessPoolExecutor(workers, initializer=_start, initargs=(reader,)) as pool,
-    ):
-        task = progress.add_task(f'Reading {reader.name}', total=total, completed=done)
-        futures = [
-            pool.submit(_convert, recordings, path, strict) for path, recordings in todo.items()
-        ]
-        try:
-            for future in as_completed(futures):
-                progress.advance(task, future.result())
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                'a process that read recordings died, perhaps for lack of memory; run the command '
-                'again to go on, with fewer --workers'
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool = False) -> Summary:
-    """Writes the annotation file of a data set.
-
-    Args:
-        reader: of the original files.
-        out: the annotation file.
-        workers: processes; as many as there are cores if not given.
-        strict: stop at the first recording that cannot be used, instead of leaving it out.
-
-    Returns:
-        What the file holds, with what was left out and why.
-
-    Raises:
-        ValueError: if no recording can be used, or one cannot and ``strict`` is set.
-    """
-    recordings = reader.recordings()
-    if not recordings:
-        raise ValueError(
-            f'the source holds no recording of {reader.name} (files named like {reader.pattern})'
-        )
-    if os.path.isdir(out):
-        raise ValueError(f'{out!r} is a folder; --out is the file to write')
-    folder = f'{out}.partial'
-    with _only_one(folder):
-        summary = _prepare(reader, recordings, out, folder, workers or os.cpu_count(), strict)
-        shutil.rmtree(folder)
-    return summary
-
-
-@contextmanager
-def _only_one(folder: str) -> Iterator[None]:
-    """Keeps a second process from working on the same result."""
-    os.makedirs(folder, exist_ok=True)
-    lock = FileLock(os.path.join(folder, 'lock'))
-    try:
-        lock.acquire(timeout=3)
-    except Timeout as error:
-        raise ValueError(
-            f'another process is working on {folder!r}; wait for it, or give another --out'
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _prepare(
-    reader: Reader, recordings: Sequence[Any], out: str, folder: str, workers: int, strict: bool
-) -> Summary:
-    """Converts all parts that are not there yet and makes one file of them."""
-    key = hashlib.sha256(repr((__version__, reader.metainfo(), recordings)).encode()).hexdigest()[
-        :16
-    ]
-    for other in os.listdir(folder):  # parts of another source or of other options
-        if other not in (key, 'lock'):
-            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
-    size, parts = max(1, min(MAX_PART, len(recordings) // 64)), {}
-    for start in range(0, len(recordings), size):
-        parts[os.path.join(folder, key, f'{start:08d}.pkl')] = recordings[start : start + size]
-    todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
-    _run_parts(reader, todo, len(recordings) - sum(map(len, todo.values())), workers, strict)
-
-    summary = Summary(reader.published, reader.num_classes)
-    summary.left_out = reader.left_out
-    splits: dict[str, list[str]] = {}
-    result = os.path.join(folder, key, 'result')
-    with atomic_write(result, 'wb') as file:
-        pickler = pickle.Pickler(file, protocol=4)
-        pickler.fast = True  # no memo: what has been written (and later read) can be forgotten
-        pickler.dump(
-            dict(
-                metainfo=reader.metainfo(),
-                annotations=_Stream(_merge(list(parts), splits, summary, strict)),
-                split=splits,
-            )
-        )
-    summary.splits, summary.split_warnings = (
-        {name: len(names) for name, names in splits.items()},
-        overlaps(splits),
-    )
-    if not summary.sequences:
-        shutil.rmtree(folder)
-        raise ValueError(
-            f'none of {len(recordings)} recordings can be used; the first: {summary.problems[0]}'
-        )
-    os.replace(result, out)
-    return summary

@@ -1,4 +1,8 @@
-"""Joint layouts in YAML files: the fields of a layout, or ``bones``, a line ``joint: parent`` for each joint."""
+"""Joint layouts in YAML files.
+
+A file holds the fields of a :class:`~aimclr_mm.skeletons.Layout`, or ``bones``, a mapping with one
+entry ``joint: parent`` per joint, instead of ``joints`` and ``parents``.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,26 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+MAX_FILE = 64 * 2**10  # bytes
 
-def _is_name(value: object) -> bool:
+
+def _is_name(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _are_names(value: object, count: int | None = None) -> bool:
+def _are_names(value: Any, count: int | None = None) -> bool:
     return isinstance(value, list) and all(map(_is_name, value)) and count in (None, len(value))
 
 
-def _are_bones(value: object) -> bool:
+def _are_bones(value: Any) -> bool:
     return isinstance(value, dict) and _are_names([*value, *value.values()])
 
 
-def _are_edges(value: object) -> bool:
+def _are_edges(value: Any) -> bool:
     return isinstance(value, list) and all(_are_names(edge, 2) for edge in value)
 
 
-_MAX_FILE = 64 * 2**10  # bytes
-# field of a layout file -> what must stand there, and a test of it
+# field -> description of a valid value, and its check
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
     bones=('joint: parent for each joint', _are_bones),
     joints=('a list of names', _are_names),
@@ -37,76 +42,98 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
 )
 
 
-def read_fields(path: str, shoulders: tuple[str, str]) -> dict:
-    """The fields of the layout in a YAML file.
+def read_fields(path: str, shoulders: tuple[str, str]) -> dict[str, Any]:
+    """Read the fields of the layout in a YAML file.
 
     Args:
         path: the file.
-        shoulders: joints that are the shoulders if the file does not name them.
+        shoulders: joint names that serve as shoulders if the file does not name any.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it holds no layout; the message names the file and the field.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it does not hold a layout; the message names the file and the field.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f'layout file {path!r} does not exist; the current folder is {os.getcwd()!r}'
         )
+
     with open(path, 'rb') as file:
-        content = file.read(_MAX_FILE + 1)
-    if len(content) > _MAX_FILE:
-        raise ValueError(
-            f'layout file {path!r} has more than {_MAX_FILE} bytes, too many for a layout'
-        )
+        content = file.read(MAX_FILE + 1)
+
     try:
-        fields = _yaml_fields(content)
-        if unknown := sorted(map(str, set(fields) - set(_FIELDS))):
-            raise ValueError(f'unknown field {unknown[0]!r}; known are {list(_FIELDS)}')
-        for key, value in fields.items():
-            kind, fits = _FIELDS[key]
-            if not fits(value):
-                raise ValueError(
-                    f'{key!r} is {str(value)[:300]!r}; it must be {kind} (quote names that are numbers '
-                    'or yes, no, on, off)'
-                )
-        if 'bones' in fields:
-            if 'joints' in fields or 'parents' in fields:
-                raise ValueError("has 'bones' beside 'joints' or 'parents'; give one or the other")
-            bones = fields.pop('bones')
-            fields.update(joints=list(bones), parents=list(bones.values()))
-        if missing := [key for key in ('joints', 'parents', 'center') if key not in fields]:
-            raise ValueError(
-                f'has no {missing[0]!r}; it needs center, and joints and parents or bones'
-            )
-        if 'shoulders' not in fields and not set(shoulders) <= set(fields['joints']):
-            raise ValueError(
-                f"has no 'shoulders', and no joints {list(shoulders)} that could stand for them; "
-                f'name a left and a right joint of {fields["joints"]}'
-            )
-        return fields
+        if len(content) > MAX_FILE:
+            raise ValueError(f'has more than {MAX_FILE} bytes, too many for a layout')
+        fields = _load_yaml(content)
+        _check_types(fields)
+        _expand_bones(fields)
+        _check_complete(fields, shoulders)
     except ValueError as error:
         raise ValueError(f'layout file {path!r}: {error}') from error
+    return fields
 
 
-def _yaml_fields(content: bytes) -> dict:
-    """The mapping in YAML text, without a key given twice, which YAML would let pass."""
+def _check_types(fields: dict[str, Any]) -> None:
+    """Raise ValueError for an unknown field or a value of the wrong type."""
+    unknown = sorted(map(str, set(fields) - set(_FIELDS)))
+    if unknown:
+        raise ValueError(f'unknown field {unknown[0]!r}; known are {list(_FIELDS)}')
+
+    for key, value in fields.items():
+        expected, is_valid = _FIELDS[key]
+        if not is_valid(value):
+            raise ValueError(
+                f'{key!r} is {str(value)[:300]!r}; it must be {expected} (quote names that are '
+                'numbers or yes, no, on, off)'
+            )
+
+
+def _expand_bones(fields: dict[str, Any]) -> None:
+    """Replace ``bones`` by ``joints`` and ``parents``, in place."""
+    if 'bones' not in fields:
+        return
+    if 'joints' in fields or 'parents' in fields:
+        raise ValueError("has both 'bones' and 'joints' or 'parents'; give one or the other")
+
+    bones = fields.pop('bones')
+    fields['joints'] = list(bones)
+    fields['parents'] = list(bones.values())
+
+
+def _check_complete(fields: dict[str, Any], shoulders: tuple[str, str]) -> None:
+    """Raise ValueError if a required field is missing."""
+    missing = [key for key in ('joints', 'parents', 'center') if key not in fields]
+    if missing:
+        raise ValueError(f'has no {missing[0]!r}; it needs center, and joints and parents or bones')
+
+    if 'shoulders' not in fields and not set(shoulders) <= set(fields['joints']):
+        raise ValueError(
+            f"has no 'shoulders' and no joints {list(shoulders)} to use instead; name a left and a "
+            f'right joint of {fields["joints"]}'
+        )
+
+
+def _load_yaml(content: bytes) -> dict[str, Any]:
+    """Parse a YAML mapping; aliases and duplicate keys, which YAML accepts, are refused."""
     import yaml
 
     try:
         root = yaml.compose(content, yaml.SafeLoader)
-        # a few lines of aliases can stand for more than a memory holds
-        aliases = any(
-            isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)
-        )
-        fields = None if aliases else yaml.safe_load(content)
+        events = yaml.parse(content, yaml.SafeLoader)
+        # a few lines of nested aliases can expand to more than the memory holds
+        has_alias = any(isinstance(event, yaml.AliasEvent) for event in events)
+        fields = None if has_alias else yaml.safe_load(content)
     except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
-        raise ValueError(f'is no readable YAML ({error})') from error
-    if aliases:
-        raise ValueError('has an alias (*name); write out what it stands for')
+        raise ValueError(f'is not readable YAML ({error})') from error
+
+    if has_alias:
+        raise ValueError('has an alias (*name); write out the value it refers to')
     if not isinstance(fields, dict):
         raise ValueError('has no fields; write lines such as "center: spine"')
+
     for node in (root, *(value for _, value in root.value)):
         keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        if double := [key for key in keys if keys.count(key) > 1]:
-            raise ValueError(f'has {double[0]!r} twice')
+        duplicates = [key for key in keys if keys.count(key) > 1]
+        if duplicates:
+            raise ValueError(f'has {duplicates[0]!r} twice')
     return fields

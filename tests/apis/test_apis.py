@@ -243,7 +243,7 @@ def test_annotation_files_give_names_of_classes(tmp_path):
     write_pickle(content, str(tmp_path / 'a.pkl'))
     assert [r['label'] for r in read_recordings(tmp_path / 'a.pkl')] == ['sit', 'stand', None, '3']
     write_pickle(dict(content, metainfo=dict(preprocessed=True)), str(tmp_path / 'b.pkl'))
-    with pytest.raises(ValueError, match='preprocessed already'):
+    with pytest.raises(ValueError, match='preprocessed sequences; give the original'):
         read_recordings(tmp_path / 'b.pkl')
 
 
@@ -259,10 +259,10 @@ def test_original_recordings_are_read(tmp_path):
     'name, content, message',
     [
         ('a.avi', b'x', "extension '.avi'"),
-        ('a.npy', b'x', 'no readable .npy'),
-        ('a.json', b'[1', 'no readable JSON'),
+        ('a.npy', b'x', 'not a readable .npy'),
+        ('a.json', b'[1', 'not readable JSON'),
         ('a.skeleton', b'', 'is empty'),
-        ('a.mat', b'x', 'no readable .mat'),
+        ('a.mat', b'x', 'not a readable .mat'),
         ('a.pkl', b'x', "a.pkl'"),
     ],
 )

@@ -295,7 +295,7 @@ def test_archives_in_a_folder_and_what_is_no_recording(tmp_path):
 
 def test_archive_that_is_none(tmp_path):
     (tmp_path / 'broken.zip').write_bytes(b'PK\x03\x04 and so on')
-    with pytest.raises(ValueError, match='broken.zip.*no readable zip archive'):
+    with pytest.raises(ValueError, match='broken.zip.*not a readable zip archive'):
         list_files([str(tmp_path)])
 
 

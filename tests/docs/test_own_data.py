@@ -132,5 +132,5 @@ def test_extracted_poses_that_cannot_be_used(tmp_path, fields, message):
 
 def test_mmpose_without_people_is_refused(tmp_path):
     (tmp_path / 'a.json').write_text(json.dumps(dict(instance_info=[dict(instances=[])])))
-    with pytest.raises(ValueError, match='nobody'):
+    with pytest.raises(ValueError, match='has no person in any frame'):
         read_recordings(tmp_path / 'a.json', 'coco17')

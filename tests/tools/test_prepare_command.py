@@ -138,7 +138,7 @@ def test_authors_folders_there_and_back(tmp_path):
         (['mmaction2', 'bad.csv', '--bodies', 'first'], '--bodies is no option'),
         (['official', 'no.pkl'], '--out is missing'),
         (['official', 'empty'], 'train_position.npy'),
-        (['utd_mhad', 'broken.zip'], 'no readable zip archive'),
+        (['utd_mhad', 'broken.zip'], 'not a readable zip archive'),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):

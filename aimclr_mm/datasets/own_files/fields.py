@@ -1,7 +1,8 @@
-"""What the file of a single sequence tells of an annotation.
+"""Annotation fields from the file of one sequence.
 
-The files are those of :mod:`.custom_files`, and ``.pkl``: what mmaction2's pose extraction writes for a video, a dict
-with ``keypoint`` (M, T, V, C) and perhaps ``keypoint_score`` (M, T, V) and ``img_shape`` (height, width).
+The formats are those of :mod:`.sequences`, and ``.pkl``: the output of mmaction2's pose extraction
+for a video, a dict with ``keypoint`` (M, T, V, C) and optionally ``keypoint_score`` (M, T, V) and
+``img_shape`` (height, width).
 """
 
 from __future__ import annotations
@@ -19,60 +20,68 @@ from .sequences import check_sequence, read_sequence
 
 
 def read_fields(file: SourceFile, layout: Layout) -> dict[str, Any]:
-    """The fields that one file tells.
+    """Read the annotation fields of one file.
 
     Args:
-        file: of one sequence.
-        layout: of the file.
+        file: file of one sequence.
+        layout: joint layout of the file.
 
     Returns:
-        ``keypoint``, ``total_frames`` and, where known, ``keypoint_score`` and ``img_shape`` (height, width in pixels).
+        ``keypoint``, ``total_frames`` and, where known, ``keypoint_score`` and ``img_shape``
+        (height, width in pixels).
 
     Raises:
         RecordingError: if the file is missing, damaged, too large or of another layout.
     """
     if file.name.lower().endswith('.pkl'):
-        return _pickled_fields(file, layout)
+        return _read_pickle(file, layout)
     return as_fields(*read_sequence(file, layout))
 
 
 def as_fields(keypoint: np.ndarray, score: np.ndarray | None) -> dict[str, Any]:
-    """The same of keypoints (M, T, V, C) and scores (M, T, V), if there are any."""
-    scores = {} if score is None else dict(keypoint_score=score)
-    return dict(keypoint=keypoint, total_frames=keypoint.shape[1], **scores)
+    """Return the fields of keypoints (M, T, V, C) and scores (M, T, V) or None."""
+    fields = dict(keypoint=keypoint, total_frames=keypoint.shape[1])
+    if score is not None:
+        fields['keypoint_score'] = score
+    return fields
 
 
-def _pickled_fields(file: SourceFile, layout: Layout) -> dict[str, Any]:
+def _read_pickle(file: SourceFile, layout: Layout) -> dict[str, Any]:
     if not os.path.isfile(file.path):
-        raise RecordingError(f'there is no file {file.path}')
+        raise RecordingError(f'file {file.path} does not exist')
     content = file.read()
     try:
         data = parse_pickle(content)
     except ValueError as error:
         raise RecordingError(str(error)) from error
-    arrays = (
-        [data.get(name) for name in ('keypoint', 'keypoint_score')]
-        if isinstance(data, dict)
-        else [None, None]
-    )
-    if (
-        not isinstance(arrays[0], np.ndarray)
-        or not isinstance(arrays[1], (np.ndarray, type(None)))
-        or any(array is not None and array.dtype.kind not in 'fiu' for array in arrays)
-    ):
+
+    data = data if isinstance(data, dict) else {}
+    keypoint = data.get('keypoint')
+    score = data.get('keypoint_score')
+    if not _is_numeric(keypoint) or not (score is None or _is_numeric(score)):
         raise RecordingError(
-            "must be a dict with arrays 'keypoint' (people, frames, joints, channels) and perhaps "
-            "'keypoint_score', as mmaction2's pose extraction writes for a video"
+            "must be a dict with arrays 'keypoint' (people, frames, joints, channels) and "
+            "optionally 'keypoint_score', as mmaction2's pose extraction writes for a video"
         )
-    fields, size = as_fields(*check_sequence(*arrays, layout)), data.get('img_shape')
+
+    fields = as_fields(*check_sequence(keypoint, score, layout))
+    size = data.get('img_shape')
     if size is not None:
-        if (
-            not isinstance(size, (tuple, list))
-            or len(size) != 2
-            or not all(type(n) is int and n > 0 for n in size)
-        ):
+        if not _is_image_size(size):
             raise RecordingError(
                 f'img_shape is {str(size)[:40]}; it must be the height and the width in pixels'
             )
         fields['img_shape'] = tuple(size)
     return fields
+
+
+def _is_numeric(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in 'fiu'
+
+
+def _is_image_size(size: Any) -> bool:
+    return (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(type(side) is int and side > 0 for side in size)
+    )

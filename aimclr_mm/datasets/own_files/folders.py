@@ -1,4 +1,4 @@
-"""Folders of recordings, one for each class, as small public data sets and one's own come."""
+"""Folders of recordings, one folder per class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from aimclr_mm.datasets.readers.base import Reader
+from aimclr_mm.datasets.readers.base import Reader, cross_subject
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
 from aimclr_mm.skeletons import Layout, get_layout
 
@@ -15,35 +15,38 @@ from .fields import read_fields
 EXTENSIONS = ('.csv', '.json', '.npy', '.npz', '.pkl', '.txt')
 
 
-class Folders(Reader):
-    """Sequences in ``SOURCE/<class>/<name>.txt`` (or ``.csv``; for arrays and poses ``.npy``, ``.npz``, ``.json`` and
-    ``.pkl``, see :mod:`.fields`).
+class FolderReader(Reader):
+    """Sequences in ``SOURCE/<class>/<name>.<extension>``.
 
-    A table has a line for each frame, with M * V * C numbers for M people of V joints of C coordinates: those of the
-    first joint of the first person, of his second joint and so on, then those of the next person. Blanks, tabs, commas
-    or semicolons stand between them; the first line may be a header of names. V and C are the layout's, M follows from
-    the number of columns. Joints are in the order of the layout; coordinates stay as they are, in whatever unit, which
-    must be the same in all files. Nothing may be missing: a person who is absent is zeros.
+    A table (``.txt`` or ``.csv``) has one line per frame with M * V * C numbers for M people, V
+    joints and C coordinates: the coordinates of the first joint of the first person, of the second
+    joint and so on, then those of the next person. The separators are blanks, tabs, commas or
+    semicolons; the first line may be a header. V and C are those of the layout, M follows from the
+    number of columns. Joints are in the order of the layout. Coordinates are kept in their unit,
+    which must be the same in all files. No value may be missing: an absent person is zeros. For the
+    other formats see :mod:`.sequences` and :mod:`.fields`.
 
-    The class is the name of the folder that a file lies in, whatever lies above it, and its label is the rank of the
-    name among the sorted names. What lies in SOURCE itself has no label.
+    The class is the name of the folder that contains the file, and its label is the rank of this
+    name among the sorted names. Files at the top of SOURCE have no label.
 
     Args:
-        files: of the source; those with other extensions are ignored.
-        layout: joint layout of all sequences: a name in the table, a mapping with a layout's fields, or the path of a
-            YAML file with them. The annotation file gets the name or the fields, not the path.
-        subject: regular expression with one group that finds the number of the subject in the name of a file (without
-            folder and extension), such as ``_s([0-9]+)``. Odd subjects are then ``xsub_train``, even ones ``xsub_val``;
-            there are no splits without it.
+        files: files of the source; those with other extensions are ignored.
+        layout: joint layout of all sequences: a name in the table, a mapping with the fields of a
+            layout, or the path of a YAML file with them. The annotation file stores the name or the
+            fields, not the path.
+        subject: regular expression with one group that finds the number of the subject in the name
+            of a file (without folder and extension), such as ``_s([0-9]+)``. Odd subjects are then
+            ``xsub_train``, even ones ``xsub_val``. There are no splits without it.
 
     Attributes:
-        classes: names of the classes by label.
+        classes: class names by label.
 
     Raises:
-        FileNotFoundError, ValueError: if the layout or the expression is none.
+        FileNotFoundError, ValueError: if the layout or the expression is not valid.
     """
 
-    name, options = 'folders', ('layout', 'subject')
+    name = 'folders'
+    options = ('layout', 'subject')
 
     def __init__(
         self,
@@ -55,63 +58,60 @@ class Folders(Reader):
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
         self.subject = subject
-        self._subject = None if subject is None else _expression(subject)
-        self.classes = sorted({name for name in map(_class_name, self.files) if name})
+        self._subject = None if subject is None else _compile_subject(subject)
+        self.classes = sorted({file.folder for file in self.files if file.folder})
 
     def recordings(self) -> list[SourceFile]:
-        """The files with one of the extensions.
+        """Return the files with one of the extensions.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there are none.
         """
         if not self.files:
+            patterns = ', '.join(f'*{extension}' for extension in EXTENSIONS)
             raise ValueError(
-                f'the source holds no file {", ".join(f"*{extension}" for extension in EXTENSIONS)}; give '
-                'the folder whose folders are the classes'
+                f'the source holds no file {patterns}; give the folder whose folders are the '
+                'classes'
             )
         return self.files
 
     def read(self, recording: SourceFile) -> list[dict]:
-        """One sequence, named by its folders and its name."""
-        known = {}
+        """Read one sequence, named by its folders and its name."""
+        annotation = dict(frame_dir=os.path.splitext(recording.name)[0])
         if self._subject is not None:
-            known['subject'] = self._find_subject(recording.stem)
-        known.update(read_fields(recording, self._joints))
-        if _class_name(recording):
-            known['label'] = self.classes.index(_class_name(recording))
-        return [dict(frame_dir=os.path.splitext(recording.name)[0], **known)]
+            annotation['subject'] = self._find_subject(recording.stem)
+        annotation.update(read_fields(recording, self._joints))
+        if recording.folder:
+            annotation['label'] = self.classes.index(recording.folder)
+        return [annotation]
 
     def splits(self, annotation: dict) -> list[str]:
-        """Cross-subject, odd subjects train, where subjects are known."""
-        if 'subject' not in annotation:
-            return []
-        return ['xsub_train' if annotation['subject'] % 2 else 'xsub_val']
+        """Return the cross-subject split, if subjects are known: odd subjects train."""
+        return [cross_subject(annotation['subject'])] if 'subject' in annotation else []
 
     def _find_subject(self, stem: str) -> int:
         match = self._subject.search(stem)
         number = match and match[1]
         if not number or not re.fullmatch('[0-9]{1,9}', number):
+            found = f', but {number!r}' if number else ''
             raise RecordingError(
-                f'its name holds no number of a subject where {self.subject!r} looks for it'
-                + (f', but {number!r}' if number else '')
+                f'its name holds no number of a subject where {self.subject!r} looks for it{found}'
             )
         return int(number)
 
 
-def _class_name(file: SourceFile) -> str:
-    """The folder that a file lies in; empty if it lies in the source itself."""
-    return os.path.basename(os.path.dirname(file.name))
-
-
-def _expression(pattern: str) -> re.Pattern:
-    """The compiled expression for subjects."""
+def _compile_subject(pattern: str) -> re.Pattern:
+    """Compile the expression for subjects."""
     try:
         expression = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f'subject={pattern!r} is no regular expression ({error})') from error
+        raise ValueError(
+            f'subject={pattern!r} is not a valid regular expression ({error})'
+        ) from error
+
     if expression.groups != 1:
         raise ValueError(
-            f'subject={pattern!r} has {expression.groups} groups; it needs one, in parentheses, around '
-            'the number of the subject, such as _s([0-9]+)'
+            f'subject={pattern!r} has {expression.groups} groups; it needs one, in parentheses, '
+            'around the number of the subject, such as _s([0-9]+)'
         )
     return expression

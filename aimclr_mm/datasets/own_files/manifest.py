@@ -1,16 +1,16 @@
-"""Recordings of one's own: a manifest, and a file for each sequence.
+"""Manifests: tables that list one file per sequence.
 
-The manifest is CSV (commas, semicolons or tabs; the first line names the columns), JSON (a list of objects) or JSON
-lines. Of its columns only ``path`` must be there, and any cell but that of ``path`` may be empty:
+A manifest is CSV (commas, semicolons or tabs; the first line names the columns), JSON (a list of
+objects) or JSON lines. Only the column ``path`` is required, and only its cells must be filled:
 
-- ``path``: the sequence, relative to the folder of the manifest. A relative path may not lead out of that folder, so
-  that the folder means the same wherever it is copied to; what lies elsewhere is given by its absolute path.
-- ``label``: the action. Whole numbers are labels as they are; names are sorted and numbered from 0.
-- ``split``: names of the splits, separated by ``;``, such as ``train`` and ``val``.
+- ``path``: file of the sequence, relative to the folder of the manifest. A relative path must stay
+  inside that folder, so that the folder can be copied; files elsewhere need an absolute path.
+- ``label``: the action. Whole numbers are used as they are; names are sorted and numbered from 0.
+- ``split``: names of splits, separated by ``;``, such as ``train`` and ``val``.
 - ``subject``, ``camera``: numbers or names.
-- ``name``: of the sequence; the path without extension if not given.
+- ``name``: name of the sequence; the path without extension by default.
 
-:mod:`.custom_files` and :mod:`.fields` tell what the file of a sequence looks like.
+:mod:`.sequences` and :mod:`.fields` describe the files of the sequences.
 """
 
 from __future__ import annotations
@@ -32,23 +32,29 @@ from aimclr_mm.skeletons import Layout, get_layout
 from .fields import read_fields
 
 COLUMNS = ('path', 'label', 'split', 'subject', 'camera', 'name')
+SEPARATORS = ',;\t'
+JSON_EXTENSIONS = ('.json', '.jsonl', '.ndjson')
+
 _CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
+_SURPLUS = 'surplus cells'  # key of the cells beyond the named columns
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A row of the manifest.
+class ManifestRow:
+    """A checked row of a manifest.
 
     Args:
-        row: the manifest and the place in it.
-        file: the sequence, which may be missing.
-        name: of the sequence.
-        label: as it is written, empty if there is none.
-        splits: that the sequence belongs to.
+        place: the manifest and the line or entry in it, for messages.
+        file: file of the sequence, which may be missing.
+        name: name of the sequence.
+        label: label as written, empty if not given.
+        splits: splits that the sequence belongs to.
         subject, camera: numbers or names, None if not given.
     """
 
-    row: str
+    place: str
     file: SourceFile
     name: str
     label: str
@@ -57,11 +63,11 @@ class Recording:
     camera: int | str | None
 
     def __str__(self) -> str:
-        return f'{self.row} ({self.file.name})'
+        return f'{self.place} ({self.file.name})'
 
 
-def _json_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and cells of each object of a list or of JSON lines."""
+def _read_json(text: str) -> Iterator[tuple[str, Row]]:
+    """Yield place and cells of each object of a list or of JSON lines."""
     if text.lstrip().startswith('['):
         rows = ((f'entry {number}', row) for number, row in enumerate(load_json(text), 1))
     else:
@@ -70,59 +76,72 @@ def _json_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, line in enumerate(io.StringIO(text), 1)
             if line.strip()
         )
+
     for place, row in rows:
-        try:
-            row = load_json(row) if isinstance(row, str) else row
-        except RecordingError as error:
-            raise ValueError(
-                f'{place} {error}; write a list of objects, or one object a line'
-            ) from error
+        if isinstance(row, str):
+            try:
+                row = load_json(row)
+            except RecordingError as error:
+                raise ValueError(
+                    f'{place} {error}; write a list of objects, or one object per line'
+                ) from error
         if not isinstance(row, dict):
-            raise ValueError(f'{place} is no object such as {{"path": "a.npy", "label": "walk"}}')
+            raise ValueError(
+                f'{place} is not an object such as {{"path": "a.npy", "label": "walk"}}'
+            )
         yield place, row
 
 
-def _csv_rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and cells of each line that is not empty."""
-    separator = next((mark for mark in ',;\t' if mark in text.partition('\n')[0]), ',')
-    lines = csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True)
+def _read_csv(text: str) -> Iterator[tuple[str, Row]]:
+    """Yield place and cells of each line that is not empty."""
+    head = text.partition('\n')[0]
+    separator = next((mark for mark in SEPARATORS if mark in head), ',')
+    lines = csv.DictReader(
+        io.StringIO(text, newline=''), delimiter=separator, strict=True, restkey=_SURPLUS
+    )
     try:
-        columns = [name.strip().lower() for name in next(lines, [])]
-        double = [name for name in COLUMNS if columns.count(name) > 1]
-        if 'path' not in columns or double:
-            raise ValueError(
-                f'line 1 has {"two columns " + double[0] if double else "no column path"}; it must name '
-                f'the columns, {", ".join(COLUMNS)}'
-            )
-        for cells in lines:
-            if len(cells) > len(columns):
+        columns = [name.strip().lower() for name in lines.fieldnames or []]
+        _check_columns(columns)
+        lines.fieldnames = columns
+
+        for row in lines:
+            place = f'line {lines.line_num}'
+            if _SURPLUS in row:
                 raise ValueError(
-                    f'line {lines.line_num} has {len(cells)} cells, line 1 names {len(columns)} columns; '
-                    f'put cells that hold {separator!r} in double quotes'
+                    f'{place} has {len(columns) + len(row[_SURPLUS])} cells, line 1 names '
+                    f'{len(columns)} columns; put cells that hold {separator!r} in double quotes'
                 )
-            if any(map(str.strip, cells)):
-                yield f'line {lines.line_num}', dict(zip(columns, cells))
+            if any(cell and cell.strip() for cell in row.values()):
+                yield place, row
     except csv.Error as error:
-        raise ValueError(f'line {lines.line_num} is no CSV ({error})') from error
+        raise ValueError(f'line {lines.reader.line_num} is not valid CSV ({error})') from error
 
 
-def _cell(row: dict[str, Any], column: str) -> str:
-    """A cell as text, empty if there is none."""
+def _check_columns(columns: list[str]) -> None:
+    duplicates = [name for name in COLUMNS if columns.count(name) > 1]
+    if duplicates or 'path' not in columns:
+        problem = f'two columns {duplicates[0]}' if duplicates else 'no column path'
+        raise ValueError(f'line 1 has {problem}; it must name the columns, {", ".join(COLUMNS)}')
+
+
+def _is_text_or_int(value: Any) -> bool:
+    return isinstance(value, (str, int))
+
+
+def _to_text(row: Row, column: str) -> str:
+    """Return a cell as text, empty if it is missing."""
     value = row.get(column)
     if value is None:
         return ''
-    if (
-        column == 'split'
-        and isinstance(value, list)
-        and all(isinstance(name, (str, int)) for name in value)
-    ):
+    if column == 'split' and isinstance(value, list) and all(map(_is_text_or_int, value)):
         value = ';'.join(map(str, value))
     if isinstance(value, (list, dict)):
         raise ValueError(
-            f'column {column}: holds a list or an object, neither text nor a whole number'
+            f'column {column}: holds a list or an object; it must be text or a whole number'
         )
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
+    if isinstance(value, bool) or not _is_text_or_int(value):
         raise ValueError(f'column {column}: {str(value)[:40]!r} is neither text nor a whole number')
+
     text = str(value).strip()
     if _CONTROL.search(text):
         raise ValueError(
@@ -131,46 +150,47 @@ def _cell(row: dict[str, Any], column: str) -> str:
     return text
 
 
-def _recording(manifest: SourceFile, place: str, row: dict[str, Any]) -> Recording:
-    """A row, checked."""
-    cells = {column: _cell(row, column) for column in COLUMNS}
-    path = posixpath.normpath(cells['path'].replace('\\', '/'))
+def _to_number_or_name(text: str) -> int | str | None:
+    return int(text) if re.fullmatch('[0-9]{1,9}', text) else text or None
+
+
+def _parse_row(manifest: SourceFile, place: str, row: Row) -> ManifestRow:
+    """Check the cells of a row."""
+    cells = {column: _to_text(row, column) for column in COLUMNS}
     if not cells['path']:
         raise ValueError('column path: is empty')
+    path = posixpath.normpath(cells['path'].replace('\\', '/'))
     if path.split('/')[0] == '..':
         raise ValueError(
-            f'column path: {path!r} leads out of the folder of the manifest; move the file into it or '
-            'give the absolute path'
+            f'column path: {path!r} leads out of the folder of the manifest; move the file into it '
+            'or give the absolute path'
         )
+
     full = os.path.join(os.path.dirname(manifest.path), path)
     file = SourceFile.of(full, path) if os.path.isfile(full) else SourceFile(full, path, 0, 0)
-    subject, camera = (
-        int(text) if re.fullmatch('[0-9]{1,9}', text) else text or None
-        for text in (cells['subject'], cells['camera'])
-    )
     splits = dict.fromkeys(split.strip() for split in cells['split'].split(';'))
-    return Recording(
-        f'{manifest.path}, {place}',
-        file,
-        cells['name'] or os.path.splitext(path)[0],
-        cells['label'],
-        tuple(filter(None, splits)),
-        subject,
-        camera,
+    return ManifestRow(
+        place=f'{manifest.path}, {place}',
+        file=file,
+        name=cells['name'] or os.path.splitext(path)[0],
+        label=cells['label'],
+        splits=tuple(filter(None, splits)),
+        subject=_to_number_or_name(cells['subject']),
+        camera=_to_number_or_name(cells['camera']),
     )
 
 
-def number_labels(labels: dict[str, str]) -> tuple[dict[str, int], list[str]]:
-    """Labels as numbers.
+def number_labels(labels: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
+    """Map labels to numbers.
 
     Args:
-        labels: each label as it is written -> the first row that has it.
+        labels: label as written -> the first row that has it, for messages.
 
     Returns:
-        Each label's number, and the names of the classes if the labels are names.
+        The number of each label, and the class names if the labels are names.
 
     Raises:
-        ValueError: if there are names and numbers, or numbers other than 0 to 999999.
+        ValueError: if there are both names and numbers, or numbers other than 0 to 999999.
     """
     names = sorted(label for label in labels if not is_number(label))
     remedy = 'give names only, or whole numbers from 0 to 999999 only'
@@ -181,28 +201,32 @@ def number_labels(labels: dict[str, str]) -> tuple[dict[str, int], list[str]]:
                 f'{names[0]!r}; {remedy}'
             )
         if not names and not re.fullmatch('[0-9]{1,6}', label):
-            raise ValueError(f'{row}, column label: {label!r} is no label; {remedy}')
+            raise ValueError(f'{row}, column label: {label!r} is not a valid label; {remedy}')
+
     if names:
         return {name: number for number, name in enumerate(names)}, names
     return {label: int(label) for label in labels}, []
 
 
-class Custom(Reader):
-    """One's own recordings, listed in a manifest.
+class ManifestReader(Reader):
+    """Sequences that a manifest lists.
 
     Args:
         files: the manifest, nothing else.
-        layout: joint layout of all recordings: a name in the table, a mapping with a layout's fields, or the path of
-            a YAML file with them. The annotation file gets the name or the fields, not the path.
+        layout: joint layout of all sequences: a name in the table, a mapping with the fields of a
+            layout, or the path of a YAML file with them. The annotation file stores the name or the
+            fields, not the path.
 
     Attributes:
-        classes: names of the actions by label, once :meth:`recordings` has been called; empty if labels are numbers.
+        classes: class names by label, set by :meth:`recordings`; empty if labels are numbers.
 
     Raises:
-        FileNotFoundError, ValueError: if the layout is none, see :func:`aimclr_mm.skeletons.layouts.get_layout`.
+        FileNotFoundError, ValueError: if the layout is not valid, see
+            :func:`aimclr_mm.skeletons.get_layout`.
     """
 
-    name, options = 'custom', ('layout',)
+    name = 'custom'
+    options = ('layout',)
 
     def __init__(
         self, files: Sequence[SourceFile], layout: str | Mapping | Layout = 'ntu25'
@@ -211,80 +235,95 @@ class Custom(Reader):
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
         self.classes: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self._labels: dict[str, int] = {}
 
-    def _rows(self) -> tuple[SourceFile, Iterator[tuple[str, dict[str, Any]]]]:
-        """The manifest and its rows."""
-        if len(self.files) != 1 or self.files[0].archived:
-            what = (
-                f'{len(self.files)} files'
-                if len(self.files) != 1
-                else f'an archive ({self.files[0].path})'
-            )
-            raise ValueError(
-                f'{self.name} needs one manifest, a CSV or JSON file that lists the sequences, but the '
-                f'source is {what}; unpack archives and give the manifest itself'
-            )
-        manifest = self.files[0]
-        try:
-            text = manifest.read().decode('utf-8-sig')
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f'{manifest}: is no UTF-8 text ({error}); save it as "CSV UTF-8" or JSON'
-            ) from error
-        except RecordingError as error:
-            raise ValueError(f'{manifest}: {error}') from error
-        is_json = manifest.name.lower().endswith(('.json', '.jsonl', '.ndjson'))
-        return manifest, _json_rows(text) if is_json else _csv_rows(text)
-
-    def recordings(self) -> list[Recording]:
-        """The rows of the manifest, in its order.
+    def recordings(self) -> list[ManifestRow]:
+        """Return the rows of the manifest in its order.
 
         Raises:
-            ValueError: if the manifest is damaged or contradicts itself; the message names file, row and column.
+            ValueError: if the manifest is damaged or contradicts itself; the message names file,
+                row and column.
         """
-        manifest, rows = self._rows()
-        found, names, labels, unknown = [], {}, {}, {}
+        manifest = self._manifest()
         try:
-            for place, row in rows:
-                unknown.update(dict.fromkeys(filter(None, set(row).difference(COLUMNS))))
-                try:
-                    recording = _recording(manifest, place, row)
-                except ValueError as error:
-                    raise ValueError(f'{place}, {error}') from error
-                if recording.name in names:
-                    raise ValueError(
-                        f'{place}: the name {recording.name!r} is also that of {names[recording.name]}; '
-                        'give them different names in the column name'
-                    )
-                names[recording.name] = place
-                if recording.label:
-                    labels.setdefault(recording.label, place)
-                found.append(recording)
-            self._numbers, self.classes = number_labels(labels)
+            rows = list(self._parse(manifest))
+            self._check_names(rows)
+            self._labels, self.classes = number_labels(_first_rows(rows))
         except ValueError as error:
             raise ValueError(f'{manifest}: {error}') from error
-        if not found:
-            raise ValueError(f'{manifest}: lists no sequence; write a row with the path of each')
-        if unknown:
-            self.left_out[
-                'columns of the manifest that mean nothing here: '
-                + ', '.join(map(repr, sorted(unknown)))
-            ] = sorted(unknown)
-        return found
 
-    def read(self, recording: Recording) -> list[dict]:
-        """One sequence. Its splits are in the annotation until :meth:`splits` takes them out."""
+        if not rows:
+            raise ValueError(f'{manifest}: lists no sequence; write a row with the path of each')
+        return [row for _, row in rows]
+
+    def read(self, recording: ManifestRow) -> list[dict]:
+        """Read one sequence; :meth:`splits` removes its splits from the annotation."""
         annotation = dict(
             frame_dir=recording.name,
             **read_fields(recording.file, self._joints),
             splits=list(recording.splits),
             camera=recording.camera,
-            label=self._numbers.get(recording.label),
+            label=self._labels.get(recording.label),
             subject=recording.subject,
         )
         return [{key: value for key, value in annotation.items() if value is not None}]
 
     def splits(self, annotation: dict) -> list[str]:
-        """As the manifest names them."""
+        """Return the splits that the manifest names."""
         return annotation.pop('splits')
+
+    def _manifest(self) -> SourceFile:
+        """Return the only source file."""
+        if len(self.files) == 1 and not self.files[0].archived:
+            return self.files[0]
+
+        found = f'{len(self.files)} files'
+        if len(self.files) == 1:
+            found = f'an archive ({self.files[0].path})'
+        raise ValueError(
+            f'{self.name} needs one manifest, a CSV or JSON file that lists the sequences, but the '
+            f'source is {found}; unpack archives and give the manifest itself'
+        )
+
+    def _parse(self, manifest: SourceFile) -> Iterator[tuple[str, ManifestRow]]:
+        """Yield place and content of each row; note unknown columns."""
+        try:
+            text = manifest.read().decode('utf-8-sig')
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f'is not UTF-8 text ({error}); save it as "CSV UTF-8" or JSON'
+            ) from error
+
+        is_json = manifest.name.lower().endswith(JSON_EXTENSIONS)
+        unknown: set[str] = set()
+        for place, row in _read_json(text) if is_json else _read_csv(text):
+            unknown.update(filter(None, set(row).difference(COLUMNS)))
+            try:
+                yield place, _parse_row(manifest, place, row)
+            except ValueError as error:
+                raise ValueError(f'{place}, {error}') from error
+
+        if unknown:
+            columns = sorted(unknown)
+            reason = f'unknown columns of the manifest: {", ".join(map(repr, columns))}'
+            self.left_out[reason] = columns
+
+    @staticmethod
+    def _check_names(rows: list[tuple[str, ManifestRow]]) -> None:
+        places: dict[str, str] = {}
+        for place, row in rows:
+            if row.name in places:
+                raise ValueError(
+                    f'{place}: the name {row.name!r} is also that of {places[row.name]}; give them '
+                    'different names in the column name'
+                )
+            places[row.name] = place
+
+
+def _first_rows(rows: list[tuple[str, ManifestRow]]) -> dict[str, str]:
+    """Return label -> place of the first row that has it."""
+    places: dict[str, str] = {}
+    for place, row in rows:
+        if row.label:
+            places.setdefault(row.label, place)
+    return places

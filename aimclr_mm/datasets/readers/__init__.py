@@ -4,8 +4,8 @@ from .base import Reader
 from .msr_action3d import MSRAction3D
 from .ntu import NTU60, NTU120
 from .nw_ucla import NWUCLA
-from .official import Official
 from .pku_mmd import PKUMMD1, PKUMMD2
+from .released import ReleasedReader
 from .sources import RecordingError, SourceFile, list_files
 from .synthetic import Synthetic
 from .utd_mhad import UTDMHAD
@@ -15,11 +15,11 @@ __all__ = [
     'NTU60',
     'NTU120',
     'NWUCLA',
-    'Official',
     'PKUMMD1',
     'PKUMMD2',
     'Reader',
     'RecordingError',
+    'ReleasedReader',
     'SourceFile',
     'Synthetic',
     'UTDMHAD',

@@ -1,4 +1,4 @@
-"""What every reader of a data set's original files shares."""
+"""Interface of the readers of original files, and what they share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from aimclr_mm.skeletons import Layout
+
 from .sources import RecordingError, SourceFile
 
 
 def match_name(stem: str, pattern: re.Pattern, example: str) -> re.Match:
-    """What the name of a recording tells.
+    """Match the name of a recording.
 
     Raises:
-        RecordingError: if it is named in another way than the example.
+        RecordingError: if the name does not match; the message shows the example.
     """
     match = pattern.match(stem)
     if not match:
@@ -21,22 +25,44 @@ def match_name(stem: str, pattern: re.Pattern, example: str) -> re.Match:
     return match
 
 
-class Reader:
-    """Reads the original files of one data set.
+def make_annotation(name: str, keypoint: np.ndarray, **fields: Any) -> dict[str, Any]:
+    """Return the annotation of a sequence.
 
-    :func:`aimclr_mm.datasets.prepare.prepare` asks for :meth:`recordings` once, then calls :meth:`read` for each, in
-    several processes, and :meth:`splits` for each sequence that came out. A reader is pickled to the processes.
+    Args:
+        name: unique name of the sequence.
+        keypoint: (M, T, V, C) float32.
+        **fields: further fields, such as ``label``, ``subject`` and ``camera``.
+    """
+    return dict(frame_dir=name, keypoint=keypoint, total_frames=keypoint.shape[1], **fields)
+
+
+def cross_subject(subject: int) -> str:
+    """Return the split of a subject in protocols where odd subjects train."""
+    return 'xsub_train' if subject % 2 else 'xsub_val'
+
+
+def joint_order(names: Sequence[str], layout: Layout) -> list[int]:
+    """Return the places of the joints of a layout in a file with joints of these names, (V,)."""
+    return [names.index(joint) for joint in layout.joints]
+
+
+class Reader:
+    """Reader of the original files of one data set.
+
+    :func:`aimclr_mm.datasets.prepare.prepare` calls :meth:`recordings` once, then, in several
+    processes, :meth:`read` for each recording and :meth:`splits` for each of its sequences. Readers
+    are pickled to these processes.
 
     Class attributes:
-        name: on the command line and of the folder ``data/<name>``.
-        layout: joint layout, a name in the table or a mapping with a layout's fields.
-        pattern: shell pattern of the names of the files that may be recordings.
-        published: split -> number of sequences that the authors or the field count, for the summary.
-        num_classes: as published; None where the files decide.
-        options: names of the keyword arguments that the constructor takes beside ``files``.
-        preprocessed: whether the sequences have been through the paper's preprocessing already.
-        needs_source: whether there are files to read.
-        classes: names of the classes by label, where the source tells them.
+        name: name on the command line and of the folder ``data/<name>``.
+        layout: joint layout, a name in the table or a mapping with the fields of a layout.
+        pattern: shell pattern of the names of files that may be recordings.
+        published: split -> number of sequences as published, for the summary.
+        num_classes: number of classes as published; None where the files decide.
+        options: names of the keyword arguments of the constructor, except ``files``.
+        preprocessed: whether the preprocessing of the paper has been applied to the sequences.
+        needs_source: whether the reader reads files.
+        classes: class names by label, where the source has them.
 
     Args:
         files: all files of the source.
@@ -57,35 +83,38 @@ class Reader:
         self.left_out: dict[str, list[str]] = {}  # reason -> names of what is left out on purpose
 
     def recordings(self) -> list[Any]:
-        """What :meth:`read` is called with, in the order of the result; as a rule the source files.
+        """Return the arguments of :meth:`read` in the order of the result, by default the files.
 
         Raises:
-            ValueError: if the source lacks what the data set consists of.
+            ValueError: if the source lacks a part of the data set.
         """
         return self.files
 
     def read(self, recording: Any) -> list[dict]:
-        """The sequences of one recording: dicts of ``frame_dir``, ``keypoint`` (M, T, V, C) float32, ``total_frames``
-        and, where known, ``label`` (0-based), ``subject`` and ``camera``.
+        """Read the sequences of one recording.
+
+        Returns:
+            Dicts with ``frame_dir`` (name), ``keypoint`` (M, T, V, C) float32, ``total_frames``
+            and, where known, ``label`` (0-based), ``subject`` and ``camera``.
 
         Raises:
-            RecordingError: if the recording cannot be used; the others still can.
+            RecordingError: if this recording cannot be used.
         """
         raise NotImplementedError
 
     def splits(self, annotation: dict) -> Sequence[str]:
-        """Names of the splits that a sequence belongs to, such as ``xsub_train``."""
+        """Return the names of the splits of a sequence, such as ``xsub_train``."""
         return ()
 
     def leave_out(self, reason: str, name: str) -> None:
-        """Notes what is left out on purpose."""
+        """Note a file or sequence that is left out on purpose."""
         self.left_out.setdefault(reason, []).append(name)
 
     def label(self, action: int) -> int:
-        """The label of an action that a name tells, 1 to ``num_classes``.
+        """Return the label of the action in a name, 1 to ``num_classes``.
 
         Raises:
-            RecordingError: for any other number.
+            RecordingError: for other numbers.
         """
         if not 1 <= action <= self.num_classes:
             raise RecordingError(
@@ -94,7 +123,7 @@ class Reader:
         return action - 1
 
     def dataset(self) -> dict:
-        """The whole data set in mmaction2's pose format, in memory; for small ones and tests."""
+        """Return the whole data set in mmaction2's pose format; for small ones and tests."""
         annotations = [
             annotation for recording in self.recordings() for annotation in self.read(recording)
         ]
@@ -105,13 +134,9 @@ class Reader:
         return dict(metainfo=self.metainfo(), annotations=annotations, split=split)
 
     def metainfo(self) -> dict:
-        """What an annotation file says about itself."""
-        settings = {name: getattr(self, name) for name in self.options}
-        classes = {} if self.classes is None else dict(classes=self.classes)
-        return {
-            **settings,
-            'dataset': self.name,
-            'layout': self.layout,
-            'preprocessed': self.preprocessed,
-            **classes,
-        }
+        """Return the metainfo of the annotation file."""
+        metainfo = {name: getattr(self, name) for name in self.options}
+        metainfo.update(dataset=self.name, layout=self.layout, preprocessed=self.preprocessed)
+        if self.classes is not None:
+            metainfo['classes'] = self.classes
+        return metainfo

@@ -1,4 +1,4 @@
-"""Where original files come from: folders and zip archives, as they are downloaded."""
+"""Access to original files: in folders and in zip archives, as they are downloaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from functools import lru_cache
 from aimclr_mm.utils.files import is_piecewise
 
 MAX_BYTES = 256 * 2**20
+_READ_ERRORS = (
+    OSError,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be used. The message says where in the file and why; the file is named by who reports."""
+    """A recording cannot be used.
+
+    The message says where in the file and why; the caller adds the name of the file.
+    """
 
 
 @dataclass(frozen=True)
@@ -24,11 +36,11 @@ class SourceFile:
     """A file in a folder or in a zip archive.
 
     Args:
-        path: the file, or the archive that holds it.
-        name: its name relative to the source, with ``/``.
-        size: bytes, unpacked.
-        stamp: time of the last change in ns, of the archive for what is in one.
-        archived: whether it lies in the archive ``path`` under ``name``.
+        path: path of the file, or of the archive that contains it.
+        name: name relative to the source, with ``/``.
+        size: unpacked size in bytes.
+        stamp: modification time in ns, of the archive for archived files.
+        archived: whether the file is the member ``name`` of the archive ``path``.
     """
 
     path: str
@@ -39,7 +51,7 @@ class SourceFile:
 
     @classmethod
     def of(cls, path: str, name: str) -> SourceFile:
-        """A file that lies in no archive."""
+        """Describe a file that is not in an archive."""
         status = os.stat(path)
         return cls(path, name, status.st_size, status.st_mtime_ns)
 
@@ -48,58 +60,57 @@ class SourceFile:
         """Name without folders and the last extension."""
         return os.path.splitext(os.path.basename(self.name))[0]
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder that contains the file; empty at the top of the source."""
+        return os.path.basename(os.path.dirname(self.name))
+
     def __str__(self) -> str:
         return f'{self.path}:{self.name}' if self.archived else self.path
 
     def read(self, limit: int = MAX_BYTES) -> bytes:
-        """The content.
+        """Return the content.
 
         Raises:
             RecordingError: if it is larger than ``limit`` bytes or cannot be read.
         """
         if self.size > limit:
             raise RecordingError(f'has {self.size} bytes; the limit is {limit}')
+
+        # one byte more than expected is enough to notice a wrong size
         try:
-            if not self.archived:
+            if self.archived:
+                content = self._unpack(self.size + 1)
+            else:
                 with open(self.path, 'rb') as file:
                     content = file.read(self.size + 1)
-            else:
-                content = self._unpack()
-        except (
-            OSError,
-            KeyError,
-            RuntimeError,
-            NotImplementedError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except _READ_ERRORS as error:
             raise RecordingError(f'cannot be read ({error})') from error
+
         if len(content) != self.size:
-            raise RecordingError(
-                f'has {"more" if len(content) > self.size else "fewer"} bytes than the {self.size} of '
-                'its entry'
-            )
+            comparison = 'more' if len(content) > self.size else 'fewer'
+            raise RecordingError(f'has {comparison} bytes than the {self.size} of its entry')
         return content
 
-    def _unpack(self) -> bytes:
-        """The content of a file in an archive, at most one byte more than it should have."""
-        archive = _archive(self.path, os.getpid())
+    def _unpack(self, limit: int) -> bytes:
+        """Return the first ``limit`` bytes of an archived file."""
+        archive = _open_archive(self.path, os.getpid())
         if not is_piecewise(archive.getinfo(self.name)):
             raise RecordingError(
-                'is compressed by a method other than deflate; unpack the archive and give the folder'
+                'is compressed by a method other than deflate; unpack the archive and give the '
+                'folder'
             )
         with archive.open(self.name) as file:
-            return file.read(self.size + 1)
+            return file.read(limit)
 
 
 @lru_cache(maxsize=4)
-def _archive(path: str, _process: int) -> zipfile.ZipFile:
-    """The open archive, once for each process: a forked one must not share the place in the file."""
+def _open_archive(path: str, _process: int) -> zipfile.ZipFile:
+    """Open an archive once per process; forked processes must not share the file position."""
     return zipfile.ZipFile(path)
 
 
-def _in_folder(folder: str) -> Iterator[SourceFile]:
+def _list_folder(folder: str) -> Iterator[SourceFile]:
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -108,49 +119,55 @@ def _in_folder(folder: str) -> Iterator[SourceFile]:
                 yield SourceFile.of(path, os.path.relpath(path, folder).replace(os.sep, '/'))
 
 
-def _in_archive(path: str) -> Iterator[SourceFile]:
+def _list_archive(path: str) -> Iterator[SourceFile]:
     try:
-        members = _archive(path, os.getpid()).infolist()
+        members = _open_archive(path, os.getpid()).infolist()
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f'{path!r} is no readable zip archive ({error}); download it again'
+            f'{path!r} is not a readable zip archive ({error}); download it again'
         ) from error
+
     stamp = os.stat(path).st_mtime_ns
     for member in sorted(members, key=lambda m: m.filename):
-        name = member.filename  # a damaged archive may have an empty one
+        name = member.filename  # may be empty in a damaged archive
         if name and not name.endswith('/') and not name.startswith('__MACOSX/'):
             yield SourceFile(path, name, member.file_size, stamp, archived=True)
 
 
+def _list_source(source: str) -> Iterator[SourceFile]:
+    """Yield the files of a folder, an archive or a single file; archives in folders are opened."""
+    if os.path.isdir(source):
+        files = _list_folder(source)
+    elif os.path.isfile(source):
+        files = iter([SourceFile.of(source, os.path.basename(source))])
+    else:
+        raise FileNotFoundError(
+            f'{source!r} does not exist; give the folder or the zip archive of the download'
+        )
+
+    for file in files:
+        if file.name.lower().endswith('.zip'):
+            yield from _list_archive(file.path)
+        else:
+            yield file
+
+
 def list_files(sources: Sequence[str], pattern: str = '*') -> list[SourceFile]:
-    """The files of folders and zip archives, also of archives that lie in a folder.
+    """List the files of folders and zip archives, including archives inside folders.
 
     Args:
         sources: folders, zip archives or single files.
-        pattern: shell pattern that the names of the files match; archives are looked into whatever their name.
+        pattern: shell pattern of the file names. Hidden files are left out; archives are opened
+            whatever their name.
 
     Raises:
-        FileNotFoundError: for a source that does not exist.
-        ValueError: for an archive that cannot be opened.
+        FileNotFoundError: if a source does not exist.
+        ValueError: if an archive cannot be opened.
     """
-    found = []
-    for source in sources:
-        if os.path.isdir(source):
-            files = list(_in_folder(source))
-        elif os.path.isfile(source):
-            files = [SourceFile.of(source, os.path.basename(source))]
-        else:
-            raise FileNotFoundError(
-                f'{source!r} does not exist; give the folder or the zip archive of the download'
-            )
-        for file in files:
-            if file.name.lower().endswith('.zip'):
-                found += _in_archive(file.path)
-            else:
-                found.append(file)
-    names = [os.path.basename(file.name) for file in found]
+    files = [file for source in sources for file in _list_source(source)]
     return [
         file
-        for file, name in zip(found, names)
-        if fnmatch.fnmatch(name, pattern) and not name.startswith('.')
+        for file in files
+        if fnmatch.fnmatch(name := os.path.basename(file.name), pattern)
+        and not name.startswith('.')
     ]

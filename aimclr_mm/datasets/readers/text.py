@@ -1,4 +1,4 @@
-"""Tables of numbers in plain text, read at the speed of pandas' parser and reported by line."""
+"""Tables of numbers and JSON in text files, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,41 +15,53 @@ import pandas as pd
 
 from .sources import RecordingError
 
-MAX_CELLS = 10_000_000  # lines times columns; the parser holds about 16 bytes for each
+MAX_CELLS = 10_000_000  # lines times columns; pandas holds about 16 bytes per cell
+BOM = b'\xef\xbb\xbf'
 
 
 def number_table(
-    content: bytes, width: int, columns: range | list[int] | None = None, separator: str = ' '
+    content: bytes, width: int, columns: Sequence[int] | None = None, separator: str = ' '
 ) -> np.ndarray:
-    """The numbers of a text file, one row a line.
+    """Parse the numbers of a text file, one row per line.
 
-    Row i is line i + 1 of the file, blank lines included. A cell that is missing or is no number is NaN, so that
-    whoever knows the format can say what is wrong in which line.
+    Row i is line i + 1 of the file, including blank lines. Cells that are missing or not numbers
+    are NaN, so that the caller, who knows the format, can report the line.
 
     Args:
         content: the file.
-        width: largest number of cells in a line.
-        columns: the cells to keep; all by default.
-        separator: the one character that stands between two cells.
+        width: maximum number of cells in a line.
+        columns: cells to keep; all by default.
+        separator: the character between two cells.
 
     Returns:
         (lines, len(columns)) float64.
 
     Raises:
-        RecordingError: if the content is no text or a line has more cells.
+        RecordingError: if the content is not text or a line has more cells.
     """
-    columns = list(range(width) if columns is None else columns)
-    content = content.removeprefix(b'\xef\xbb\xbf')
+    columns = range(width) if columns is None else columns
+    content = content.removeprefix(BOM)
     if not content.isascii() or b'\0' in content:
-        raise RecordingError('is no plain text')
+        raise RecordingError('is not plain text')
     lines = content.count(b'\n') + content.count(b'\r')
     if lines * width > MAX_CELLS:
         raise RecordingError(f'has {lines} lines; at most {MAX_CELLS // width} are read')
-    # a header of our own says how many cells a line may have; what stands in one column more is too much
-    content = separator.join(map(str, range(width + 1))).encode() + b'\n' + content
+
+    # a header sets the number of cells; values in one more column show that a line has too many
+    header = separator.join(map(str, range(width + 1))).encode()
+    table = _parse_csv(header + b'\n' + content, [*columns, width], separator)
+
+    surplus = np.flatnonzero(~np.isnan(table[:, -1]))
+    if len(surplus):
+        raise RecordingError(f'line {surplus[0] + 1}: more than {width} values')
+    return table[:, :-1]
+
+
+def _parse_csv(content: bytes, columns: list[int], separator: str) -> np.ndarray:
+    """Return some columns of a table with a header; the last one is 0 where it holds text."""
     options = dict(
         sep=separator,
-        usecols=[*columns, width],
+        usecols=columns,
         skip_blank_lines=False,
         index_col=False,
         low_memory=False,
@@ -58,76 +70,72 @@ def number_table(
     try:
         table = pd.read_csv(io.BytesIO(content), dtype=np.float64, **options)
     except pd.errors.ParserError as error:
-        raise RecordingError(f'is no table of numbers ({error})') from error
-    except (ValueError, OverflowError):  # some cell is no number
+        raise RecordingError(f'is not a table of numbers ({error})') from error
+    except (ValueError, OverflowError):  # a cell is not a number
         text = pd.read_csv(io.BytesIO(content), dtype=str, **options)
         table = text.apply(pd.to_numeric, errors='coerce')
         table[table.columns[-1]] = np.where(text.iloc[:, -1].isna(), np.nan, 0)
-    table = table.to_numpy(dtype=np.float64)  # (lines, columns and the surplus)
-    surplus = np.flatnonzero(~np.isnan(table[:, -1]))
-    if len(surplus):
-        raise RecordingError(f'line {surplus[0] + 1}: more than {width} values')
-    return table[:, :-1]
+    return table.to_numpy(dtype=np.float64)
 
 
 def parse_text(content: bytes, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:
-    """Parses a file whose cells are separated by single blanks, and one with tabs, more blanks or blanks at the ends.
+    """Parse a text file whose cells are separated by any number of blanks and tabs.
 
     Args:
         content: the file.
-        parse: what understands single blanks and raises RecordingError.
+        parse: parser of cells that are separated by single blanks; may raise RecordingError.
     """
-    try:
-        if b'\t' not in content:
-            return parse(content)
-    except RecordingError:
-        if b' ' not in content:
-            raise
-    single = re.sub(rb'[ \t]+', b' ', content)
-    return parse(re.sub(rb'^ | $| (?=\r)', b'', single, flags=re.MULTILINE))
+    # most files need no substitution, which takes longer than parsing
+    if content.startswith(b' ') or any(mark in content for mark in (b'\t', b'  ', b'\n ')):
+        content = re.sub(rb'[ \t]+', b' ', content)
+        content = re.sub(rb'^ | $| (?=\r)', b'', content, flags=re.MULTILINE)
+    return parse(content)
 
 
 def fits_float32(numbers: np.ndarray) -> np.ndarray:
-    """Which rows (..., cells) hold nothing but finite numbers that float32 can hold."""
+    """Return which rows (..., cells) hold only finite numbers within the range of float32."""
     return (np.abs(numbers) <= np.finfo(np.float32).max).all(axis=-1)
 
 
-def whole_number(value: float, line: int, what: str, low: int, high: int) -> int:
-    """A count or an index from a table, checked.
+def whole_number(value: float, line: int, name: str, low: int, high: int) -> int:
+    """Check a count or an index from a table and return it.
 
     Args:
-        value: the cell, NaN if it is missing or no number.
+        value: the cell, NaN if it is missing or not a number.
         line: 1-based line, for the message.
-        what: its meaning, for the message.
-        low, high: limits, both allowed.
+        name: what the number stands for, for the message.
+        low, high: inclusive limits.
+
+    Raises:
+        RecordingError: if the value is not a whole number within the limits.
     """
     if not math.isfinite(value) or value != int(value):
-        raise RecordingError(f'line {line}: {what} is missing or no whole number')
+        raise RecordingError(f'line {line}: {name} is missing or not a whole number')
     if not low <= value <= high:
-        raise RecordingError(f'line {line}: {what} is {value:.15g}; it must be {low} to {high}')
+        raise RecordingError(f'line {line}: {name} is {value:.15g}; it must be {low} to {high}')
     return int(value)
 
 
 def load_json(content: str | bytes, **kwargs: Any) -> Any:
-    """The content of JSON text.
+    """Parse JSON text.
 
     Args:
         content: the text.
-        **kwargs: of :func:`json.loads`.
+        **kwargs: arguments of :func:`json.loads`.
 
     Raises:
-        RecordingError: if it is none.
+        RecordingError: if it is not valid JSON.
     """
     try:
         return json.loads(content, **kwargs)
     except (ValueError, RecursionError) as error:
-        raise RecordingError(f'is no readable JSON ({error})') from error
+        raise RecordingError(f'is not readable JSON ({error})') from error
 
 
 def is_number(text: str) -> bool:
-    """Whether text is a number, also nan or inf."""
+    """Return whether text is a decimal number, nan or inf."""
     try:
         float(text)
     except ValueError:
         return False
-    return '_' not in text  # which Python's own numbers may have
+    return '_' not in text  # float() accepts 1_000

@@ -1,4 +1,4 @@
-"""Folders of tables, one for each class, against known values."""
+"""FolderReader of tables, one for each class, against known values."""
 
 import random
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets.annotations import read_pickle
-from aimclr_mm.datasets.own_files.folders import Folders
+from aimclr_mm.datasets.own_files.folders import FolderReader
 from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers.sources import RecordingError, list_files
 from aimclr_mm.skeletons import COCO17, KINECT20, Layout, get_layout
@@ -39,7 +39,7 @@ def read_one(
     folder: Path, text: str, layout='kinect20', name: str = 'wave/a.txt', **options
 ) -> dict:
     """The sequence of a source of one file."""
-    reader = Folders(list_files([put(folder, {name: text})]), layout, **options)
+    reader = FolderReader(list_files([put(folder, {name: text})]), layout, **options)
     (recording,) = reader.recordings()
     (annotation,) = reader.read(recording)
     return annotation
@@ -59,8 +59,8 @@ def test_files(tmp_path, form):
         'other/notes.md': 'x',
     }
     out = str(tmp_path / 'out' / 'folders.pkl')
-    reader = Folders(
-        list_files([put(tmp_path, files, form)], Folders.pattern), 'kinect20', r'_s(\d+)$'
+    reader = FolderReader(
+        list_files([put(tmp_path, files, form)], FolderReader.pattern), 'kinect20', r'_s(\d+)$'
     )
     summary = prepare(reader, out, workers=1)
     data = read_pickle(out)
@@ -121,7 +121,7 @@ def test_layouts(tmp_path, monkeypatch):
     for layout in (STICK, 'stick.yaml', get_layout(STICK)):
         (tmp_path / 'data').mkdir(exist_ok=True)
         put(tmp_path / 'data', {'a/1.txt': table(1, 6)})
-        reader = Folders(list_files(['data']), layout)
+        reader = FolderReader(list_files(['data']), layout)
         np.testing.assert_array_equal(reader.read(reader.recordings()[0])[0]['keypoint'], expected)
         stored = get_layout(reader.metainfo()['layout'])  # of names, without the file
         assert (
@@ -130,7 +130,7 @@ def test_layouts(tmp_path, monkeypatch):
             and stored.dims == 2
         )
         assert type(reader.metainfo()['layout']) is dict
-    assert Folders([], 'coco17').metainfo()['layout'] == 'coco17'
+    assert FolderReader([], 'coco17').metainfo()['layout'] == 'coco17'
     people = read_one(tmp_path / 'people', table(2, 2 * 34), 'coco17')['keypoint']
     assert people.shape == (2, 2, COCO17.num_joints, 2) and people[1, 1, 16, 1] == np.float32(1.067)
 
@@ -146,20 +146,20 @@ def test_layouts(tmp_path, monkeypatch):
 )
 def test_no_layout(layout, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        Folders([], layout)
+        FolderReader([], layout)
 
 
 @pytest.mark.parametrize(
     'subject, message',
     [
-        ('(', 'is no regular expression'),
+        ('(', 'is not a valid regular expression'),
         ('s[0-9]+', 'has 0 groups; it needs one'),
         ('(s)([0-9]+)', 'has 2 groups'),
     ],
 )
 def test_no_expression(subject, message):
     with pytest.raises(ValueError, match=message):
-        Folders([], 'kinect20', subject)
+        FolderReader([], 'kinect20', subject)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_name_without_subject(tmp_path, name, subject):
 
 
 def test_splits():
-    assert Folders([]).splits({}) == []
-    reader = Folders([], subject='([0-9]+)')
+    assert FolderReader([]).splits({}) == []
+    reader = FolderReader([], subject='([0-9]+)')
     assert [reader.splits(dict(subject=number)) for number in (1, 2)] == [
         ['xsub_train'],
         ['xsub_val'],
@@ -205,7 +205,7 @@ def test_class_is_the_folder_of_the_file(tmp_path):
         'data set/bow/a.txt': table(1),
         'data set/bow/b.txt': table(1),
     }
-    reader = Folders(list_files([put(tmp_path, files, 'zip')]), 'kinect20')
+    reader = FolderReader(list_files([put(tmp_path, files, 'zip')]), 'kinect20')
     assert reader.classes == ['bow', 'jump']
     read = [reader.read(recording)[0] for recording in reader.recordings()]
     assert [(item['frame_dir'], item['label']) for item in read] == [
@@ -219,7 +219,7 @@ def test_arrays(tmp_path):
     (tmp_path / 'wave').mkdir()
     array = np.random.default_rng(0).standard_normal((2, 4, 20, 3)).astype(np.float32)
     np.save(tmp_path / 'wave' / 'a.npy', array)
-    reader = Folders(list_files([str(tmp_path)]), 'kinect20')
+    reader = FolderReader(list_files([str(tmp_path)]), 'kinect20')
     assert np.array_equal(reader.read(reader.recordings()[0])[0]['keypoint'], array)
 
 
@@ -235,7 +235,7 @@ def test_source_without_tables(tmp_path):
     with pytest.raises(
         ValueError, match=r'holds no file \*.csv, .*; give the folder whose folders are the classes'
     ):
-        Folders(list_files([put(tmp_path, {'wave/readme.md': 'x'})])).recordings()
+        FolderReader(list_files([put(tmp_path, {'wave/readme.md': 'x'})])).recordings()
 
 
 LINE = table(1).rstrip('\n')
@@ -265,8 +265,8 @@ LINE = table(1).rstrip('\n')
         ('x ' * 60 + '\n' + table(3).replace(' 1.007', ' seven'), 'line 3: '),
         (LINE + '\n' + 'x' * 10 + '\n' + LINE, 'line 2: '),
         (table(2) + '1000000000\n', 'line 3: '),
-        (table(2) + '\0', 'no plain text|line 3'),
-        (table(2) + '\xff', 'no plain text'),
+        (table(2) + '\0', 'not plain text|line 3'),
+        (table(2) + '\xff', 'not plain text'),
         (table(2).replace(' ', '"'), 'has 1 '),
         ('\x89PNG\r\n\x1a\n' + '\0\xff' * 500, '.'),
         ('1 ' * 5_000_000, '.'),

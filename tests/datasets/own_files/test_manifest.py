@@ -12,7 +12,7 @@ import pytest
 
 from aimclr_mm.datasets import SkeletonDataset
 from aimclr_mm.datasets.annotations import read_pickle
-from aimclr_mm.datasets.own_files.manifest import Custom
+from aimclr_mm.datasets.own_files.manifest import ManifestReader
 from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers import list_files
 from aimclr_mm.skeletons import COCO17, get_layout
@@ -50,8 +50,8 @@ def write(
     return str(folder / name)
 
 
-def reader(path: str, **options) -> Custom:
-    return Custom(list_files([path], Custom.pattern), **options)
+def reader(path: str, **options) -> ManifestReader:
+    return ManifestReader(list_files([path], ManifestReader.pattern), **options)
 
 
 def rows(path: str) -> list[tuple]:
@@ -86,7 +86,7 @@ def test_through_prepare(tmp_path):
     assert second == dict(frame_dir='second', total_frames=3, label=0, subject='P7', camera=2)
     assert third == dict(frame_dir='walk/c', total_frames=1)
     assert summary.problems == [
-        f'{path}, line 5 (missing.npy): there is no file {tmp_path / "missing.npy"}'
+        f'{path}, line 5 (missing.npy): file {tmp_path / "missing.npy"} does not exist'
     ]
     assert summary.splits == dict(train=1, all=1, val=1) and 'left out' not in str(summary)
     assert len(SkeletonDataset(out, [], ['train', 'val'], layout='ntu25')) == 2
@@ -197,18 +197,18 @@ def test_labels(tmp_path, labels, numbers, classes):
             'path,label\na,3\nb,4\nc,4 x\n',
             "line 2, column label: '3' is a number, but line 4 has the name '4 x'",
         ),
-        ('path,label\na,3\nb,-1\n', "line 3, column label: '-1' is no label"),
-        ('path,label\na,1.0\n', "'1.0' is no label"),
-        ('path,label\na,nan\n', "'nan' is no label"),
+        ('path,label\na,3\nb,-1\n', "line 3, column label: '-1' is not a valid label"),
+        ('path,label\na,1.0\n', "'1.0' is not a valid label"),
+        ('path,label\na,nan\n', "'nan' is not a valid label"),
         ('path,label\na,1000000000\n', 'from 0 to 999999'),
-        ('path,label\na,' + '9' * 5000, 'is no label'),
-        ('path\n"a.npy\nb.npy\n', 'no CSV.*end of data'),
-        ('path\n"a"b.npy\n', 'line 2 is no CSV'),
+        ('path,label\na,' + '9' * 5000, 'is not a valid label'),
+        ('path\n"a.npy\nb.npy\n', 'not valid CSV.*end of data'),
+        ('path\n"a"b.npy\n', 'line 2 is not valid CSV'),
         ('path,label\na.npy,"x\ny"\n', 'line 3, column label: .* line break'),
         ('path,label\na,b\x07\n', 'line 2, column label.*control'),
-        ('path\n' + 'a' * 200_000, 'line 2 is no CSV .*limit'),
-        ('path\ncafé'.encode('latin1'), 'no UTF-8 text.*CSV UTF-8'),
-        ('path\na.npy\n'.encode('utf-16'), 'no UTF-8'),
+        ('path\n' + 'a' * 200_000, 'line 2 is not valid CSV .*limit'),
+        ('path\ncafé'.encode('latin1'), 'not UTF-8 text.*CSV UTF-8'),
+        ('path\na.npy\n'.encode('utf-16'), 'not UTF-8'),
         (b'path\na\0b\n', 'line 2, column path'),
     ],
 )
@@ -223,11 +223,11 @@ def test_bad_csv(tmp_path, content, message):
     [
         ('', 'lists no sequence'),
         ('[]', 'lists no sequence'),
-        ('[{"path": "a"}', 'no readable JSON'),
-        ('[3]', 'entry 1 is no object such as'),
-        ('{"path": "a"}\n[]', 'line 2 is no object'),
-        ('{\n"path": "a"}', 'line 1 is no readable JSON.*one object a line'),
-        ('"abc"', 'line 1 is no object'),
+        ('[{"path": "a"}', 'not readable JSON'),
+        ('[3]', 'entry 1 is not an object such as'),
+        ('{"path": "a"}\n[]', 'line 2 is not an object'),
+        ('{\n"path": "a"}', 'line 1 is not readable JSON.*one object per line'),
+        ('"abc"', 'line 1 is not an object'),
         ('[{"path": "a"}, {"label": 3}]', 'entry 2, column path: is empty'),
         ('[{"path": 3.5}]', "column path: '3.5' is neither"),
         (
@@ -238,8 +238,8 @@ def test_bad_csv(tmp_path, content, message):
         ('[{"path": "a", "subject": {}}]', 'column subject'),
         ('[{"path": "\\ud800"}]', 'column path: .*control character'),
         ('[{"path": "a\\u0000"}]', 'control'),
-        ('[' * 99_999, 'no readable JSON'),
-        ('[{"path": ' + '9' * 5000 + '}]', 'no readable JSON'),
+        ('[' * 99_999, 'not readable JSON'),
+        ('[{"path": ' + '9' * 5000 + '}]', 'not readable JSON'),
     ],
 )
 def test_bad_json(tmp_path, content, message):
@@ -266,7 +266,7 @@ def test_unknown_columns_are_reported(tmp_path):
     custom = reader(write(tmp_path, 'path,fps,lable\nb.csv,30,walk\n'))
     assert len(custom.recordings()) == 1
     ((reason, names),) = custom.left_out.items()
-    assert names == ['fps', 'lable'] and "mean nothing here: 'fps', 'lable'" in reason
+    assert names == ['fps', 'lable'] and "unknown columns of the manifest: 'fps', 'lable'" in reason
 
 
 def test_bad_recording_is_reported_by_row_and_left_out(tmp_path):

@@ -172,7 +172,7 @@ def test_results_of_mmpose(read, content):
 @pytest.mark.parametrize(
     'frames, message',
     [
-        ([dict(instances=[])], 'nobody'),
+        ([dict(instances=[])], 'no person in any frame'),
         ([person(pose(joints=17)[0, 0], 1)], "frame 0 .*no list 'instances'.*video"),
         ([*frames_of_mmpose(), 3], 'frame 3 .counted from 0. has no list'),
         ([dict(instances=['x'])], "needs 'keypoints'"),
@@ -183,7 +183,7 @@ def test_results_of_mmpose(read, content):
         ),
         (
             [dict(instances=[dict(keypoints='x', keypoint_scores=[1])])],
-            'keypoints is no regular list',
+            'keypoints is not a regular list',
         ),
         ([dict(instances=[{}] * 65)], '65 people'),
         (
@@ -211,24 +211,28 @@ WHERE = 'frame 2, joint 7.*counted from 0'
 @pytest.mark.parametrize(
     'name, content, message',
     [
-        ('a.npy', b'', 'no readable .npy'),
-        ('a.npy', b'junk' * 99, 'no readable .npy'),
-        ('a.npy', saved(npy=ONE)[:40], 'no readable .npy'),
+        ('a.npy', b'', 'not a readable .npy'),
+        ('a.npy', b'junk' * 99, 'not a readable .npy'),
+        ('a.npy', saved(npy=ONE)[:40], 'not a readable .npy'),
         (
             'a.npy',
             header('(1000000000000, 25, 3)') + bytes(600),
-            'should have 600000000000000 bytes.* has 600',
+            'not a readable .npy',
         ),
-        ('a.npy', saved(npy=ONE)[:-1], r'1800 bytes of an array \(1, 3, 25, 3\), but has 1799'),
-        ('a.npy', saved(npy=ONE) + b'\0', 'has 1801'),
-        ('a.npy', header('(' * 300), 'no readable .npy'),
-        ('a.npy', header('(-1, -25, 3)') + bytes(600), r'shape \(-1, -25, 3\)'),
-        ('a.npy', header('(True, 25, 3)') + bytes(600), 'shape'),
-        ('a.npy', header("('x',)"), 'no readable .npy'),
-        ('a.npy', header('(4,' + '1,' * 80 + ')') + bytes(32), 'shape'),
+        ('a.npy', saved(npy=ONE)[:-1], 'not a readable .npy.* expected 1800 bytes got 1799'),
+        (
+            'a.npy',
+            saved(npy=ONE) + b'\0',
+            r'has 1929 bytes; the array \(1, 3, 25, 3\) in it ends after 1928',
+        ),
+        ('a.npy', header('(' * 300), 'not a readable .npy'),
+        ('a.npy', header('(-1, -25, 3)') + bytes(600), 'not a readable .npy'),
+        ('a.npy', header('(True, 25, 3)') + bytes(600), 'not a readable .npy'),
+        ('a.npy', header("('x',)"), 'not a readable .npy'),
+        ('a.npy', header('(4,' + '1,' * 80 + ')') + bytes(32), 'not a readable .npy'),
         ('a.npy', header('(0, 10000000000000, 3)'), 'no axis may be empty'),
         ('a.npy', saved(npy=np.array(['x'])), 'holds <U1'),
-        ('a.npy', header('(9,)', '|O') + bytes(72), 'holds object'),
+        ('a.npy', header('(9,)', '|O') + bytes(72), 'not a readable .npy.*Object arrays'),
         ('a.npy', saved(npy=ONE > 0), 'holds bool'),
         ('a.npy', saved(npy=ONE + 1j), 'holds complex'),
         ('a.npy', saved(npy=ONE[0, :0]), r'shape \(0, 25, 3\)'),
@@ -244,8 +248,8 @@ WHERE = 'frame 2, joint 7.*counted from 0'
         ('a.npy', saved(npy=changed(ONE, np.nan)), WHERE),
         ('a.npy', saved(npy=changed(ONE, 1e39)), WHERE),
         ('a.npy', saved(npy=changed(pose(channels=4), -np.inf)), WHERE),
-        ('a.npz', b'PK\3\4', 'no readable .npz'),
-        ('a.npz', saved(keypoint=ONE)[:-30], 'no readable .npz'),
+        ('a.npz', b'PK\3\4', 'not a readable .npz'),
+        ('a.npz', saved(keypoint=ONE)[:-30], 'not a readable .npz'),
         ('a.npz', saved(a=ONE, b=ONE), r"arrays \['a', 'b'\]; it must have keypoint"),
         ('a.npz', saved(), r'arrays \[\]; it must have keypoint'),
         (
@@ -271,22 +275,22 @@ WHERE = 'frame 2, joint 7.*counted from 0'
         ('a.csv', table(ONE).replace(b',2.25', b',x'), 'line 1: value 8 of 75'),
         ('a.csv', table(pose(joints=17)), '51 values a frame; 25 joints'),
         ('a.csv', table(ONE, ';').replace(b'.', b','), 'line 1: value 1 of 75'),
-        ('a.csv', table(ONE) + b'\0', 'no plain text'),
-        ('a.csv', table(ONE) + 'é'.encode(), 'no plain text'),
+        ('a.csv', table(ONE) + b'\0', 'not plain text'),
+        ('a.csv', table(ONE) + 'é'.encode(), 'not plain text'),
         ('a.csv', b'1,' * 200_000, 'line 1: has 400000 characters'),
         ('a.csv', b'1\n' * 1_000_002, 'more than 1000000 lines'),
         ('a.csv', LINES[0] + b'\n1' * 900_000, '900001 frames and 67500075 values; the limits'),
-        ('a.json', b'', 'no readable JSON'),
-        ('a.json', b'[' * 99_999, 'no readable JSON'),
-        ('a.json', b'\xff', 'no readable JSON'),
-        ('a.json', encoded(ONE.tolist())[:-1], 'no readable JSON'),
+        ('a.json', b'', 'not readable JSON'),
+        ('a.json', b'[' * 99_999, 'not readable JSON'),
+        ('a.json', b'\xff', 'not readable JSON'),
+        ('a.json', encoded(ONE.tolist())[:-1], 'not readable JSON'),
         ('a.json', b'{}', "'keypoint' or 'instance_info'"),
         ('a.json', b'3', 'must have a list'),
         ('a.json', b'[]', r'shape \(0,\)'),
-        ('a.json', b'[[[1, 2], [1]]]', 'regular list'),
-        ('a.json', b'[[["x"]]]', 'regular list'),
-        ('a.json', b'{"keypoint": {}}', 'keypoint is no regular list'),
-        ('a.json', b'[' * 90 + b']' * 90, 'regular list'),
+        ('a.json', b'[[[1, 2], [1]]]', 'not a regular list'),
+        ('a.json', b'[[["x"]]]', 'not a regular list'),
+        ('a.json', b'{"keypoint": {}}', 'keypoint is not a regular list'),
+        ('a.json', b'[' * 90 + b']' * 90, 'not a regular list'),
         ('a.json', b'[' + b'9' * 5000 + b']', 'shape'),
         ('a.json', encoded(changed(ONE, np.nan).tolist()), WHERE),
         (
@@ -317,14 +321,14 @@ def test_zip_bombs(read, tmp_path, monkeypatch):
         .read_bytes()
         .replace(struct.pack('<I', 54128), struct.pack('<I', 1928))
     )
-    with pytest.raises(RecordingError, match='no readable .npz.*CRC'):
+    with pytest.raises(RecordingError, match='not a readable .npz.*CRC'):
         read('a.npz', lie)
 
 
 def test_missing_large_and_no_file(tmp_path: Path):
     for name in ('none.npy', 'folder.npy'):
         (tmp_path / 'folder.npy').mkdir(exist_ok=True)
-        with pytest.raises(RecordingError, match=f'there is no file {tmp_path / name}'):
+        with pytest.raises(RecordingError, match=f'file {tmp_path / name} does not exist'):
             read_sequence(SourceFile(str(tmp_path / name), name, 0, 0), NTU25)
     with open(tmp_path / 'large.csv', 'wb') as file:
         file.truncate(2**30)

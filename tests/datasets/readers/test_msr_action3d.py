@@ -228,8 +228,8 @@ def test_splits():
         ('60\n' + real(), 'line 1: a joint needs'),
         ('1000000000\n', 'line 1: a joint needs'),
         ('-1', 'line 1: a joint needs'),
-        (real() + '\0', 'no plain text'),
-        (real() + '\u00e9', 'no plain text'),
+        (real() + '\0', 'not plain text'),
+        (real() + '\u00e9', 'not plain text'),
         ('"' + real(), 'line 1: a joint needs'),
     ],
 )

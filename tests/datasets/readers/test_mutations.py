@@ -257,7 +257,7 @@ def test_damaged_files(tmp_path, form, count):
     def write(rng: random.Random) -> None:
         (tmp_path / victim).write_bytes(damage(files[victim], rng))
         time.sleep(2e-5)  # files of the same size must differ in time, for what is cached by it
-        sources._archive.cache_clear()
+        sources._open_archive.cache_clear()
 
     good, bad = attack(count, form, write, lambda: read_all(name, tmp_path))
     assert bad > count / 20, (good, bad)

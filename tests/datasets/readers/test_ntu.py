@@ -120,9 +120,9 @@ def broken(line: int, text: str | None) -> bytes:
         (broken(1, '1000000000'), 'line 1: number of frames is 1000000000'),
         (broken(1, '1e300'), r'line 1: number of frames is 1e\+300;'),
         (broken(1, 'three'), 'line 1: number of frames is missing'),
-        (broken(1, '2.5'), 'line 1: number of frames is missing or no whole number'),
+        (broken(1, '2.5'), 'line 1: number of frames is missing or not a whole number'),
         (broken(1, '2'), 'line 58: the file goes on after its 2 frames'),
-        (broken(1, '4'), 'line 86: the file ends where the number of bodies'),
+        (broken(1, '4'), 'line 86: the file ends before the number of bodies'),
         (broken(2, '1000000000'), 'line 2: number of bodies is 1000000000'),
         (broken(2, '-1'), 'line 2: number of bodies is -1'),
         (broken(4, '20'), 'line 4: number of joints is 20'),
@@ -135,14 +135,14 @@ def broken(line: int, text: str | None) -> bytes:
         ),
         (broken(9, '1 nan 2 1 1 1 1 1 1 1 1 2'), 'line 9: the coordinates'),
         (broken(9, '1 2 inf 1 1 1 1 1 1 1 1 2'), 'line 9: the coordinates'),
-        (broken(9, '1 2 3'), 'line 9: has 3 values; a joint has 12'),
-        (broken(9, ''), 'line 9: has 0 values'),
-        (broken(9, '1 2 3 4 5 6 7 8 9 10 11 12 13'), 'line 9: has 13 values'),
-        (b'\x00\x01\x02' * 99, 'line 1'),
-        (b'\xff\xd8\xff\xe0' * 99, 'line 1'),
+        (broken(9, '1 2 3'), 'line 9: has fewer than 12 values; a joint has 12'),
+        (broken(9, ''), 'line 9: has fewer than 12 values'),
+        (broken(9, '1 2 3 4 5 6 7 8 9 10 11 12 13'), 'line 9: more than 12 values'),
+        (b'\x00\x01\x02' * 99, 'not plain text'),
+        (b'\xff\xd8\xff\xe0' * 99, 'not plain text'),
         (b'PK\x03\x04' * 30, 'line 1'),
         (b'1' * 100_000, 'line 1: number of frames'),
-        (b'1 ' * 50_000, 'line 1: number of frames'),
+        (b'1 ' * 50_000, 'line 1: more than 12 values'),
         (b'"' * 1000, 'line 1'),
         (b'3\n0\n0\n0\n', 'no body in any frame'),
         (b'0 1', 'line 1'),
@@ -165,7 +165,7 @@ def test_truncated_file(share):
 
 def test_cut_within_the_last_number_but_one_is_seen():
     content = skeleton_file(ONE, end='\n')
-    with pytest.raises(RecordingError, match='has 11 values'):
+    with pytest.raises(RecordingError, match='has fewer than 12 values'):
         read_bodies(content[:-3])
 
 

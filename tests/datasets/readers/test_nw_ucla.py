@@ -125,7 +125,7 @@ def test_files(tmp_path, form):
     assert (read['a11_s03_e02_v03']['keypoint'][0, 1] == 3.5).all()
     assert list(summary.left_out.values()) == [['a01_s01_e00_v01']]
     problems = sorted(summary.problems)
-    assert len(problems) == 2 and 'a02_s09_e04_v02.json: is no readable JSON' in problems[0]
+    assert len(problems) == 2 and 'a02_s09_e04_v02.json: is not readable JSON' in problems[0]
     assert (
         'a07_s10_e10_v03.json: has action 7 in its name; nw_ucla has (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)'
         in problems[1]
@@ -183,8 +183,8 @@ def test_other_spacing():
         (PUBLIC.replace('60', '10000000000', 1), 'line 1: the number'),
         (PUBLIC.replace('60', 'id', 1), 'line 1: the number'),
         ('\n' + PUBLIC, 'line 1: the number'),
-        (PUBLIC + '\0', 'is no plain text'),
-        (PUBLIC + '\xff', 'is no plain text'),
+        (PUBLIC + '\0', 'is not plain text'),
+        (PUBLIC + '\xff', 'is not plain text'),
     ],
 )
 def test_broken_frame(tmp_path, text, message):
@@ -226,29 +226,29 @@ def test_json_other_fields_do_not_matter():
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('', 'no readable JSON'),
-        ('\xff\xfe\x00', 'no readable JSON'),
-        (as_json()[:-2], 'no readable JSON'),
-        ('[' * 100_000, 'no readable JSON'),
-        ('{"a":' * 100_000, 'no readable JSON'),
-        ('null', "no object with a list 'skeletons'"),
-        ('[]', "no object with a list 'skeletons'"),
-        ('{}', "no object with a list 'skeletons'"),
-        ('{"skeletons": 1e9}', "no object with a list 'skeletons'"),
-        ('{"skeletons": "a"}', "no object with a list 'skeletons'"),
+        ('', 'not readable JSON'),
+        ('\xff\xfe\x00', 'not readable JSON'),
+        (as_json()[:-2], 'not readable JSON'),
+        ('[' * 100_000, 'not readable JSON'),
+        ('{"a":' * 100_000, 'not readable JSON'),
+        ('null', "not an object with a list 'skeletons'"),
+        ('[]', "not an object with a list 'skeletons'"),
+        ('{}', "not an object with a list 'skeletons'"),
+        ('{"skeletons": 1e9}', "not an object with a list 'skeletons'"),
+        ('{"skeletons": "a"}', "not an object with a list 'skeletons'"),
         ('{"skeletons": []}', 'has no frame'),
         ('{"skeletons": [[]]}', 'frame 1: has 0 joints; it must be a list of 20 joints'),
         (changed(1, value=sequence(1)[0] + [[0.0, 0.0, 0.0]]), 'frame 2: has 21 joints'),
         (changed(1, value=None), 'frame 2: has a NoneType'),
         (changed(1, value={}), 'frame 2: has a dict'),
-        (changed(1, 2, value=[1.0, 2.0]), 'frame 2, joint 3: is no list of 3 numbers'),
-        (changed(1, 2, value=[1.0, 2.0, 3.0, 4.0]), 'frame 2, joint 3: is no list'),
-        (changed(1, 2, value=1.0), 'frame 2, joint 3: is no list'),
-        (changed(0, 0, value='abc'), 'frame 1, joint 1: is no'),
-        (changed(1, 2, 0, value='1.5'), 'frame 2, joint 3: is no list'),
-        (changed(1, 2, 0, value=True), 'joint 3: is no'),
-        (changed(1, 2, 0, value=None), 'frame 2, joint 3: is no list'),
-        (changed(1, 2, 0, value=[1.0]), 'joint 3: is no'),
+        (changed(1, 2, value=[1.0, 2.0]), 'frame 2, joint 3: is not a list of 3 numbers'),
+        (changed(1, 2, value=[1.0, 2.0, 3.0, 4.0]), 'frame 2, joint 3: is not a list'),
+        (changed(1, 2, value=1.0), 'frame 2, joint 3: is not a list'),
+        (changed(0, 0, value='abc'), 'frame 1, joint 1: is not'),
+        (changed(1, 2, 0, value='1.5'), 'frame 2, joint 3: is not a list'),
+        (changed(1, 2, 0, value=True), 'joint 3: is not'),
+        (changed(1, 2, 0, value=None), 'frame 2, joint 3: is not a list'),
+        (changed(1, 2, 0, value=[1.0]), 'joint 3: is not'),
         (changed(1, 2, 0, value=float('nan')), 'frame 2, joint 3: its numbers are not finite'),
         (changed(1, 2, 0, value=float('-inf')), 'frame 2, joint 3: its numbers are not finite'),
         (changed(1, 2, 0, value=1e300), 'frame 2, joint 3: its numbers are not finite'),

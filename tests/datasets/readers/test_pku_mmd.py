@@ -195,11 +195,11 @@ def test_clipped_intervals_and_bodies(tmp_path):
         ('52,2,4,2', 'action is 52; it must be 1 to 51'),
         ('1,-2,4,2', 'start is -2; it must be 0 to 50000'),
         ('1,2,1000000000,2', 'end is 1000000000; it must be 0 to 50000'),
-        ('1,2', 'end is missing or no whole number'),
-        ('1,2,nan,2', 'end is missing or no whole number'),
-        ('1,2.5,4,2', 'start is missing or no whole number'),
-        ('wave,2,4,2', 'action is missing or no whole number'),
-        ('#', 'action is missing or no whole number'),
+        ('1,2', 'end is missing or not a whole number'),
+        ('1,2,nan,2', 'end is missing or not a whole number'),
+        ('1,2.5,4,2', 'start is missing or not a whole number'),
+        ('wave,2,4,2', 'action is missing or not a whole number'),
+        ('#', 'action is missing or not a whole number'),
     ],
 )
 def test_bad_line_costs_only_its_interval(tmp_path, line, problem):
@@ -238,7 +238,7 @@ def test_bad_frame_costs_only_intervals_with_it(tmp_path, frame, broken):
     'content, problem',
     [
         (text(np.hstack([video(8), video(8)])), 'line 1: more than 150 values'),
-        (bytes(range(256)) * 400, 'is no plain text'),
+        (bytes(range(256)) * 400, 'is not plain text'),
         ('', 'the start 2 is beyond the 0 frames'),
         ('1\n' * 100_000, 'has 100000 lines; the limit is 50000'),
         (text(video(8)[:, :75]), 'line 2: a frame needs 150 finite numbers'),
@@ -273,7 +273,7 @@ def test_bad_skeleton_file(tmp_path, content, problem, monkeypatch):
             f'{LABEL.format("0002-L")}: has no skeleton file of its name',
         ),
         ({LABEL.format('0002-L'): ' \n\n'}, f'{LABEL.format("0002-L")}: is empty'),
-        ({LABEL.format('0002-L'): b'\0,\1,\2\xff'}, f'{LABEL.format("0002-L")}: is no plain text'),
+        ({LABEL.format('0002-L'): b'\0,\1,\2\xff'}, f'{LABEL.format("0002-L")}: is not plain text'),
         (
             {LABEL.format('0002-L'): '1,2,4,2\n' + '1,' * 17},
             f'{LABEL.format("0002-L")}: line 2: more than 16 values',

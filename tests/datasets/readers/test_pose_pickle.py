@@ -213,7 +213,7 @@ CONTENTS = dict(
 @pytest.mark.parametrize(
     'annotation, message',
     [
-        (CONTENTS, "table of contents: the keypoints of 'v1' lie in another file"),
+        (CONTENTS, "table of contents: the keypoints of 'v1' are in another file"),
         (dict(CONTENTS, raw_file='kp/1.pkl', frame_inds=np.arange(9)), 'table of contents'),
         (
             dict(

@@ -76,10 +76,10 @@ def test_files(tmp_path, form):
 @pytest.mark.parametrize(
     'text, message',
     [
-        (mat(skeleton(1))[:300], 'no readable .mat file'),
-        (b'', 'no readable'),
-        (b'x' * 500, 'no readable'),
-        (mat(skeleton(1), 'd_iner'), 'no readable .mat file with d_skel'),
+        (mat(skeleton(1))[:300], 'not a readable .mat file'),
+        (b'', 'not a readable'),
+        (b'x' * 500, 'not a readable'),
+        (mat(skeleton(1), 'd_iner'), 'not a readable .mat file with d_skel'),
         (mat(np.zeros((25, 3, 4))), 'shape (25, 3, 4)'),
         (mat(np.zeros((20, 3))), 'shape (20, 3)'),
         (mat(np.array([['text']])), 'd_skel'),

@@ -10,8 +10,8 @@ import pytest
 
 from aimclr_mm.datasets import prepare as driver
 from aimclr_mm.datasets.annotations import load_annotations
-from aimclr_mm.datasets.readers.official import Official
-from aimclr_mm.datasets.readers.official_export import export
+from aimclr_mm.datasets.readers.released import ReleasedReader
+from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.datasets.readers.sources import RecordingError, list_files
 
 FRAMES = 6
@@ -56,7 +56,7 @@ def source(tmp_path):
 
 
 def read(*sources, **options) -> dict:
-    return Official(list_files(list(map(str, sources))), **options).dataset()
+    return ReleasedReader(list_files(list(map(str, sources))), **options).dataset()
 
 
 def test_values_names_labels_and_splits(source):
@@ -100,9 +100,7 @@ def test_folders_of_other_names(source, tmp_path):
     (source / 'xsetup').rename(source / 'xother')
     assert 'xother_val' in read(source)['split']
     shutil.copytree(source / 'xsub', tmp_path / 'data')
-    with pytest.raises(
-        ValueError, match="'data' does not tell the benchmark; say it with --benchmark"
-    ):
+    with pytest.raises(ValueError, match="'data' does not name the benchmark; give --benchmark"):
         read(tmp_path / 'data')
     assert set(read(tmp_path / 'data', benchmark='xsub')['split']) == {'xsub_train', 'xsub_val'}
     with pytest.raises(ValueError, match="benchmark='../x'"):
@@ -123,7 +121,7 @@ def test_labels_may_lie_in_another_folder(source, tmp_path):
 
 
 def test_published_numbers_of_the_data_set_that_the_labels_show(source):
-    reader = Official(list_files([str(source)]))
+    reader = ReleasedReader(list_files([str(source)]))
     reader.recordings()
     assert reader.published == dict(
         xsub_train=40091, xsub_val=16487, xview_train=37646, xview_val=18932
@@ -131,7 +129,7 @@ def test_published_numbers_of_the_data_set_that_the_labels_show(source):
     assert reader.num_classes == 60
     write_part(source / 'xsub', 'train', NAMES[2:3], labels=[50])
     write_part(source / 'xsub', 'val', NAMES[:1], labels=[3])
-    reader = Official(list_files([str(source / 'xsub')]))
+    reader = ReleasedReader(list_files([str(source / 'xsub')]))
     reader.recordings()
     assert reader.published == {} and reader.num_classes is None
 
@@ -186,14 +184,14 @@ def damaged_header(shape: str) -> bytes:
 )
 def test_positions_that_are_damaged(source, content):
     (source / 'xsub' / 'val_position.npy').write_bytes(content)
-    with pytest.raises(ValueError, match='val_position.npy.*(no readable .npy file|has shape)'):
+    with pytest.raises(ValueError, match='val_position.npy.*(not a readable .npy file|has shape)'):
         read(source)
 
 
 def test_positions_that_are_truncated(source):
     path = source / 'xview' / 'train_position.npy'
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ValueError, match='no readable .npy file .* download it again'):
+    with pytest.raises(ValueError, match='not a readable .npy file .* download it again'):
         read(source)
 
 
@@ -224,11 +222,11 @@ def test_positions_of_another_kind(source, shape, dtype, message):
     'content, message',
     [
         (b'', 'readable annotation file'),
-        (b'\x80\x04junk', 'readable annotation'),
+        (b'\x80\x04junk', 'readable'),
         (pickle.dumps(os.system), 'refers to'),
-        (pickle.dumps([1, 2, 3]), 'no pair'),
-        (pickle.dumps(5), 'no pair'),
-        (pickle.dumps((5, 6)), 'no pair'),
+        (pickle.dumps([1, 2, 3]), 'not hold a pair'),
+        (pickle.dumps(5), 'not hold a pair'),
+        (pickle.dumps((5, 6)), 'not hold a pair'),
         (pickle.dumps((['a', 'b', 'c'], [1, 2])), 'has 3 names but 2 labels'),
         (pickle.dumps((['a', 'b', [1]], [1, 2, 3])), r'has \[1\] among its names'),
         (pickle.dumps((['a', 'b', '.skeleton'], [1, 2, 3])), "has '.skeleton' among its names"),
@@ -243,7 +241,7 @@ def test_labels_that_are_damaged(source, content, message):
 @pytest.mark.parametrize('label', [-1, 2.5, 'a', None, True, [1]])
 def test_a_label_that_is_wrong(tmp_path, label):
     write_part(tmp_path / 'xsub', 'train', NAMES[:2], labels=[3, label])
-    reader = Official(list_files([str(tmp_path)]))
+    reader = ReleasedReader(list_files([str(tmp_path)]))
     good, bad = reader.recordings()
     assert reader.read(good)[0]['label'] == 3
     with pytest.raises(RecordingError, match='must be a whole number from 0'):
@@ -252,13 +250,13 @@ def test_a_label_that_is_wrong(tmp_path, label):
 
 def test_benchmarks_that_contradict_each_other(source):
     write_part(source / 'xview', 'val', [NAMES[1], NAMES[3]], labels=[label_of(NAMES[1]), 7])
-    reader = Official(list_files([str(source)]))
+    reader = ReleasedReader(list_files([str(source)]))
     with pytest.raises(RecordingError, match='label is 49, but 7 in xview_val, row 1'):
         reader.read(reader.recordings()[2])
     positions = np.stack([positions_of(NAMES[1]), positions_of(NAMES[3])])
     positions[0, 0, 0, 0, 0] += 1e-6
     write_part(source / 'xview', 'val', [NAMES[1], NAMES[3]], positions=positions)
-    reader = Official(list_files([str(source)]))
+    reader = ReleasedReader(list_files([str(source)]))
     with pytest.raises(
         RecordingError, match='row 0 .*xview.*val_position.npy.* other positions; convert'
     ):
@@ -277,7 +275,7 @@ def test_driver_reports_what_it_leaves_out(source, tmp_path):
         positions=positions,
     )
     summary = driver.prepare(
-        Official(list_files([str(tmp_path / 'p')])), str(tmp_path / 'out.pkl'), workers=1
+        ReleasedReader(list_files([str(tmp_path / 'p')])), str(tmp_path / 'out.pkl'), workers=1
     )
     assert summary.sequences == 1 and summary.splits == dict(xsub_train=1)
     problems = '\n'.join(summary.problems)
@@ -296,7 +294,7 @@ def test_driver_reports_what_it_leaves_out(source, tmp_path):
 
 def test_round_trip_is_exact(source, tmp_path):
     summary = driver.prepare(
-        Official(list_files([str(source)])), str(tmp_path / 'a.pkl'), workers=1
+        ReleasedReader(list_files([str(source)])), str(tmp_path / 'a.pkl'), workers=1
     )
     assert (
         summary.sequences == 5 and summary.problems == [] and dict(summary.people) == {1: 2, 2: 3}
@@ -316,7 +314,7 @@ def test_round_trip_is_exact(source, tmp_path):
                 (tmp_path / 'back' / name).read_bytes()
             )
     driver.prepare(
-        Official(list_files([str(tmp_path / 'back')])), str(tmp_path / 'b.pkl'), workers=1
+        ReleasedReader(list_files([str(tmp_path / 'back')])), str(tmp_path / 'b.pkl'), workers=1
     )
     first, second = (load_annotations(str(tmp_path / name)) for name in ('a.pkl', 'b.pkl'))
     assert first['split'] == second['split']
@@ -333,6 +331,8 @@ def test_names_without_the_usual_ending_come_back_too(tmp_path):
         [0, 1],
         np.stack([positions_of(name) for name in NAMES[:2]]),
     )
-    driver.prepare(Official(list_files([str(tmp_path / 'in')])), str(tmp_path / 'a.pkl'), workers=1)
+    driver.prepare(
+        ReleasedReader(list_files([str(tmp_path / 'in')])), str(tmp_path / 'a.pkl'), workers=1
+    )
     export(str(tmp_path / 'a.pkl'), str(tmp_path / 'back'))
     assert pickle.loads((tmp_path / 'back/xsub/val_label.pkl').read_bytes()) == (names, [0, 1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets.annotations import write_pickle
-from aimclr_mm.datasets.readers.official_export import export
+from aimclr_mm.datasets.readers.released_export import export
 
 
 def raw(name: str, frames: int, people: int = 1, label: int | None = 4) -> dict:
@@ -81,7 +81,7 @@ def test_half_precision_and_another_pipeline(write, tmp_path):
             {},
             "1 of 2 sequences of split 'xsub_train' have no label",
         ),
-        ([raw('a', 9), raw('a', 9)], {}, '2 sequences with 1 names'),
+        ([raw('a', 9), raw('a', 9)], {}, '2 sequences with 1 different names'),
         (
             [raw('a', 9)],
             dict(split=dict(xsub_val=['a', 'x'])),
@@ -123,5 +123,5 @@ def test_export_overwrites_nothing(write, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['out', 'raw.pkl']
     assert sorted(p.name for p in out.rglob('*.*')) == ['train_label.pkl', 'train_position.npy']
     for target in (out, path):
-        with pytest.raises(ValueError, match='is no empty folder'):
+        with pytest.raises(ValueError, match='is not an empty folder'):
             export(path, str(target))
