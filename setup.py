@@ -38,7 +38,7 @@ setup(
         'Jinja2',
     ],
     extras_require={
-        'umap': ['umap-learn'],  # tools/embedding.py --method umap
+        'umap': ['umap-learn'],  # tools/analyze.py tsne --method umap
         'export': ['onnx', 'onnxruntime', 'onnxscript'],  # tools/export.py
         'tensorboard': ['tensorboard'],  # --with configs/runtime/tensorboard.py
         'docs': ['mkdocs-material'],  # make docs

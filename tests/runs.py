@@ -72,6 +72,15 @@ def command(tool: str, arguments: list[str], log: str, variables: dict[str, str]
     runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
 
 
+def call_tool(tool: str, *arguments) -> None:
+    """Run ``main`` of a tool in this process; its errors pass through."""
+    before, sys.argv = sys.argv, [tool, *map(str, arguments)]
+    try:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='tool')['main']()
+    finally:
+        sys.argv = before
+
+
 def start(
     config: Path, work_dir: Path, *options: str, tool: str = 'train.py', **variables: str
 ) -> multiprocessing.Process:

@@ -1,7 +1,7 @@
 """The main job on generated data: data set, pre-training, evaluation, table and pictures (`make demo`).
 
-    python tools/demo.py                    # results in work_dirs/demo
-    python tools/demo.py --seeds 0 1 2      # three runs, with mean and spread
+    make demo                    # results in work_dirs/demo
+    make demo SEEDS="0 1 2"      # three runs, with mean and spread
 
 What it runs are the commands of the README, one after the other; each is printed before it starts.
 """
@@ -26,14 +26,11 @@ METRICS = {'KNN top-1': 'knn/top1', 'linear top-1': 'linear/top1'}
 
 def parse_args() -> argparse.Namespace:
     """Where the results go and which seeds are run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     parser.add_argument(
         '--work-dir', type=cli.output_folder, default='work_dirs/demo', help='folder of the results'
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one run a seed')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args()
     cli.check_seeds(parser, args.seeds)
     return args
@@ -106,9 +103,10 @@ def main() -> None:
         for name, what in zip(results, ('raw', 'random', checkpoint)):
             out = os.path.join(folder, name.replace(' ', '_') + '.json')
             results[name].append(evaluate(what, out, seed))
-        command('tools/plot.py', folder)
+        command('tools/analyze.py', 'curves', folder)
         command(
-            'tools/embedding.py',
+            'tools/analyze.py',
+            'tsne',
             os.path.join(folder, 'pre-trained_encoder', 'features.npz'),
             '--out',
             os.path.join(folder, 'embedding.png'),

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
 def parse_args() -> argparse.Namespace:
     """Return the checked command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add('table', choices=list(TABLES), help='number of a table, or a figure')
     add(
@@ -76,7 +74,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def add_rehearsal_options(parser: argparse.ArgumentParser) -> None:
+def add_rehearsal_options(parser: cli.Parser) -> None:
     """Add options that make runs shorter."""
     parser.add_argument(
         '--scale',
@@ -92,10 +90,10 @@ def add_rehearsal_options(parser: argparse.ArgumentParser) -> None:
         metavar='F',
         help='class-balanced share of the training split to pre-train on, for a rehearsal',
     )
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_shared('--amp')
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
+def add_machine_options(parser: cli.Parser) -> None:
     """Add where to run and where to write."""
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument(
@@ -117,7 +115,6 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         default='work_dirs/reproduce',
         help='folder of all runs and tables',
     )
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
 
 def choose_devices(args: argparse.Namespace) -> Devices:

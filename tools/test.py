@@ -21,9 +21,7 @@ from aimclr_mm.utils.files import atomic_write
 
 def parse_args() -> argparse.Namespace:
     """Command line of mmaction2's tools/test.py, and the choice of evaluators."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     parser.add_argument('config', help='config file, that of the pre-training')
     parser.add_argument(
         'checkpoint',
@@ -53,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         metavar='SEED',
         help='of the linear classifier: mean and spread; the first one also of the random encoder',
     )
-    cli.add_run_options(parser)
+    parser.add_run_options()
     return parser.parse_args()
 
 

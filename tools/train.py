@@ -1,33 +1,34 @@
-"""Pre-trains an encoder, or trains a classifier on one.
+"""Pre-train an encoder, or train a classifier on one.
 
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py --with configs/methods/crosclr.py
     python tools/train.py CONFIG --with configs/protocols/finetune.py --pretrained CHECKPOINT
-    python tools/train.py configs/aimclr_ntu60_xsub_joint.py --resume       # goes on after the last checkpoint
-    bash tools/dist_train.sh configs/aimclr_ntu60_xsub_joint.py 4           # four GPUs, or four CPU processes
+    python tools/train.py configs/aimclr_ntu60_xsub_joint.py --resume    # from the last checkpoint
+    bash tools/dist_train.sh configs/aimclr_ntu60_xsub_joint.py 4        # 4 GPUs or CPU processes
 
 Logs, checkpoints and the config go to work_dirs/<name of the config>_<names of the overlays>.
 """
 
 import argparse
 
+from mmaction.registry import RUNNERS
+
 from aimclr_mm.apis import cli
+from aimclr_mm.engine import scale_schedule
 
 
 def parse_args() -> argparse.Namespace:
-    """Command line of mmaction2's tools/train.py."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
+    """Parse the options of mmaction2's tools/train.py and ours."""
+    parser = cli.Parser(__doc__)
+    parser.add_shared('config', help='config file')
     parser.add_argument(
-        '--epochs', type=int, help='length of the training; the whole schedule is scaled to it'
+        '--epochs', type=int, help='length of the training; scales the whole schedule'
     )
     parser.add_argument(
-        '--pretrained', metavar='CHECKPOINT', help='encoder that a classifier starts from'
+        '--pretrained', metavar='CHECKPOINT', help='initialize a classifier with this encoder'
     )
     parser.add_argument(
-        '--pretrained-stream', metavar='STREAM', help='of a checkpoint that holds several streams'
+        '--pretrained-stream', metavar='STREAM', help='stream of a --pretrained with several'
     )
     parser.add_argument(
         '--resume',
@@ -36,17 +37,20 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='resume from this checkpoint, or from the newest one in the work directory',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_shared('--amp')
     parser.add_argument('--no-validate', action='store_true', help='no KNN accuracy while training')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
     )
-    parser.add_argument('--seed', type=int, help='seed of all random numbers')
-    parser.add_argument('--diff-rank-seed', action='store_true', help='other seeds for other ranks')
+    parser.add_shared('--seed')
     parser.add_argument(
-        '--deterministic', action='store_true', help='deterministic algorithms of CUDNN'
+        '--diff-rank-seed', action='store_true', help='a different seed on each rank'
     )
-    cli.add_run_options(parser)
+    parser.add_argument(
+        '--deterministic', action='store_true', help='use deterministic cuDNN algorithms'
+    )
+    parser.add_run_options()
+
     args = parser.parse_args()
     if args.pretrained_stream is not None and args.pretrained is None:
         parser.error('--pretrained-stream needs --pretrained')
@@ -54,13 +58,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Builds the runner and trains."""
+    """Build the runner and train."""
     args = parse_args()
     cfg = cli.load_config(args)
-
-    from mmaction.registry import RUNNERS
-
-    from aimclr_mm.engine import scale_schedule
 
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -79,6 +79,7 @@ def main() -> None:
         cfg.randomness.seed = args.seed
     cfg.randomness.diff_rank_seed |= args.diff_rank_seed
     cfg.randomness.deterministic |= args.deterministic
+
     cfg.setdefault('runner_type', 'Runner')
     RUNNERS.build(cfg).train()
 

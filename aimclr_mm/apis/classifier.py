@@ -60,7 +60,7 @@ class EmbeddingClassifier(ArrayFile):
 
     kinds = dict(bias='f', classes='iuU')
     texts = ('encoder',)
-    made_by = 'tools/few_shot.py --save FILE'
+    made_by = 'tools/embed.py few_shot --save FILE'
     weight: np.ndarray
     bias: np.ndarray
     classes: np.ndarray

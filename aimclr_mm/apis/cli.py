@@ -1,4 +1,4 @@
-"""What the command-line tools share: options, one-line errors, distributed start."""
+"""Shared parts of the command-line tools: options, one-line errors, the config of a run."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
+import torch
+from mmengine.config import Config, DictAction
+
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.engine.distributed import prepare_distributed
+from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
+from aimclr_mm.utils.config_check import check_config, check_options
 from aimclr_mm.utils.files import check_target
+from aimclr_mm.utils.malloc import keep_freed_memory
+from aimclr_mm.utils.overlays import read_config
 
-# errors whose message is written for who calls a tool; that of any other kind is shown with its kind
-SPEAKING = (ValueError, OSError, RuntimeError, ImportError, KeyError)
-LONGEST = 2000  # letters of a message
+from .inferencer import EmbeddingInferencer, load_encoder
+
+SPEAKING_ERRORS = (ValueError, OSError, RuntimeError, ImportError, KeyError)  # messages for users
+MAX_MESSAGE = 2000  # characters of an error message
 
 
 def output_file(path: str) -> str:
-    """Type of an option that names a file to write: it is looked at before the work begins."""
+    """argparse type: a writable output file, checked before the work begins."""
     return _output(path, folder=False)
 
 
 def output_folder(path: str) -> str:
-    """The same of a folder to write to."""
+    """argparse type: a writable output directory."""
     return _output(path, folder=True)
 
 
@@ -34,205 +45,262 @@ def _output(path: str, folder: bool) -> str:
     return path
 
 
-def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
-    """Ends the command if one of its seeds is negative or comes twice."""
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        parser.error(f'--seeds {seeds}: they must be different and not negative')
+def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type: an integer of at least ``minimum`` and at most ``maximum``."""
+    limits = f'at least {minimum}' if maximum is None else f'{minimum} to {maximum}'
+
+    def convert(text: str) -> int:
+        value = int(text)
+        if value < minimum or (maximum is not None and value > maximum):
+            raise argparse.ArgumentTypeError(f'{value}: it must be {limits}')
+        return value
+
+    convert.__name__ = 'int'  # argparse shows it for text that is not an integer
+    return convert
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what is laid over a config, and ``--debug``."""
-    from mmengine.config import DictAction
+class Settings(DictAction):
+    """Parse ``KEY=VALUE`` settings; report anything else in one line."""
 
-    class Settings(DictAction):
-        """Refuses what is no KEY=VALUE in one line."""
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError) as error:
+            message = f'{" ".join(values)!r} is not KEY=VALUE ({error})'
+            raise argparse.ArgumentError(self, message) from error
 
-        def __call__(self, parser, namespace, values, option_string=None) -> None:
-            try:
-                super().__call__(parser, namespace, values, option_string)
-            except (ValueError, AssertionError) as error:
-                raise argparse.ArgumentError(
-                    self, f'{" ".join(values)!r} is not KEY=VALUE ({error})'
-                ) from error
 
-    parser.add_argument(
-        '--with',
+# Arguments that several tools have, each declared once. A tool may change a default or a help text.
+SHARED: dict[str, dict[str, Any]] = {
+    'config': dict(help='config file of the pre-training'),
+    'checkpoint': dict(help="checkpoint file, or 'random' for an untrained encoder as a baseline"),
+    'work_dir': dict(metavar='WORK_DIR', help='work directory of a training'),
+    '--amp': dict(action='store_true', help='train with automatic mixed precision'),
+    '--ann-file': dict(metavar='FILE', help='annotation file with the names of the classes'),
+    '--cameras': dict(type=int, help='number of camera views, 1 to 3'),
+    '--cfg-options': dict(
+        nargs='+',
+        action=Settings,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of the config to override, such as model.temperature=0.1',
+    ),
+    '--debug': dict(action='store_true', help='show the traceback of an error'),
+    '--device': dict(help='such as cpu or cuda:0; default: a GPU if available'),
+    '--launcher': dict(
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the ranks of a distributed run were started',
+    ),
+    '--out': dict(type=output_file, metavar='FILE', help='file to write'),
+    '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
+    '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),
+    '--seeds': dict(type=int, nargs='+', metavar='N', help='random seeds, one run each'),
+    '--stream': dict(help='stream to take from a checkpoint of several; default: all of them'),
+    '--subjects': dict(type=int, help='number of subjects'),
+    '--weights': dict(
+        type=float,
+        nargs='+',
+        metavar='W',
+        help='weight of each file; default for three files: 0.6 0.6 0.4 (joint, bone, motion)',
+    ),
+    '--with': dict(
         nargs='+',
         action='extend',
         default=[],
         dest='overlays',
         metavar='OVERLAY',
         help='config files to lay over the config: a method, an ablation, a protocol, a schedule',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Settings,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings of the config to override, such as model.temperature=0.1',
-    )
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of mmaction2's tools that train.py and test.py share."""
-    parser.add_argument(
-        '--work-dir',
+    ),
+    '--work-dir': dict(
         type=output_folder,
-        help='folder of logs and results; work_dirs/<name of the config> if not given',
-    )
-    add_config_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the ranks of a distributed run were started',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+        metavar='FOLDER',
+        help='folder of logs and results; default: work_dirs/<name of the config>',
+    ),
+    '--workers': dict(type=integer(1), metavar='N', help='number of CPU processes'),
+    '-k': dict(type=integer(1), help='number of neighbours'),
+}
+CONFIG_OPTIONS = ('--with', '--cfg-options')
+ENCODER = ('config', 'checkpoint', '--stream', '--device', *CONFIG_OPTIONS)
 
 
-def add_encoder_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what tools that embed recordings share: config and checkpoint first."""
-    parser.add_argument('config', help='config file, that of the training')
-    parser.add_argument(
-        'checkpoint', help="checkpoint file; or 'random', to have something to compare with"
-    )
-    parser.add_argument(
-        '--stream', help='the stream to take from a checkpoint of several; all if not given'
-    )
-    parser.add_argument(
-        '--device', help='such as cpu or cuda:0; a GPU where there is one if not given'
-    )
-    add_config_options(parser)
+class Parser(argparse.ArgumentParser):
+    """Parser of a tool or of one of its verbs, with ``--debug``.
+
+    Args:
+        description: docstring of the tool, shown as it is.
+    """
+
+    def __init__(self, description: str | None = None, **kwargs: Any) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=formatter, **kwargs)
+        self._verbs = None
+        self.add_shared('--debug')
+
+    def add_shared(self, *names: str, **changes: Any) -> None:
+        """Add arguments of :data:`SHARED`, with changed settings such as ``default``."""
+        for name in names:
+            settings = {**SHARED[name], **changes}
+            default = settings.get('default')
+            if 'default' in changes and default is not None and not isinstance(default, bool):
+                shown = ' '.join(map(str, default)) if isinstance(default, list) else default
+                settings['help'] += f' (default: {shown})'
+            self.add_argument(name, **settings)
+
+    def add_run_options(self) -> None:
+        """Add the options of mmaction2's tools that train.py and test.py have."""
+        self.add_shared('--work-dir', *CONFIG_OPTIONS, '--launcher')
+        self.add_argument(
+            '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+        )
+
+    def add_verb(self, name: str, run: Callable[[argparse.Namespace], None], text: str) -> Parser:
+        """Add a subcommand.
+
+        Args:
+            name: of the subcommand.
+            run: function of the parsed arguments that does it, stored as ``args.run``.
+            text: help text.
+
+        Returns:
+            The parser of its arguments.
+        """
+        if self._verbs is None:
+            self._verbs = self.add_subparsers(dest='verb', required=True, metavar='VERB')
+        verb = self._verbs.add_parser(name, help=text, description=text)
+        verb.set_defaults(run=run)
+        return verb
 
 
-def open_encoder(args: argparse.Namespace):
-    """The encoder of the command line, an :class:`aimclr_mm.apis.EmbeddingInferencer`."""
-    from . import load_encoder
+def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
+    """End the command if a seed is negative or given twice."""
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        parser.error(f'--seeds {seeds}: they must be different and not negative')
 
+
+def open_encoder(args: argparse.Namespace) -> EmbeddingInferencer:
+    """Load the encoder of the command line."""
     return load_encoder(compose_config(args), args.checkpoint, args.device, args.stream)
 
 
-def compose_config(args: argparse.Namespace):
-    """The config of the command line with ``--with`` and ``--cfg-options`` on top, checked.
+def compose_config(args: argparse.Namespace) -> Config:
+    """Return the checked config of the command line with ``--with`` and ``--cfg-options`` applied.
 
     Raises:
-        FileNotFoundError: if a file of it is missing.
-        ValueError: if a file cannot be read, or a setting cannot be right (see :mod:`aimclr_mm.utils.config_check`).
+        FileNotFoundError: if a config file is missing.
+        ValueError: if a file cannot be read or a setting is invalid, see
+            :mod:`aimclr_mm.utils.config_check`.
     """
-    from aimclr_mm.utils.config_check import check_config, check_options
-    from aimclr_mm.utils.overlays import read_config
-
     cfg = read_config(args.config, args.overlays)
     check_options(cfg.to_dict(), args.cfg_options)
+
     try:
         cfg.merge_from_dict(args.cfg_options)
     except (TypeError, KeyError, AttributeError) as error:
         shown = ' '.join(f'{key}={value}' for key, value in args.cfg_options.items())
         raise ValueError(
-            f'--cfg-options {shown} does not go with the config: {_message(error)}'
+            f'--cfg-options {shown} does not fit the config: {describe(error)}'
         ) from error
+
     check_config(cfg.to_dict(), args.config)
     return cfg
 
 
-def load_config(args: argparse.Namespace):
-    """The config of the command line, see :func:`compose_config`, ready for a distributed run."""
-    from aimclr_mm.engine.distributed import prepare_distributed
-    from aimclr_mm.utils.malloc import keep_freed_memory
-
+def load_config(args: argparse.Namespace) -> Config:
+    """Return the config of :func:`compose_config`, ready for a run on one or several ranks."""
     cfg = compose_config(args)
     cfg.launcher = args.launcher
+
     name = os.path.splitext(os.path.basename(cfg.filename))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
     check_target(cfg.work_dir, folder=True)
-    cfg.randomness = {
-        **dict(seed=None, diff_rank_seed=False, deterministic=False),
-        **(cfg.get('randomness') or {}),
-    }
+
+    defaults = dict(seed=None, diff_rank_seed=False, deterministic=False)
+    cfg.randomness = {**defaults, **(cfg.get('randomness') or {})}
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     prepare_distributed(cfg)
     keep_freed_memory()
     return cfg
 
 
-def use_amp(cfg) -> None:
-    """Mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU."""
-    import torch
-
-    from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
-
+def use_amp(cfg: Config) -> None:
+    """Enable mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU."""
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
-        raise ValueError(f'--amp does not go with the optimizer wrapper {kind!r} of the config')
+        raise ValueError(f'--amp does not support the optimizer wrapper {kind!r} of the config')
+
     if torch.cuda.is_available():
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     else:
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+
     if not has_fast_bfloat16():
         print(
-            'note: this CPU has no bfloat16 instructions, so that --amp is slower than float32',
+            'note: this CPU has no bfloat16 instructions; --amp is slower than float32',
             file=sys.stderr,
         )
 
 
-def use_pretrained(cfg, checkpoint: str, stream: str | None) -> None:
-    """Lets a classifier start from the encoder of a checkpoint.
+def use_pretrained(cfg: Config, checkpoint: str, stream: str | None) -> None:
+    """Initialize a classifier with the encoder of a checkpoint.
 
     Args:
         cfg: config of a classifier; changed in place.
         checkpoint, stream: see :class:`~aimclr_mm.engine.LoadEncoderHook`.
     """
-    from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
-
     if cfg.model.type != 'RecognizerGCN':
         raise ValueError(
             f'--pretrained is for classifiers; the config has a {cfg.model.type}. Add --with '
-            'configs/protocols/finetune.py, or go on pre-training with --cfg-options '
+            'configs/protocols/finetune.py, or continue pre-training with --cfg-options '
             'load_from=CHECKPOINT'
         )
-    load_checkpoint_file(checkpoint)  # a bad file is reported before the data are read
-    cfg.custom_hooks = [
-        *cfg.get('custom_hooks', []),
-        dict(type='LoadEncoderHook', checkpoint=checkpoint, stream=stream),
-    ]
+
+    load_checkpoint_file(checkpoint)  # report an unreadable file before the data are loaded
+    hook = dict(type='LoadEncoderHook', checkpoint=checkpoint, stream=stream)
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
 
 
-def _message(error: BaseException) -> str:
-    """One line of what an error says."""
+def describe(error: BaseException) -> str:
+    """Return the message of an error in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f'{error.filename!r}: {error.strerror}'
+    elif isinstance(error, KeyError) and error.args:
+        text = str(error.args[0])  # str(KeyError) adds quotes
     else:
-        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        text = str(error)
+
     text = ' '.join(text.split())
-    if not isinstance(error, SPEAKING) or not text:
+    if not isinstance(error, SPEAKING_ERRORS) or not text:
         text = f'{type(error).__name__}: {text}'.rstrip(': ')
-    return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
+    return text if len(text) <= MAX_MESSAGE else f'{text[:MAX_MESSAGE]}...'
 
 
-def _rank() -> str:
-    """Which rank this process is, and nothing where there is only one."""
-    return f'rank {os.environ.get("RANK")}: ' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
+def describe_on_rank(error: BaseException) -> str:
+    """Return the message of an error with the rank; explain errors of the connection of ranks."""
+    message = describe(error)
+    if os.environ.get('WORLD_SIZE', '1') == '1':
+        return message
 
-
-def _of_ranks(message: str) -> str:
-    """The message, or what it means when it comes from the connection between ranks."""
     if re.search('Timed out waiting|Wait timeout|Watchdog caught', message):
-        return (
-            'another rank did not answer in time: it hangs, was stopped or is slower than env_cfg.dist_cfg.timeout '
-            f'allows ({message[:200]})'
+        message = (
+            'another rank did not answer in time: it hangs, was stopped or is slower than '
+            f'env_cfg.dist_cfg.timeout allows ({message[:200]})'
         )
-    if re.search('Connection (reset|closed)|Broken pipe|NCCL.*remote', message):
-        return f'another rank has ended; its own message or that of the launcher tells why ({message[:200]})'
-    return message
+    elif re.search('Connection (reset|closed)|Broken pipe|NCCL.*remote', message):
+        message = (
+            'another rank has ended; its own message or that of the launcher tells why '
+            f'({message[:200]})'
+        )
+    return f'rank {os.environ.get("RANK")}: {message}'
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a tool: an error becomes one line on stderr and exit code 1; ``--debug`` shows where it came from.
+    """Run a tool; report an error in one line on stderr and exit with code 1.
 
-    Of several ranks each says which it is. An interrupt ends with exit code 130, a reader that went away with 141.
+    ``--debug`` adds the traceback. Of several ranks each names itself. The exit code is 130 after
+    an interrupt and 141 after a broken pipe.
     """
     try:
         main()
@@ -241,13 +309,11 @@ def run(main: Callable[[], None]) -> None:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or Python complains once more at its end
+        # otherwise Python reports the broken pipe again when it flushes stdout at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:  # noqa: BLE001  the outermost frame of a command
         if '--debug' in sys.argv:
             traceback.print_exc()
         sys.stderr.flush()
-        message = _of_ranks(_message(error)) if _rank() else _message(error)
-        sys.exit(f'error: {_rank()}{message} (--debug shows where)')
+        sys.exit(f'error: {describe_on_rank(error)} (--debug shows where)')

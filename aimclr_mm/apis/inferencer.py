@@ -141,7 +141,7 @@ class EmbeddingInferencer(BaseInferencer):
         return collate_skeletons
 
     def _init_visualizer(self, cfg: Config) -> None:
-        """Pictures are made by ``tools/visualize.py`` and ``tools/search.py``."""
+        """Pictures are made by ``tools/visualize.py`` and ``tools/embed.py search``."""
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
         return as_annotations(inputs, self.layout)

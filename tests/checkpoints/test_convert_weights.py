@@ -5,7 +5,6 @@ and shapes of their tensors, and what ``encoder_q`` and ``encoder_k`` put out in
 tensors have the values of ``released_state``. For CrosSCLR, whose heads are tied, it is the input of the head.
 """
 
-import importlib.util
 import json
 import os
 import pickle
@@ -25,6 +24,7 @@ from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.models.encoder import Encoder, pool
 from tests.models.test_released import parameter, tensor, wave
+from tests.runs import call_tool
 from tests.tools.test_commands import CONFIG, ROOT, evaluate, run, train
 
 RECORDED = json.loads((Path(__file__).parents[1] / 'data' / 'converted.json').read_text())
@@ -77,22 +77,6 @@ def separate(names: dict[str, list[int]]) -> dict[str, list[int]]:
         for name, shape in names.items()
         if '.fc.2.0.' not in name
     }
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """Runs tools/convert_weights.py with arguments, in this process."""
-    spec = importlib.util.spec_from_file_location(
-        'convert_weights', ROOT / 'tools' / 'convert_weights.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def call(*arguments) -> None:
-        monkeypatch.setattr(sys, 'argv', ['convert_weights.py', *map(str, arguments)])
-        module.main()
-
-    return call
 
 
 def network(case: str):
@@ -300,26 +284,26 @@ def test_refuses_ours_that_the_released_format_cannot_hold():
         convert({name: value for name, value in state.items() if 'joint' not in name})
 
 
-def test_command_there_and_back(command, tmp_path, capsys):
+def test_command_there_and_back(tmp_path, capsys):
     state, source, ours, back = (
         released_state(shapes('aimclr')),
         *(tmp_path / name for name in 'abc'),
     )
     torch.save(state, source, _use_new_zipfile_serialization=False)  # as torch 1.4 wrote it
-    command(source, ours)
+    call_tool('export.py', 'from_released', source, ours)
     assert 'released, pre-training' in capsys.readouterr().out
     content = load_checkpoint_file(str(ours))
     assert set(content) == {'state_dict', 'meta'} and content['meta']['backbone_only'] is False
     torch.save(dict(content, optimizer={}, message_hub={}), ours)
-    command(ours, back)
-    assert 'left out (no weights): meta, optimizer, message_hub' in capsys.readouterr().out
+    call_tool('export.py', 'to_released', ours, back)
+    assert 'left out (not weights): meta, optimizer, message_hub' in capsys.readouterr().out
     assert_same(load_checkpoint_file(str(back)), state)
-    with pytest.raises(ValueError, match="format 'ours' already"):
-        command(ours, tmp_path / 'd', '--to', 'ours')
+    with pytest.raises(ValueError, match='format of this package; use to_released'):
+        call_tool('export.py', 'from_released', ours, tmp_path / 'd')
     assert sorted(os.listdir(tmp_path)) == ['a', 'b', 'c']
 
 
-def test_command_refuses_files(command, tmp_path):
+def test_command_refuses_files(tmp_path):
     source = tmp_path / 'in.pt'
     torch.save(released_state(shapes('linear')), source)
     (tmp_path / 'link.pt').symlink_to(source)
@@ -329,16 +313,16 @@ def test_command_refuses_files(command, tmp_path):
         (tmp_path, 'is a folder'),
     ):
         with pytest.raises(ValueError, match=message):
-            command(source, target)
+            call_tool('export.py', 'from_released', source, target)
     out = tmp_path / 'out.pth'
     out.write_text('precious')
     with pytest.raises(ValueError, match='exists; give another name, or --force'):
-        command(source, out)
+        call_tool('export.py', 'from_released', source, out)
     assert out.read_text() == 'precious'
-    command(source, out, '--force')
+    call_tool('export.py', 'from_released', source, out, '--force')
     assert 'cls_head.fc.weight' in load_checkpoint_file(str(out))['state_dict']
     with pytest.raises(FileNotFoundError, match='does not exist'):
-        command(tmp_path / 'none.pt', tmp_path / 'x')
+        call_tool('export.py', 'from_released', tmp_path / 'none.pt', tmp_path / 'x')
 
 
 class Evil:
@@ -360,14 +344,14 @@ class Evil:
     ],
     ids=['empty', 'text', 'pickle', 'list', 'no dict', 'another network'],
 )
-def test_command_refuses_what_is_no_checkpoint(command, tmp_path, monkeypatch, content, message):
+def test_command_refuses_what_is_no_checkpoint(tmp_path, monkeypatch, content, message):
     monkeypatch.chdir(tmp_path)
     if isinstance(content, bytes):
         Path('in.pt').write_bytes(content)
     else:
         torch.save(content, 'in.pt')
     with pytest.raises(ValueError, match=f'in.pt.*({message})'):
-        command('in.pt', 'out.pth')
+        call_tool('export.py', 'from_released', 'in.pt', 'out.pth')
     assert os.listdir() == ['in.pt']
 
 
@@ -380,8 +364,8 @@ def test_converted_file_is_evaluated_and_trained_on(tmp_path):
         + "model['head'].update(out_channels=6)\n"
     )
     torch.save(released_state(shapes('aimclr')), source)
-    run(sys.executable, 'tools/convert_weights.py', source, out)
-    result = run(sys.executable, 'tools/convert_weights.py', source, out, check=False)
+    run(sys.executable, 'tools/export.py', 'from_released', source, out)
+    result = run(sys.executable, 'tools/export.py', 'from_released', source, out, check=False)
     assert result.returncode and 'exists' in result.stderr and 'Traceback' not in result.stderr
     assert 0 < evaluate(config, out, tmp_path, '--eval', 'knn')['knn/top1'] <= 100
     train(

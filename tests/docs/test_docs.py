@@ -44,14 +44,14 @@ OTHER_TEST = 'has a test of its own: '
 NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are parsed unless they are a synopsis
     'README.md': {
         'from aimclr_mm.apis': 'the same lines as those of docs/index.md, which are run',
-        'python tools/embed.py CONFIG': OTHER_TEST
+        'python tools/embed.py embed CONFIG': OTHER_TEST
         + 'test_own_data.py, test_export.py, test_visualize_command.py',
         'make demo': 'takes minutes; CI runs make demo, make test',
         'pip install': 'makes an environment; make does it in CI',
         'python tools/train.py configs/aimclr_utdmhad_xsub_joint.py --amp --seed 0': 'the same commands with a seed',
         'python tools/train.py CONFIG': OTHER_TEST
         + 'test_protocol_commands.py, test_reproduce.py',
-        'python tools/convert_weights.py': OTHER_TEST + 'test_convert_weights.py',
+        'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
         'python tools/prepare_data.py ntu60': OTHER_TEST
         + 'readers/test_ntu.py; trainings need the data set',
         'bash tools/dist_train.sh': 'needs GPUs and Slurm; two processes: test_commands.py, test_launchers.py',
@@ -78,7 +78,7 @@ NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are par
     'docs/protocols.md': {
         'python tools/train.py configs/aimclr_ntu60': OTHER_TEST + 'test_protocol_commands.py',
         'python tools/test.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
-        'python tools/fuse.py': OTHER_TEST
+        'python tools/analyze.py fuse': OTHER_TEST
         + 'test_protocol_commands.py, test_embedding.py, test_knn_curve.py',
         'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
         'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',

@@ -18,8 +18,8 @@ from tests.docs_runner import ROOT, Folder, blocks, make_project
 
 # what is appended to commands to make them short
 REDUCTIONS = {
-    'python tools/sample_recordings.py poses': '--subjects 2 --repetitions 1',
-    'python tools/sample_recordings.py': '--subjects 4',
+    'python tools/prepare_data.py samples poses': '--subjects 2 --repetitions 1',
+    'python tools/prepare_data.py samples': '--subjects 4',
     'python tools/prepare_data.py': '--workers 1',
     'python tools/train.py': '--epochs 1 --no-validate --cfg-options train_dataloader.batch_size=14',
 }
@@ -49,8 +49,8 @@ def test_page_runs_as_printed(tmp_path):
         'gallery.npz: 112 sequences, 64 channels, 14 labels',
         '   5  ',
         'examples: bow 4, clap',
-        'accuracy on examples left out one by one',
-        'accuracy on the 20 that are labelled',
+        'leave-one-out accuracy on the examples',
+        'accuracy on the 20 labelled recordings',
     ):
         assert line in printed, line
     for name in (

@@ -1,10 +1,8 @@
 """Figure 3: accuracies against scikit-learn, logged and computed curves, results that are kept, picture and command."""
 
 import csv
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -23,6 +21,7 @@ from aimclr_mm.evaluation import knn_curve
 from aimclr_mm.evaluation.knn_curve import Point
 from aimclr_mm.evaluation.results import FeatureSet
 from aimclr_mm.utils.training_log import History
+from tests.runs import call_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -200,17 +199,9 @@ def test_table_holds_the_last_epochs():
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
-    """Runs tools/knn_curve.py with arguments."""
-    spec = importlib.util.spec_from_file_location('knn_curve_tool', ROOT / 'tools' / 'knn_curve.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Run tools/analyze.py knn in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['knn_curve.py', *map(str, arguments)])
-        cli.run(module.main)
-
-    return call
+    return lambda *arguments: cli.run(lambda: call_tool('analyze.py', 'knn', *arguments))
 
 
 def test_command_writes_picture_and_csv(tool, run, extracted, tmp_path, capsys):
@@ -290,9 +281,9 @@ def test_bad_input_is_one_line_and_writes_nothing(tool, run, extracted, what, ar
     ],
 )
 def test_bad_options_are_refused(tool, run, capsys, arguments, message):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as exit:
         tool(*arguments)
-    assert message in capsys.readouterr().err
+    assert message in f'{exit.value.code} {capsys.readouterr().err}'
 
 
 def test_checkpoint_of_a_real_encoder(tool, tmp_path, monkeypatch):

@@ -1,16 +1,14 @@
-"""tools/embed.py, search.py, few_shot.py and sample_recordings.py: what they write, and what they refuse."""
+"""tools/embed.py and tools/prepare_data.py samples: results and error messages."""
 
 import csv
-import runpy
-import sys
 
 import numpy as np
 import pytest
 
-from aimclr_mm.apis import fit_classifier, load_encoder, nearest
+from aimclr_mm.apis import cli, fit_classifier, load_encoder, nearest
 from aimclr_mm.evaluation.results import EmbeddingSet
 from tests.apis.test_apis import folder, walk  # noqa: F401  a fixture
-from tests.runs import ROOT
+from tests.runs import call_tool
 
 
 def rows_of(path: str) -> list[dict]:
@@ -30,9 +28,9 @@ def tool(folder, tmp_path, monkeypatch, capsys):  # noqa: F811
     trained = [str(folder / 'tiny.py'), str(folder / 'tiny.pth')]
 
     def run(name: str, *arguments: str, encoder: bool = True) -> str:
-        monkeypatch.setattr(sys, 'argv', [name, *(trained if encoder else []), *arguments])
+        words = [*name.split(), *(trained if encoder else []), *arguments]
         try:
-            runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+            cli.run(lambda: call_tool(*words))
         except SystemExit as error:
             return str(error.code) + capsys.readouterr().err
         return capsys.readouterr().out
@@ -42,18 +40,18 @@ def tool(folder, tmp_path, monkeypatch, capsys):  # noqa: F811
 
 def test_a_folder_that_is_given_itself_is_no_label(tool):
     assert 'b.npz: 5 sequences, 6 channels, no labels' in tool(
-        'embed.py', 'sit', 'run', '--out', 'b.npz'
+        'embed.py embed', 'sit', 'run', '--out', 'b.npz'
     )
 
 
 def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
     (tmp_path / 'text.npy').unlink()
     assert 'gallery.npz: 5 sequences, 6 channels, 2 labels (run, sit)' in tool(
-        'embed.py', '.', '--out', 'gallery.npz'
+        'embed.py embed', '.', '--out', 'gallery.npz'
     )
     gallery = EmbeddingSet.load('gallery.npz')
     printed = tool(
-        'search.py',
+        'embed.py search',
         './sit/a.npy',
         '--gallery',
         'gallery.npz',
@@ -78,7 +76,7 @@ def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
         and (tmp_path / 'n.png').read_bytes()[:4] == b'\x89PNG'
     )
     tool(
-        'search.py',
+        'embed.py search',
         './sit/a.npy',
         '--gallery',
         'gallery.npz',
@@ -94,8 +92,8 @@ def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811
 def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
     kept = str(folder / 'gestures.npz')
     (tmp_path / 'text.npy').unlink()
-    printed = tool('few_shot.py', '--examples', '.', '--save', kept, '--classify', '.')
-    assert 'examples: run 3, sit 2' in printed and 'left out one by one' in printed
+    printed = tool('embed.py few_shot', '--examples', '.', '--save', kept, '--classify', '.')
+    assert 'examples: run 3, sit 2' in printed and 'leave-one-out accuracy' in printed
     files, labels = (
         [f'./run/{n}.npy' for n in 'abc'] + ['./sit/a.npy', './sit/b.npy'],
         ['run'] * 3 + ['sit'] * 2,
@@ -103,8 +101,8 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
     embeddings = load_encoder(folder / 'tiny.py', folder / 'tiny.pth').embed(files)
     expected = fit_classifier(embeddings, labels).predict(embeddings).tolist()
     right = sum(map(str.__eq__, expected, labels))
-    assert f'accuracy on the 5 that are labelled: {20 * right:.1f} %' in printed
-    again = tool('few_shot.py', '--classifier', kept, '--classify', '.', '--out', 'p.csv')
+    assert f'accuracy on the 5 labelled recordings: {20 * right:.1f} %' in printed
+    again = tool('embed.py few_shot', '--classifier', kept, '--classify', '.', '--out', 'p.csv')
     assert [row['predicted'] for row in rows_of('p.csv')] == expected
     assert again.splitlines()[-1] == printed.splitlines()[-1]
 
@@ -112,36 +110,36 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(
     'name, arguments, message',
     [
-        ('embed.py', ['none.npy'], "'none.npy' does not exist"),
-        ('embed.py', ['text.npy'], "'text.npy': is no readable"),
-        ('embed.py', ['sit', 'sit'], 'two sequences have the name'),
-        ('embed.py', ['sit', '--out', '.'], 'is a folder'),
-        ('embed.py', ['sit', '--device', 'cuda:99'], 'cannot be used here'),
-        ('embed.py', ['sit', '--stream', 'bone'], 'holds a single stream'),
+        ('embed.py embed', ['none.npy'], "'none.npy' does not exist"),
+        ('embed.py embed', ['text.npy'], "'text.npy': is no readable"),
+        ('embed.py embed', ['sit', 'sit'], 'two sequences have the name'),
+        ('embed.py embed', ['sit', '--out', '.'], 'is a folder'),
+        ('embed.py embed', ['sit', '--device', 'cuda:99'], 'cannot be used here'),
+        ('embed.py embed', ['sit', '--stream', 'bone'], 'holds a single stream'),
         (
-            'search.py',
+            'embed.py search',
             ['sit/a.npy', '--gallery', 'run', '-k', '4'],
             '-k 4: the gallery holds 3 sequences',
         ),
-        ('search.py', ['sit/a.npy', '--gallery', 'run', '-k', '0'], 'it must be at least 1'),
+        ('embed.py search', ['sit/a.npy', '--gallery', 'run', '-k', '0'], 'it must be at least 1'),
         (
-            'search.py',
+            'embed.py search',
             ['sit/a.npy', '--gallery', 'run', '--picture', 'x.bmp'],
             'a picture is a .png',
         ),
-        ('few_shot.py', ['--examples', 'sit', '--save', 'c.npz'], 'has no label'),
-        ('few_shot.py', ['--examples', 'sit'], 'nothing to do'),
+        ('embed.py few_shot', ['--examples', 'sit', '--save', 'c.npz'], 'has no label'),
+        ('embed.py few_shot', ['--examples', 'sit'], 'nothing to do'),
         (
-            'few_shot.py',
+            'embed.py few_shot',
             ['--examples', 'sit', '--save', 'c.npz', '--out', 'p.csv'],
             '--out is for predictions',
         ),
         (
-            'few_shot.py',
+            'embed.py few_shot',
             ['--classifier', 'none.npz', '--classify', 'sit'],
             "'none.npz' does not exist",
         ),
-        ('few_shot.py', ['--classifier', 'text.npy', '--classify', 'sit'], 'cannot be read'),
+        ('embed.py few_shot', ['--classifier', 'text.npy', '--classify', 'sit'], 'cannot be read'),
     ],
 )
 def test_wrong_arguments_end_in_one_line(tool, tmp_path, name, arguments, message):
@@ -152,6 +150,6 @@ def test_wrong_arguments_end_in_one_line(tool, tmp_path, name, arguments, messag
 
 
 def test_samples_are_refused_in_one_line(tool):
-    assert 'subjects' in tool('sample_recordings.py', 'out', '--subjects', '0', encoder=False)
+    assert 'subjects' in tool('prepare_data.py samples', 'out', '--subjects', '0', encoder=False)
     few = ['--subjects', '1', '--cameras', '1']
-    assert 'out: 14 recordings' in tool('sample_recordings.py', 'out', *few, encoder=False)
+    assert 'out: 14 recordings' in tool('prepare_data.py samples', 'out', *few, encoder=False)

@@ -181,7 +181,7 @@ COMMANDS = [  # of these no network and no data set is built
     setting('model.temperature=warm', "model.temperature='warm'; AimCLR takes a number"),
     setting('model.temperature=nan', 'model.temperature is nan'),
     setting('model.queue_length=0', 'model.queue_length=0', 'at least 1'),
-    setting('model.queue_length.x=1', '--cfg-options model.queue_length.x=1 does not go with'),
+    setting('model.queue_length.x=1', '--cfg-options model.queue_length.x=1 does not fit'),
     setting('model.head=None', 'model.head=None; AimCLR takes a dict'),
     setting('model.backbone.base_channels=0', 'model.backbone.base_channels=0'),
     setting('model.data_preprocessor.query=1', 'SkeletonViews takes a list'),
@@ -212,7 +212,7 @@ COMMANDS = [  # of these no network and no data set is built
     setting('optim_wrapper.optimizer.lr=nan', 'optim_wrapper.optimizer.lr is nan'),
     setting('optim_wrapper.optimizer.lr=fast', "lr='fast'; SGD takes a number"),
     setting('param_scheduler.0.gama=1', "did you mean 'gamma'?"),
-    setting('custom_hooks.2.epok=3', "StageSwitchHook has no such setting; did you mean 'epoch'?"),
+    setting('custom_hooks.4.epok=3', "StageSwitchHook has no such setting; did you mean 'epoch'?"),
     setting('default_hooks.checkpoint.intervall=3', "did you mean 'interval'?"),
     setting('default_hooks.mine=3', "hook 'mine' is 3"),
     setting(
@@ -232,44 +232,52 @@ COMMANDS = [  # of these no network and no data set is built
     *(
         case(f'{name} {{f}}/{file}', f"'{{f}}/{file}'")
         for file in (*FILES, 'cut.f.npz', 'c.pth', 'data.pkl')
-        for name in ('embedding.py', 'fuse.py --weights 1 --out o.json')
+        for name in ('analyze.py tsne', 'analyze.py fuse --weights 1 --out o.json')
     ),
     *(
         case(f'{name} {{f}}/{file}', f"'{{f}}/{file}'")
         for file in ('gone', 'folder', 'text')
-        for name in ('plot.py', 'report.py', 'knn_curve.py', 'convert_weights.py --to ours o.pth')
-        if 'convert' not in name
+        for name in ('analyze.py curves', 'analyze.py report', 'analyze.py knn')
     ),
     *(
-        case(f'convert_weights.py {{f}}/{file} o.pth', f"'{{f}}/{file}'")
+        case(f'export.py from_released {{f}}/{file} o.pth', f"'{{f}}/{file}'")
         for file in (*FILES, 'cut.c.pth', 'f.npz', 'data.pkl')
     ),
-    case('convert_weights.py {f}/c.pth {f}/text', 'exists; give another name, or --force'),
-    case('convert_weights.py {f}/c.pth o.pth --to ours', 'in the format'),
+    case('export.py from_released {f}/c.pth {f}/text', 'exists; give another name, or --force'),
     case(
-        'fuse.py {f}/f.npz {f}/s.npz --weights 1 1',
+        'export.py from_released {f}/c.pth o.pth',
+        'is in the format of this package; use to_released',
+    ),
+    case(
+        'analyze.py fuse {f}/f.npz {f}/s.npz --weights 1 1',
         "'{f}/s.npz' holds scores, labels, names; wanted are",
     ),
-    case('fuse.py {f}/f.npz', '1 files: give as many --weights'),
-    case('fuse.py {f}/s.npz {f}/s.npz --weights 1 nan', 'must be finite'),
-    case('fuse.py {f}/s.npz {f}/s.npz --weights 1 1 --k 3', '--k is for those'),
-    case('fuse.py {f}/f.npz --weights 1 --k 0', 'at least 1'),
-    case('fuse.py {f}/f.npz --weights 1 --out {f}/text/o.json', "'{f}/text' is a file", code=2),
-    case('embedding.py {f}/f.npz --weights nan', 'weights [nan]', 'finite'),
-    case('embedding.py {f}/f.npz --out o.gif', '.png, .svg or .pdf'),
-    case('embedding.py {f}/f.npz --class-ids 99', 'no sequence is of class 99'),
-    case('embedding.py {f}/f.npz --ann-file {f}/noise', 'noise'),
-    case('plot.py {f}/run --out {f}/text/o.png', "'{f}/text' is a file", code=2),
-    case('report.py {f}/run --out {f}/folder', 'is a folder', code=2),
-    case('knn_curve.py {f}/run --k 0', 'every k must be at least 1', code=2),
-    case('knn_curve.py {f}/run {f}/run', 'give --names', code=2),
-    case('knn_curve.py {f}/run', "'{f}/run' holds no checkpoint epoch_N.pth"),
+    case('analyze.py fuse {f}/f.npz', '1 files: give as many --weights'),
+    case('analyze.py fuse {f}/s.npz {f}/s.npz --weights 1 nan', 'must be finite'),
+    case('analyze.py fuse {f}/s.npz {f}/s.npz --weights 1 1 --k 3', '--k is for those'),
+    case('analyze.py fuse {f}/f.npz --weights 1 --k 0', 'at least 1'),
+    case(
+        'analyze.py fuse {f}/f.npz --weights 1 --out {f}/text/o.json',
+        "'{f}/text' is a file",
+        code=2,
+    ),
+    case('analyze.py tsne {f}/f.npz --weights nan', 'weights [nan]', 'finite'),
+    case('analyze.py tsne {f}/f.npz --out o.gif', '.png, .svg or .pdf'),
+    case('analyze.py tsne {f}/f.npz --class-ids 99', 'no sequence is of class 99'),
+    case('analyze.py tsne {f}/f.npz --ann-file {f}/noise', 'noise'),
+    case('analyze.py curves {f}/run --out {f}/text/o.png', "'{f}/text' is a file", code=2),
+    case('analyze.py report {f}/run --out {f}/folder', 'is a folder', code=2),
+    case('analyze.py knn {f}/run --k 0', '--k: 0: it must be at least 1', code=2),
+    case('analyze.py knn {f}/run {f}/run', 'give --names'),
+    case('analyze.py knn {f}/run', "'{f}/run' contains no checkpoint epoch_N.pth"),
     case('prepare_data.py ntu61', "invalid choice: 'ntu61'", code=2),
-    case('prepare_data.py ntu60', 'ntu60 needs SOURCE', code=2),
-    case('prepare_data.py synthetic {f}/folder', 'takes no SOURCE', code=2),
-    case('prepare_data.py synthetic --bodies first', '--bodies is no option of synthetic'),
+    case('prepare_data.py ntu60', 'required: SOURCE', code=2),
+    case('prepare_data.py synthetic {f}/folder', 'unrecognized arguments: {f}/folder', code=2),
+    case(
+        'prepare_data.py synthetic --bodies first', 'unrecognized arguments: --bodies first', code=2
+    ),
     case('prepare_data.py synthetic --subjects 0', 'subjects=0'),
-    case('prepare_data.py synthetic --workers 0', '--workers is 0', code=2),
+    case('prepare_data.py synthetic --workers 0', '--workers: 0: it must be at least 1', code=2),
     *(
         case(
             f'prepare_data.py ntu60 {{f}}/{name} --out o.pkl',
@@ -281,7 +289,11 @@ COMMANDS = [  # of these no network and no data set is built
         case(f'prepare_data.py mmaction2 {{f}}/{name}', f"'{{f}}/{name}'")
         for name in (*FILES, 'cut.data.pkl', 'c.pth')
     ),
-    case('prepare_data.py mmaction2 {f}/data.pkl --out {f}/folder', "'{f}/folder' is a folder"),
+    case(
+        'prepare_data.py mmaction2 {f}/data.pkl --out {f}/folder',
+        "'{f}/folder' is a folder",
+        code=2,
+    ),
     case('prepare_data.py custom {f}/text --out o.pkl', '{f}/text', 'path'),
     case('reproduce.py 9', "invalid choice: '9'", code=2),
     case('reproduce.py 2 --dataset nothing', 'configs/aimclr_nothing_'),
@@ -345,7 +357,7 @@ def check(files: Path, here: Path, command: str, fragments: tuple[str, ...], cod
     ended = tool(name, arguments, here)
     lines = [line for line in ended.err.splitlines() if 'error: ' in line]
     assert ended.code == code and len(lines) == 1, ended.err[-3000:] or ended.out[-3000:]
-    assert lines[0].startswith('error: ' if code == 1 else f'{name}: error: ')
+    assert lines[0].startswith('error: ' if code == 1 else name) and 'error: ' in lines[0]
     assert all(part.format(f=files) in lines[0] for part in fragments), lines[0]
     assert 'Traceback' not in ended.err + ended.out and len(lines[0]) < 2500
     logs = {path for path in here.glob('w/**/*') if path.suffix in ('.log', '.py', '.json')}
@@ -369,7 +381,7 @@ def test_one_explanation_of_what_is_built(files, tmp_path, command, fragments, c
 
 
 def test_debug_shows_where(files, tmp_path):
-    ended = tool('fuse.py', [str(files / 'text'), '--weights', '1', '--debug'], tmp_path)
+    ended = tool('analyze.py', ['fuse', str(files / 'text'), '--weights', '1', '--debug'], tmp_path)
     assert (
         ended.code == 1
         and 'Traceback' in ended.err
@@ -414,13 +426,15 @@ def test_reader_that_goes_away(files, tmp_path):
         os.close(reading)
         os.dup2(writing, 1)
 
-    ended = tool('fuse.py', [str(files / 's.npz'), '--weights', '1'], tmp_path, close)
+    ended = tool('analyze.py', ['fuse', str(files / 's.npz'), '--weights', '1'], tmp_path, close)
     assert ended.code == 141 and 'Traceback' not in ended.err and 'Broken' not in ended.err
 
 
 def test_full_disk_leaves_no_file(files, tmp_path):
     (tmp_path / 'full').symlink_to('/dev/full')  # a device is written to, and not replaced
-    ended = tool('fuse.py', [str(files / 's.npz'), '--weights', '1', '--out', 'full'], tmp_path)
+    ended = tool(
+        'analyze.py', ['fuse', str(files / 's.npz'), '--weights', '1', '--out', 'full'], tmp_path
+    )
     assert ended.code == 1 and "error: 'full': No space left on device" in ended.err, ended.err
     assert (tmp_path / 'full').is_symlink() and os.listdir(tmp_path) == ['full']
 

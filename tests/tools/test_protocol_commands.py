@@ -240,7 +240,15 @@ def test_fuse(folder, evaluated):
     dump, metrics = evaluated
     paths = [dump / stream / 'features.npz' for stream in STREAMS]
     result = run(
-        sys.executable, 'tools/fuse.py', *paths, '--k', 1, 5, '--out', folder / 'fused.json'
+        sys.executable,
+        'tools/analyze.py',
+        'fuse',
+        *paths,
+        '--k',
+        1,
+        5,
+        '--out',
+        folder / 'fused.json',
     )
     written = json.loads((folder / 'fused.json').read_text())['metrics']
     assert written == pytest.approx(
@@ -346,7 +354,7 @@ def test_supervised_in_mixed_precision(folder):
 # wrong arguments
 
 
-TRAIN, TEST, FUSE = 'tools/train.py', 'tools/test.py', 'tools/fuse.py'
+TRAIN, TEST, FUSE = 'tools/train.py', 'tools/test.py', 'tools/analyze.py'
 BAD = {  # command, its arguments ({f} is the folder), what the message says
     'pretrained_for_pretraining': (
         TRAIN,
@@ -362,7 +370,7 @@ BAD = {  # command, its arguments ({f} is the folder), what the message says
     'other_streams': (TEST, '{f}/crosclr.py {f}/single.pth --eval knn', 'single.pth.*stream'),
     'weights_missing': (
         FUSE,
-        '{f}/dump/joint/features.npz {f}/dump/bone/features.npz',
+        'fuse {f}/dump/joint/features.npz {f}/dump/bone/features.npz',
         '--weights',
     ),
 }

@@ -1,7 +1,5 @@
 """tools/visualize.py: what its verbs write, and one line for each kind of wrong input."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +12,19 @@ from PIL import Image
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
+from tests.runs import ROOT, call_tool
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / 'configs/aimclr_synthetic_xsub_joint.py')
 
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path, capsys):
     """Runs tools/visualize.py with arguments in a folder of its own that holds wave.npy; returns what it printed."""
-    spec = importlib.util.spec_from_file_location('visualize_tool', ROOT / 'tools/visualize.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
     np.save('wave.npy', np.random.default_rng(0).normal(size=(12, 25, 3)).astype(np.float32))
 
     def run(*arguments) -> str:
-        monkeypatch.setattr(sys, 'argv', ['visualize.py', *map(str, arguments)])
-        cli.run(module.main)
+        cli.run(lambda: call_tool('visualize.py', *arguments))
         return capsys.readouterr().out
 
     return run

@@ -218,7 +218,7 @@ def with_member(seed: bytes, harm: Callable, rng: random.Random) -> bytes | None
 
 
 def read_checkpoint(path: str) -> None:
-    """As evaluation, --pretrained and tools/convert_weights.py do."""
+    """As evaluation, --pretrained and tools/export.py from_released do."""
     content = load_checkpoint_file(path)
     try:
         load_weights(network(), content, path, stream_prefix(content, path, None))

@@ -1,11 +1,8 @@
 """Files of strangers: a malicious one in every place where one is read is refused and its payload does not run."""
 
 import http.server
-import importlib
-import importlib.util
 import io
 import pickle
-import sys
 import threading
 import zipfile
 from collections import OrderedDict
@@ -28,6 +25,7 @@ from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.visualization.embedding import read_class_names
 from tests.canary import archive_of, payload, refused, saved, watch
+from tests.runs import call_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 PREPROCESS = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=8)]
@@ -332,12 +330,8 @@ def run(tmp_path, monkeypatch, mark, capsys):
     monkeypatch.chdir(tmp_path)
 
     def runner(name: str, *arguments: str) -> str:
-        spec = importlib.util.spec_from_file_location(f'{name}_tool', ROOT / 'tools' / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *arguments])
         with pytest.raises(SystemExit) as end:
-            cli.run(module.main)
+            cli.run(lambda: call_tool(f'{name}.py', *arguments))
         return str(end.value.code)
 
     return runner
@@ -368,12 +362,12 @@ COMMANDS = {
         '--cfg-options',
         'test_dataloader.dataset.ann_file=evil.pkl',
     ),
-    'convert': ('convert_weights', 'evil.pth', 'out.pth'),
-    'report': ('report', 'folder'),
-    'report names': ('report', 'folder', '--ann-file', 'evil.pkl'),
-    'knn curve': ('knn_curve', 'folder'),
-    'fuse': ('fuse', *['evil.npz'] * 3),
-    'embedding': ('embedding', 'evil.npz'),
+    'convert': ('export', 'from_released', 'evil.pth', 'out.pth'),
+    'report': ('analyze', 'report', 'folder'),
+    'report names': ('analyze', 'report', 'folder', '--ann-file', 'evil.pkl'),
+    'knn curve': ('analyze', 'knn', 'folder'),
+    'fuse': ('analyze', 'fuse', *['evil.npz'] * 3),
+    'embedding': ('analyze', 'tsne', 'evil.npz'),
     'look': ('prepare_data', 'mmaction2', 'evil.pkl'),
     'export': ('prepare_data', 'official', 'evil.pkl', '--out', 'exported'),
 }

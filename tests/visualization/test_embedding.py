@@ -1,6 +1,5 @@
 """Figure 2: choice of classes, NMI against its formula, places in the plane, the picture and the command."""
 
-import importlib.util
 import json
 import sys
 import types
@@ -15,6 +14,7 @@ from aimclr_mm.datasets import write_pickle
 from aimclr_mm.evaluation import FeatureSet, fuse
 from aimclr_mm.visualization import embedding
 from aimclr_mm.visualization.figures import save_figure
+from tests.runs import call_tool
 
 NAMES = ['wave', 'clap', 'throw', 'kick', 'sit down', 'stand up']
 
@@ -39,20 +39,10 @@ def feature_set(classes: int = 6, each: int = 8, seed: int = 0) -> FeatureSet:
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
-    """Runs tools/embedding.py with arguments, in a folder of its own that holds features.npz."""
-    spec = importlib.util.spec_from_file_location(
-        'embedding_tool', Path(__file__).parents[2] / 'tools/embedding.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Run tools/analyze.py tsne in a folder of its own that holds features.npz."""
     monkeypatch.chdir(tmp_path)
     feature_set().save('features.npz')
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['embedding.py', *map(str, arguments)])
-        cli.run(module.main)
-
-    return run
+    return lambda *arguments: cli.run(lambda: call_tool('analyze.py', 'tsne', *arguments))
 
 
 # NMI
@@ -247,7 +237,7 @@ def test_command_with_given_classes_and_their_names(tool, capsys):
 
 def test_command_says_that_there_are_fewer_classes(tool, capsys):
     tool('features.npz', '--out', 'a.png')
-    assert '10 classes are asked for, the data have 6: all are drawn' in capsys.readouterr().out
+    assert '--classes 10: the data have 6; all are drawn' in capsys.readouterr().out
     result = json.loads(Path('a.json').read_text())
     assert len(result['classes']) == 6 and result['nmi'] == result['nmi_all']
 
@@ -265,7 +255,7 @@ def test_command_says_that_there_are_fewer_classes(tool, capsys):
         (['features.npz', '--class-ids', '3'], 'at least two classes'),
         (['features.npz', '--classes', '0'], 'at least 1'),
         (['features.npz', '--out', 'a.jpg'], "'a.jpg': a picture is a .png, .svg or .pdf"),
-        (['features.npz', '--weights', '1', '2'], '1 streams need as many weights'),
+        (['features.npz', '--weights', '1', '2'], 'one for each of 1 streams'),
         (
             ['features.npz', '--ann-file', 'nameless.pkl'],
             "'nameless.pkl' contains no class names",

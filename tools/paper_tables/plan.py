@@ -144,7 +144,7 @@ class _Planner:
     def fuse(self, name: str, tests: Sequence[Job], file: str) -> Source:
         """Add the weighted sum of the streams' scores."""
         scores = [test.path(file) for test in tests]
-        command = ['tools/fuse.py', *scores, '--out', f'{{work}}/{name}/result.json']
+        command = ['tools/analyze.py', 'fuse', *scores, '--out', f'{{work}}/{name}/result.json']
         self.add(name, 'fusion', command, ('result.json',), tuple(test.name for test in tests))
         return Source(name, 'result.json', 'fused/top1')
 
@@ -154,7 +154,7 @@ class _Planner:
             files = [tests[0].path(f'{stream}/features.npz') for stream in recipe.streams]
         else:
             files = [test.path('features.npz') for test in tests]
-        command = ['tools/embedding.py', *files, '--out', f'{{work}}/{name}/embedding.png']
+        command = ['tools/analyze.py', 'tsne', *files, '--out', f'{{work}}/{name}/embedding.png']
         after = tuple(dict.fromkeys(test.name for test in tests))
         self.add(name, 'picture', command, ('embedding.png', 'embedding.json'), after)
         return Source(name, 'embedding.json', 'nmi')
@@ -197,7 +197,7 @@ class _Planner:
         name = f'{site}/{table.key}/' + '+'.join(run.name.split('/')[1] for run in runs)
         folders = [f'{{work}}/{run.name}' for run in runs]
         names = [row.name for row in table.rows]
-        command = ['tools/knn_curve.py', *folders, '--names', *names]
+        command = ['tools/analyze.py', 'knn', *folders, '--names', *names]
         command += ['--out', f'{{work}}/{name}/knn_curve.png']
         self.add(name, 'picture', command, ('knn_curve.png',), tuple(run.name for run in runs))
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,12 +11,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
+from aimclr_mm.apis import cli
 from aimclr_mm.datasets.annotations import write_pickle
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.visualization.report import build_page, confusion
 from aimclr_mm.visualization.report.page import MAX_CLASSES
+from tests.runs import call_tool
 
-TOOL = Path(__file__).resolve().parents[3] / 'tools' / 'report.py'
 HOSTILE = '"\'</script><script>alert(1)</script><img src=http://example.org onerror=alert(1)>{{ 7 * 7 }}&amp;\ud800'
 VOID = ('meta', 'link', 'br', 'img')
 
@@ -381,8 +380,7 @@ def test_files_of_others_are_left_out(tmp_path):
 
 def test_command_writes_the_page_or_nothing(tmp_path, monkeypatch, capsys):
     def call(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['report.py', *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        cli.run(lambda: call_tool('analyze.py', 'report', *arguments))
 
     for work, message in ((tmp_path / 'missing', 'does not exist'), (tmp_path, 'holds no log')):
         with pytest.raises(SystemExit, match=message):
