@@ -49,8 +49,7 @@ NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are par
         'make demo': 'takes minutes; CI runs make demo, make test',
         'pip install': 'makes an environment; make does it in CI',
         'python tools/train.py configs/aimclr_utdmhad_xsub_joint.py --amp --seed 0': 'the same commands with a seed',
-        'python tools/train.py CONFIG': OTHER_TEST
-        + 'test_protocol_commands.py, test_reproduce.py',
+        'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py, test_reproduce.py',
         'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
         'python tools/prepare_data.py ntu60': OTHER_TEST
         + 'readers/test_ntu.py; trainings need the data set',
