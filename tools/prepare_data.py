@@ -27,8 +27,8 @@ from aimclr_mm.apis import cli
 from aimclr_mm.datasets.own_files.samples import FORMS, write_samples
 from aimclr_mm.datasets.prepare import READERS, prepare
 from aimclr_mm.datasets.readers import list_files
-from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.datasets.readers.pose_pickle import verify
+from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.utils.files import atomic_write, check_target
 
 LAYOUT = dict(metavar='LAYOUT', help='joint layout: a name or a YAML file')
