@@ -18,7 +18,12 @@ setup(
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
     package_data={
         'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
-        'aimclr_mm.visualization.report': ['page.html', 'style.css', 'script.js'],
+        'aimclr_mm.visualization.report': [
+            'page.html',
+            'drawings.html',
+            'style.css',
+            'script.js',
+        ],
     },
     python_requires='>=3.10',
     install_requires=[

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: curves, metrics, confusion, embedding, configuration, environment."""
+"""HTML report of a run: curves, metrics, confusion, embedding, configuration, environment."""
 
 from .page import build_page, write_report
 
