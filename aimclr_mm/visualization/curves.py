@@ -54,16 +54,17 @@ def _draw_chart(axis: Axes, chart: Chart) -> None:
 
     low, high = axis.get_ylim()
     axis.set_ylim(min(low, *chart.include), max(high, *chart.include))
-    axis.set_title(chart.title, fontsize=11)
+    note = f'\n{chart.note}' if chart.note else ''
+    axis.set_title(chart.title + note, fontsize=10)
     axis.set_xlabel('epoch')
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axis.grid(alpha=0.3)
     if len(chart.series) > 1:
         axis.legend()
 
 
 def draw_knn_curves(points: Sequence[Point], ks: Sequence[int]) -> Figure:
-    """Draw KNN accuracy over training for one k, and over k at the end of training (Figure 3).
+    """Draw KNN accuracy over training for one k, and over k at the last epoch (Figure 3).
 
     Args:
         points: accuracies of all runs, see :func:`~aimclr_mm.evaluation.knn_curve.run_points`.
@@ -85,7 +86,7 @@ def draw_knn_curves(points: Sequence[Point], ks: Sequence[int]) -> Figure:
     over_epochs.set_title(f'KNN accuracy over training, k = {k}', fontsize=14)
     over_epochs.set_ylabel('top-1 accuracy, %', fontsize=13)
     over_epochs.xaxis.get_major_locator().set_params(integer=True)
-    over_k.set_title('at the end of training', fontsize=14)
+    over_k.set_title('at the last epoch', fontsize=14)
     over_k.set_xscale('log')
     over_k.set_xticks(sorted(ks), labels=list(map(str, sorted(ks))))
     over_k.minorticks_off()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.visualization.report.test_report_browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
