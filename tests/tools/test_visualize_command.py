@@ -142,7 +142,7 @@ def test_neighbours_are_those_of_query_and_key_encoder(tool, trained):
         order = [i for i in np.argsort(-similarity[own]) if i != own]
         for rank in range(2):
             words = printed[line + 1 + rank].split()
-            assert float(words[0].rstrip(',')) == pytest.approx(
+            assert float(words[1].rstrip(',')) == pytest.approx(
                 similarity[own, order[rank]], abs=6e-4
             )
     assert len(printed) == 7 and Path('neighbors.png').exists()

@@ -101,8 +101,8 @@ def draw_drops(
     grid = figure.add_gridspec(1 + len(people), 2)
 
     axes = figure.add_subplot(grid[0, :])
-    ratio = add_strips([axes], [drop_strip(drops, people)], layout, frames, view)
-    heights = [0.3 + WIDTH * ratio, *[MAP_HEIGHT] * len(people)]
+    _, height = add_strips([axes], [drop_strip(drops, people)], layout, frames, view)
+    heights = [0.3 + height, *[MAP_HEIGHT] * len(people)]
     grid.set_height_ratios(heights)
     figure.set_figheight(0.4 + sum(heights))
 

@@ -125,7 +125,7 @@ def neighbor_strips(
         strips.append(_strip(data, own, 'query', QUERY))
         for value, index in zip(values, found):
             border = _border(_label(data, own), _label(data, index))
-            strips.append(_strip(data, index, f'{value:.3f}', border))
+            strips.append(_strip(data, index, f'cosine {value:.3f}', border))
     return strips
 
 

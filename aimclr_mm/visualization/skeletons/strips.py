@@ -24,7 +24,7 @@ from .bones import (
 )
 from .geometry import View, bounding_box, choose_frames, present_people, project_joints
 
-WIDTH = 12.0  # of a picture, inches
+WIDTH, MIN_WIDTH = 12.0, 6.5  # of a picture, inches
 HEIGHT_WITH_NUMBERS = 1.16  # of a strip with its frame numbers, in heights of the poses
 FEW_ROWS, TALL_ROW, LOW_ROW = 4, 2.6, 1.3  # rows of poses are this high at most, inches
 CELL_RATIOS = (0.45, 2.0)  # width over height of the cell of a pose
@@ -97,14 +97,14 @@ def draw_strips(
         raise ValueError(f'{len(strips)} film strips; a picture holds 1 to {MAX_STRIPS}')
 
     lines = -(-len(strips) // columns)
-    figure = Figure(figsize=(WIDTH, 1.0), layout='constrained')
+    figure = Figure(layout='constrained')
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    ratio = add_strips(axes, strips, layout, frames, view, same_scale, columns)
+    width, height = add_strips(axes, strips, layout, frames, view, same_scale, columns)
     for axis in axes[len(strips) :]:
         axis.set_axis_off()
 
     title_height = 0.28 * max(strip.title.count('\n') + 1 for strip in strips)
-    figure.set_figheight(0.35 + lines * (WIDTH / columns * ratio + title_height))
+    figure.set_size_inches(width * columns, 0.35 + lines * (height + title_height))
     people = max(present_people(strip.sequence).sum() for strip in strips)
     add_legend(figure, people, borders=borders)
     if path is not None:
@@ -120,16 +120,19 @@ def add_strips(
     view: View | None = None,
     same_scale: bool = False,
     columns: int = 1,
-) -> float:
+) -> tuple[float, float]:
     """Draw strips into axes of a picture; see :func:`draw_strips`.
 
     Returns:
-        Height of a strip divided by its width.
+        Width and height of a strip, inches.
     """
     rows = [_make_row(strip, layout, frames, view) for strip in strips]
     count = max(len(row.frames) for row in rows)
-    ratio = _cell_ratio(rows, count, same_scale, columns)
-    cell = np.array([ratio, 1.0])
+    highest = TALL_ROW if len(rows) <= FEW_ROWS * columns else LOW_ROW
+    ratio = _cell_ratio(rows, same_scale)
+    width = float(np.clip(ratio * count * highest, MIN_WIDTH / columns, WIDTH / columns))
+    height = min(width / (ratio * count), highest)
+    cell = np.array([width / (height * count), 1.0])
 
     scales = [FILL * (cell / row.size).min() for row in rows]
     if same_scale:
@@ -137,7 +140,7 @@ def add_strips(
     for axis, row, scale in zip(axes, rows, scales):
         _draw_poses(axis, row, layout, cell, scale)
         _style_axes(axis, row, cell, MAX_TITLE // columns)
-    return HEIGHT_WITH_NUMBERS / (ratio * count)
+    return width, height * HEIGHT_WITH_NUMBERS
 
 
 def _make_row(strip: Strip, layout: Layout, frames: int | None, view: View | None) -> _Row:
@@ -146,14 +149,11 @@ def _make_row(strip: Strip, layout: Layout, frames: int | None, view: View | Non
     return _Row(strip, points, chosen, *bounding_box(points))
 
 
-def _cell_ratio(rows: Sequence[_Row], count: int, same_scale: bool, columns: int) -> float:
-    """Return width over height of the cells, such that strips with few poses are not too high."""
+def _cell_ratio(rows: Sequence[_Row], same_scale: bool) -> float:
+    """Return width over height of the cells that fit all poses."""
     widths, heights = np.stack([row.size for row in rows]).T
     ratio = widths.max() / heights.max() if same_scale else (widths / heights).max()
-
-    highest = TALL_ROW if len(rows) <= FEW_ROWS * columns else LOW_ROW
-    widest_row = WIDTH / columns
-    return max(np.clip(ratio, *CELL_RATIOS), widest_row * HEIGHT_WITH_NUMBERS / (count * highest))
+    return float(np.clip(ratio, *CELL_RATIOS))
 
 
 def _draw_poses(axes: Axes, row: _Row, layout: Layout, cell: np.ndarray, scale: float) -> None:
@@ -165,6 +165,8 @@ def _draw_poses(axes: Axes, row: _Row, layout: Layout, cell: np.ndarray, scale: 
         points = (row.points[:, t] - row.center) * scale + middle  # (M, V, 2)
         place_bones(add_bones(axes, layout, len(points)), points, layout)
         _draw_marks(axes, row.strip, t, points)
+        if place > 0:
+            axes.axvline(place * width, color=EDGE_COLOR, linewidth=0.6, zorder=0)
 
         number = f'frame {t}' if place == 0 else str(t)
         axes.text(

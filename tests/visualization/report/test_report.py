@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,11 +12,12 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets.annotations import write_pickle
-from aimclr_mm.visualization.report import build_page, write_report
+from aimclr_mm.visualization.report import build_page
 from aimclr_mm.visualization.report.sections import MAX_CLASSES
 
 from .runs import make_features, make_scores, train_record, write_log
 
+TOOL = Path(__file__).resolve().parents[3] / 'tools' / 'report.py'
 HOSTILE = (
     '"\'</script><script>alert(1)</script>'
     '<img src=http://example.org onerror=alert(1)>{{ 7 * 7 }}&amp;\ud800'
@@ -269,8 +272,20 @@ def test_folders_without_a_run_are_refused(tmp_path):
         build_page(str(tmp_path))
 
 
-def test_page_is_written_with_notes(tmp_path):
+def test_command_writes_the_page_or_nothing(tmp_path, monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['report.py', *map(str, arguments)])
+        runpy.run_path(str(TOOL), run_name='__main__')
+
+    for work, message in ((tmp_path / 'missing', 'does not exist'), (tmp_path, 'contains no log')):
+        with pytest.raises(SystemExit, match=message):
+            call(work)
+    assert list(tmp_path.iterdir()) == []
+
     write_log(tmp_path, [train_record(1)], end='{')
-    (note,) = write_report(str(tmp_path), str(tmp_path / 'pages' / 'a.html'))
-    assert 'line 2' in note
+    call(tmp_path)
+    call(tmp_path, '--out', tmp_path / 'pages' / 'a.html')
+    output = capsys.readouterr()
+    assert output.out.split() == [f'{tmp_path}/report.html', f'{tmp_path}/pages/a.html']
+    assert 'line 2' in output.err
     assert Page((tmp_path / 'pages' / 'a.html').read_text()).curve('loss') == {1: 10.0}
