@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aimclr_mm.apis import cli
 from aimclr_mm.datasets.annotations import write_pickle
 from aimclr_mm.visualization.report import build_page
 from aimclr_mm.visualization.report.sections import MAX_CLASSES
+from tests.runs import call_tool
 
 from .runs import make_features, make_scores, train_record, write_log
 
-TOOL = Path(__file__).resolve().parents[3] / 'tools' / 'report.py'
 HOSTILE = (
     '"\'</script><script>alert(1)</script>'
     '<img src=http://example.org onerror=alert(1)>{{ 7 * 7 }}&amp;\ud800'
@@ -272,10 +271,9 @@ def test_folders_without_a_run_are_refused(tmp_path):
         build_page(str(tmp_path))
 
 
-def test_command_writes_the_page_or_nothing(tmp_path, monkeypatch, capsys):
+def test_command_writes_the_page_or_nothing(tmp_path, capsys):
     def call(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['report.py', *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        cli.run(lambda: call_tool('analyze.py', 'report', *arguments))
 
     for work, message in ((tmp_path / 'missing', 'does not exist'), (tmp_path, 'contains no log')):
         with pytest.raises(SystemExit, match=message):
