@@ -29,8 +29,8 @@ def as_batch(data: SkeletonBatch | Mapping) -> SkeletonBatch:
 
     Args:
         data: a batch, or a mapping as mmengine's ``pseudo_collate`` makes it from samples of
-            mmaction2's ``PackActionInputs``: ``inputs``, N tensors (clips, M, T, V, C) or one tensor
-            (N, clips, M, T, V, C), and perhaps ``data_samples``.
+            mmaction2's ``PackActionInputs``. Its ``inputs`` are N tensors (clips, M, T, V, C) or
+            one tensor (N, clips, M, T, V, C); ``data_samples`` are optional.
     """
     if isinstance(data, SkeletonBatch):
         return data

@@ -230,7 +230,8 @@ def _write_arrays(
 
     if any(len(found) != len(rest) for found in shapes.values()):
         raise ValueError(
-            'some sequences have a keypoint_score and others have none; give all of them one, or none'
+            'some sequences have a keypoint_score and others have none; either all must have one '
+            'or none'
         )
     return rest, {name: np.array(found) for name, found in shapes.items()}
 

@@ -236,7 +236,7 @@ def _overlap(splits: Mapping[str, Sequence[str]], first: str, second: str) -> li
 
 
 def overlaps(splits: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return warnings about splits ``train`` or ``<name>_train`` that overlap ``val`` or ``test``."""
+    """Return warnings about sequences of ``[<name>_]train`` in the same ``val`` or ``test``."""
     found = []
     for name in splits:
         if not name.endswith('train'):

@@ -1,4 +1,4 @@
-"""Lists of records stored by column: a pickle of a few arrays loads faster than one of many dicts."""
+"""Lists of records stored by column: a few arrays load faster from a pickle than many dicts."""
 
 from __future__ import annotations
 

@@ -214,8 +214,8 @@ class SkeletonDataset(PoseDataset):
         known = isinstance(stated, Mapping) or isinstance(stated, str) and stated in LAYOUTS
         if not known:
             raise ValueError(
-                f'{self.ann_file!r} has an unknown layout {stated!r}; known are {list(LAYOUTS)} and '
-                "mappings with a layout's fields"
+                f'{self.ann_file!r} has an unknown layout {stated!r}; known are {list(LAYOUTS)} '
+                "and mappings with a layout's fields"
             )
         layout = get_layout(stated)
         if layout.joints != self.layout.joints:
@@ -249,8 +249,8 @@ class SkeletonDataset(PoseDataset):
             raise ValueError(
                 f'{self.ann_file!r}: sequence {name_of(wrong[0])!r} has the label '
                 f'{wrong[0].get("label")}, but the config has {self.num_classes} classes (0 to '
-                f'{self.num_classes - 1}); set its num_classes to that of the data ({len(wrong)} of '
-                f'{len(annotations)} sequences have such a label)'
+                f'{self.num_classes - 1}); set its num_classes to that of the data '
+                f'({len(wrong)} of {len(annotations)} sequences have such a label)'
             )
 
     def _draw(self, annotations: list[dict]) -> list[dict]:

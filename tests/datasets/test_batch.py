@@ -1,4 +1,4 @@
-"""The batch between dataset and data preprocessor: from samples, from the cache, through workers."""
+"""SkeletonBatch: collated from samples, read from the cache, passed through workers."""
 
 import numpy as np
 import pytest

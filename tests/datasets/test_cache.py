@@ -1,4 +1,4 @@
-"""Cached preprocessing: the same samples as without, made once, shared, and made anew when something changes."""
+"""Cached preprocessing: same samples as without, built once, shared, rebuilt after a change."""
 
 import inspect
 import multiprocessing
@@ -296,7 +296,7 @@ def test_empty_file(tmp_path):
 
 
 def test_a_batch_as_one_array(tmp_path):
-    """The rows of a batch are the samples, in the order that was asked for, and pre-training sees no difference."""
+    """The rows of a batch are the samples in the requested order; the views get the same inputs."""
     path = make(tmp_path)
     options = dict(split='train', layout='ntu25', preprocess=PREPROCESS)
     batched = SkeletonDataset(

@@ -1,4 +1,4 @@
-"""Class-balanced shares: counts against loops and scikit-learn, draws that can be repeated, and the data set."""
+"""Class-balanced subsets: counts against loops and scikit-learn, seeds, and use in the dataset."""
 
 import collections
 from fractions import Fraction
@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from aimclr_mm.datasets import SkeletonDataset, write_pickle
 from aimclr_mm.datasets.subset import balanced_draw
-from tests.datasets.test_datasets import annotation
+from tests.datasets.helpers import annotation
 
 SHARES = [0.01, 0.05, 0.1, 0.25, 1 / 3, 0.5, 0.9, 1.0]
 
@@ -27,7 +27,7 @@ def counts(labels: np.ndarray, drawn: np.ndarray) -> dict[int, int]:
 
 
 def check(labels: np.ndarray, share: float, drawn: np.ndarray) -> None:
-    """What every draw must be: a set of indices, each class with its quota rounded down or up, but at least one."""
+    """Check a draw: distinct indices, and for each class its quota rounded, but at least one."""
     assert (
         drawn.tolist() == sorted(set(drawn.tolist())) and drawn[0] >= 0 and drawn[-1] < len(labels)
     )
@@ -85,7 +85,7 @@ def test_order_of_labels_is_any(labels, share, seed):
     'sizes', [(100, 200, 300), (668,) * 60, (150, 80, 220, 500, 115), (431, 100)]
 )
 def test_counts_are_those_of_scikit_learn(sizes, share):
-    """Where every class is entitled to a whole sequence; which class of equal remainders gets one more is open."""
+    """For classes with a quota of at least one; ties of remainders may be broken either way."""
     labels = labels_of(*sizes)
     total = int(np.floor(share * len(labels) + 0.5))
     split = StratifiedShuffleSplit(1, train_size=total, random_state=0)
@@ -153,7 +153,7 @@ def test_share_out_of_range(share):
         balanced_draw([0, 1], share)
 
 
-# the data set
+# --- use in the dataset ---
 
 
 @pytest.fixture

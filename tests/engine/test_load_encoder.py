@@ -12,7 +12,7 @@ from torch import nn
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.engine import LoadEncoderHook
-from tests.datasets.test_datasets import annotation
+from tests.datasets.helpers import annotation
 from tests.models.test_cross_stream import THREE, build, method
 from tests.models.test_model import states_equal
 

@@ -12,7 +12,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 from aimclr_mm.evaluation import FeatureSet, ScoreSet
 from aimclr_mm.evaluation.fusion import fuse_files
-from tests.datasets.test_datasets import Payload, little_memory  # noqa: F401
+from tests.canary import Payload
 
 from .helpers import save_all, stream_features, stream_scores
 
@@ -147,7 +147,7 @@ def test_pickled_objects_are_refused_and_do_not_run(tmp_path, field):
 
 
 @pytest.mark.parametrize('compression', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_mutated_files_raise_value_error_or_load(tmp_path, little_memory, compression):  # noqa: F811
+def test_mutated_files_raise_value_error_or_load(tmp_path, little_memory, compression):
     file = io.BytesIO()
     with zipfile.ZipFile(file, 'w', compression) as archive:
         for name, array in GOOD.items():
@@ -191,7 +191,7 @@ def huge(shape: tuple[int, ...]) -> bytes:
 
 
 @pytest.mark.parametrize('shape', [(3, 2), (10**6, 10**6), (2**40, 2**40), (-3, 2)])
-def test_header_with_a_shape_beyond_the_data(tmp_path, little_memory, shape):  # noqa: F811
+def test_header_with_a_shape_beyond_the_data(tmp_path, little_memory, shape):
     path = tmp_path / 'huge.npz'
     path.write_bytes(huge(shape))
     with pytest.raises(ValueError, match='huge.npz'):

@@ -24,7 +24,7 @@ def opencv(clip: np.ndarray, length: int) -> np.ndarray:
     )
 
 
-# --- CenterSkeleton ----------------------------------------------------------------------------------------
+# --- CenterSkeleton ---
 
 
 @pytest.mark.parametrize('layout, d, c', [('ntu25', 3, 3), ('kinect20', 3, 4), ('coco17', 2, 3)])
@@ -75,7 +75,7 @@ def test_center_and_the_path_of_the_body(frame, moves):
     )
 
 
-# --- ResizeClip --------------------------------------------------------------------------------------------
+# --- ResizeClip ---
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_pipeline_use():
     np.testing.assert_array_equal(results['keypoint_score'], x[0, ..., 3])
 
 
-# --- AlignShoulders ----------------------------------------------------------------------------------------
+# --- AlignShoulders ---
 
 
 @pytest.mark.parametrize('layout, c', [('ntu25', 3), ('kinect20', 4)])
@@ -222,7 +222,7 @@ def test_align_refuses_two_coordinates():
         AlignShoulders(layout='coco17')
 
 
-# --- errors ------------------------------------------------------------------------------------------------
+# --- errors ---
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The eight augmentations and the streams against NumPy loops over samples, people, frames and joints."""
+"""The eight augmentations and the streams against NumPy loops over every joint."""
 
 import math
 
@@ -32,35 +32,11 @@ ALL = [
     'TemporalFlip',
 ]
 NTU_MIRROR = [
-    0,
-    1,
-    2,
-    3,
-    8,
-    9,
-    10,
-    11,
-    4,
-    5,
-    6,
-    7,
-    16,
-    17,
-    18,
-    19,
-    12,
-    13,
-    14,
-    15,
-    20,
-    23,
-    24,
-    21,
-    22,
+    int(v) for v in '0 1 2 3 8 9 10 11 4 5 6 7 16 17 18 19 12 13 14 15 20 23 24 21 22'.split()
 ]
 COCO_MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MIRRORS = {'ntu25': NTU_MIRROR, 'coco17': COCO_MIRROR}
-# layout, coordinates d, channels C: three coordinates, with a score, two coordinates, two with a score
+# layout, coordinates d, channels C; the last channel may be a score
 KINDS = [('ntu25', 3, 3), ('ntu25', 3, 4), ('coco17', 2, 2), ('coco17', 2, 3)]
 kinds = pytest.mark.parametrize('layout, d, c', KINDS)
 
@@ -75,14 +51,14 @@ def close(ours: torch.Tensor, expected: np.ndarray, atol=1e-5) -> None:
 
 
 def each_joint(x: torch.Tensor, d: int, function) -> np.ndarray:
-    """Applies ``function(sample, coordinates)`` to the d coordinates of every joint in every frame."""
+    """Apply ``function(sample, coordinates)`` to the coordinates of every joint in every frame."""
     y = x.numpy().astype(np.float64)
     for n, m, t, v in np.ndindex(*y.shape[:4]):
         y[n, m, t, v, :d] = function(n, y[n, m, t, v, :d])
     return y
 
 
-# --- apply() with given parameters -------------------------------------------------------------------------
+# --- apply() with given parameters ---
 
 
 @kinds
@@ -238,7 +214,7 @@ def test_identity_at_neutral_parameters(transform, params):
     close(transform.apply(x, **params), x.numpy(), atol=1e-6)
 
 
-# --- draw() and p ------------------------------------------------------------------------------------------
+# --- draw() and p ---
 
 MANY = torch.zeros(4000, 1, 12, 25, 3)
 
@@ -298,7 +274,7 @@ def test_noise_std_is_a_centimetre():
 
 @pytest.mark.parametrize('name', ALL)
 def test_probability_by_default(name):
-    """Crop, shear and rotation always, the others in half of the samples, each sample as a whole."""
+    """Crop, shear and rotation transform every sample, the others half of them."""
     x = torch.randn(1, 1, 6, 25, 3).repeat(2000, 1, 1, 1, 1)
     transform = TRANSFORMS.build(dict(type=name))
     y = transform.batch(x)
@@ -334,7 +310,7 @@ def test_same_seed_same_result(name):
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
-# --- pipeline use ------------------------------------------------------------------------------------------
+# --- pipeline use ---
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -384,7 +360,7 @@ def test_input_is_left_alone(name):
     assert torch.equal(x, before) and np.array_equal(raw, before[0])
 
 
-# --- errors ------------------------------------------------------------------------------------------------
+# --- errors ---
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -411,7 +387,7 @@ def test_bad_argument(make, message):
         make()
 
 
-# --- streams -----------------------------------------------------------------------------------------------
+# --- streams ---
 
 STREAM_KINDS = pytest.mark.parametrize(
     'layout, d, c', [(NTU25, 3, 3), (NTU25, 3, 4), (COCO17, 2, 3)]

@@ -1,4 +1,4 @@
-"""Data full of holes: found, named and counted where they are loaded or prepared; what remains trains."""
+"""Defects and warnings: named and counted when loading or preparing; the rest can be trained on."""
 
 import copy
 import math
@@ -26,7 +26,7 @@ RNG = np.random.default_rng(0)
 
 
 def sequence(name: str, label: int = 0, people: int = 1, frames: int = 6, **fields) -> dict:
-    """One sound sequence, and what differs."""
+    """One valid sequence, with some fields replaced."""
     keypoint = RNG.normal(size=(people, frames, 25, 3)).astype(np.float32)
     return dict(dict(frame_dir=name, label=label, total_frames=frames, keypoint=keypoint), **fields)
 
@@ -40,7 +40,7 @@ def with_hole(value: float, **fields) -> dict:
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    """Writes annotations and loads them; returns the data set and what it said."""
+    """A function that writes and loads annotations; it returns the dataset and its warnings."""
     path, said = str(tmp_path / 'data.pkl'), []
     logger = SimpleNamespace(info=lambda text: None, warning=said.append)
     monkeypatch.setattr(
@@ -278,7 +278,8 @@ def test_splits_with_holes(load, cache):
     assert names(dataset) == 'abbc' and said == [
         "split 'train' names 1 sequences that do not exist: lost",
         "split 'train' names 1 sequences more than once; they count once: a",
-        "1 sequences are in both 'train' and 'val', so an evaluation includes sequences seen in training: b",
+        "1 sequences are in both 'train' and 'val', so an evaluation includes sequences "
+        'seen in training: b',
     ]
     assert load(annotations, cache, split, ['val', 'val'])[1] == []
     for chosen in ('nobody', 'empty'):
