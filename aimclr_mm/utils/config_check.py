@@ -75,9 +75,10 @@ TYPES = {
     'custom_hooks': list | None,
     'auto_scale_lr.enable': bool,
     'env_cfg.dist_cfg.timeout': float,
-    **{name: dict | None for name in LOADERS},
+    **dict.fromkeys(LOADERS, dict | None),
     **{f'{name}.dataset': dict for name in LOADERS},
 }
+LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 # types that a config can express, in words; a value of any other type is accepted
 WORDS = {
     int: 'a whole number',
@@ -135,6 +136,8 @@ def check_config(cfg: Mapping, name: str) -> None:
             continue
         if 'type' in value:
             _check_arguments(path, value)
+        if path in LOADERS and 'dataset' not in value:
+            raise ValueError(f'{path}.dataset is missing')
         for setting in value if path in NAMES else ():
             if setting not in NAMES[path]:
                 suggestion = _suggest(setting, NAMES[path])
@@ -188,6 +191,8 @@ def _check_value(path: str, key: str, value: Any) -> None:
         raise ValueError(f'{path} is nan; it must be a number')
     if path in TYPES and not _fits(value, TYPES[path]):
         raise ValueError(f'{path}={_short(value)}; it must be {_in_words(TYPES[path])}')
+    if path == 'log_level' and value not in LEVELS:
+        raise ValueError(f'log_level={value!r}; it must be one of {", ".join(LEVELS)}')
     if path == 'env_cfg.dist_cfg.timeout' and not 0 < value < math.inf:
         raise ValueError(f'{path}={value}; it must be a positive number of seconds')
 

@@ -100,7 +100,7 @@ def test_another_scope_is_refused_with_the_remedy(user, scope):
     user.default_scope = scope
     with pytest.raises(
         ValueError,
-        match="it must be 'mmaction'.*Register your own by mmaction.registry or mmengine",
+        match="it must be 'mmaction'.*Register your own in mmaction.registry or mmengine",
     ):
         check_config(user.to_dict(), 'mine.py')
 

@@ -141,7 +141,10 @@ COMMANDS = [  # of these no network and no data set is built
     case('train.py {f}/bare.py', "bare.py' has no model"),
     case('train.py {f}/baseless.py', "baseless.py' needs", 'gone.py'),
     case('train.py {f}/module.py', "module.py' cannot be read", 'no_such_module'),
-    case('train.py {f}/half.py', 'val_dataloader is None or missing', '--no-validate'),
+    case(
+        'train.py {f}/half.py',
+        'val_dataloader, val_cfg, and val_evaluator should be either all None',
+    ),
     case(
         'train.py {f}/misspelt.py',
         "there is no setting 'train_dataloadr'; did you mean 'train_dataloader'?",
@@ -201,9 +204,9 @@ COMMANDS = [  # of these no network and no data set is built
         for value in ('0', '-1', 'abc', '1.5')
     ),
     setting('train_dataloader.num_workers=-1', 'train_dataloader.num_workers=-1', 'at least 0'),
-    setting('train_dataloader.persistent_workers=True', 'num_workers of at least 1'),
     setting(
-        'train_dataloader.dataset=data.pkl', 'train_dataloader must be a dict with a dict dataset'
+        'train_dataloader.dataset=data.pkl',
+        "train_dataloader.dataset='data.pkl'; it must be a dict",
     ),
     setting('train_dataloader.dataset.ann_file=5', 'SkeletonDataset takes text'),
     setting('train_cfg.max_epochs=0', 'train_cfg.max_epochs=0', 'at least 1'),
@@ -214,11 +217,10 @@ COMMANDS = [  # of these no network and no data set is built
     setting('param_scheduler.0.gama=1', "did you mean 'gamma'?"),
     setting('custom_hooks.4.epok=3', "StageSwitchHook has no such setting; did you mean 'epoch'?"),
     setting('default_hooks.checkpoint.intervall=3', "did you mean 'interval'?"),
-    setting('default_hooks.mine=3', "hook 'mine' is 3"),
     setting(
         'env_cfg.dist_cfg.timeout=-1', 'env_cfg.dist_cfg.timeout=-1', 'positive number of seconds'
     ),
-    setting('randomness.seed=-1', 'randomness.seed=-1', '0 to 4294967295'),
+    setting('randomness.seed=-1', 'Seed must be between 0 and 2**32 - 1'),
     setting('log_level=LOUD', "log_level='LOUD'", 'DEBUG'),
     setting('resume=maybe', "resume='maybe'; it must be True or False"),
     case('test.py {f}/tiny.py', 'required: checkpoint', code=2),
@@ -307,10 +309,10 @@ COMMANDS = [  # of these no network and no data set is built
 ]
 BUILT = [  # these build what they refuse
     setting('model.temperature=0', 'temperature=0; it must be positive'),
-    setting('model.topk=1000', 'topk=1000', 'queue length 40'),
-    setting(
-        'model.queue_length=4', 'the queue holds 4 keys', 'make queue_length at least as large'
-    ),
+    setting('default_hooks.mine=3', 'hook should be an instance of Hook or dict, but got 3'),
+    setting('train_dataloader.persistent_workers=True', 'needs num_workers > 0'),
+    setting('model.topk=1000', 'topk=1000', 'queue_length=40'),
+    setting('model.queue_length=4', 'the memory bank holds 4 keys', 'increase queue_length'),
     setting('model.data_preprocessor.stream=speed', "unknown stream 'speed'"),
     setting('model.head.in_channels=9', 'the head takes 9 channels, but the backbone gives 4'),
     setting(
