@@ -1,4 +1,4 @@
-"""What a notebook imports: encoders, their representations, neighbours and classifiers."""
+"""Python interface: load encoders, embed recordings, search and classify them."""
 
 from aimclr_mm.datasets.own_files import read_recordings
 

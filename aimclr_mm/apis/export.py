@@ -1,4 +1,7 @@
-"""A trained encoder with its preprocessing as one graph, in a file that needs neither mmaction2 nor this package."""
+"""Export an encoder with its preprocessing as one graph: ONNX, or the format of torch.export.
+
+The file runs without mmaction2 and without this package.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ import json
 import logging
 import os
 import statistics
-import time
+import timeit
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -29,20 +32,25 @@ from aimclr_mm.version import __version__
 
 from . import EmbeddingInferencer
 
-FORMATS = ('.onnx', '.pt2')
-TOLERANCE = (
-    1e-4  # largest difference to the encoder, relative to the largest number of the embeddings
-)
+# largest difference between file and encoder, relative to the largest value of the embeddings
+TOLERANCE = 1e-4
 REPEATS = 9  # timed runs
-NEEDED = 'onnx, onnxruntime and onnxscript'
-Run = Callable[[np.ndarray], np.ndarray]
+# sequences and frames on which a file is compared with the encoder
+SIZES = ((1, 1), (1, 20), (3, 50), (2, 137), (2, 333))
+
+Run = Callable[[np.ndarray], np.ndarray]  # keypoint (N, M, T, V, C) -> embedding (N, C)
+
+
+# --- the graph ---
 
 
 def tensor_step(step: BaseTransform) -> Callable[[Tensor], Tensor] | None:
-    """A step of a data set's preprocessing as a function of skeletons (N, M, T, V, C); None if it changes no number.
+    """Return a preprocessing step as a function of skeletons (N, M, T, V, C).
+
+    Returns None for a step that does not change coordinates.
 
     Raises:
-        ValueError: for a step that has no such form.
+        ValueError: for a step that cannot be exported.
     """
     if isinstance(step, SkeletonTransform) and not step.is_random:
         return step.batch
@@ -54,98 +62,90 @@ def tensor_step(step: BaseTransform) -> Callable[[Tensor], Tensor] | None:
         return None
     raise ValueError(
         f'the preprocessing of the config has {step!r}, which cannot be exported; known are '
-        "CenterSkeleton, ResizeClip, AlignShoulders, PreNormalize2D and FormatGCNInput (mode='zero')"
+        'CenterSkeleton, ResizeClip, AlignShoulders, PreNormalize2D and FormatGCNInput '
+        "(mode='zero')"
     )
 
 
 class ExportedEncoder(nn.Module):
-    """Preprocessing, stream, backbone and pooling: what :meth:`EmbeddingInferencer.embed` does to one array.
+    """Preprocessing, stream, backbone and pooling, as in :meth:`EmbeddingInferencer.embed`.
 
     Args:
-        encoder: the trained encoder; it is not changed.
+        encoder: trained encoder; it is not changed.
 
     Attributes:
-        shape: (M, V, C) that the graph takes.
+        shape: (M, V, C) of the input.
 
     Raises:
-        ValueError: if it is an encoder of several streams, or a step of its preprocessing cannot be exported.
+        ValueError: if the encoder has several streams, or a preprocessing step cannot be exported.
     """
 
     def __init__(self, encoder: EmbeddingInferencer) -> None:
         super().__init__()
-        model, steps = encoder.model, encoder.pipeline.transforms
-        views = model.data_preprocessor
+        views = encoder.model.data_preprocessor
         if not isinstance(views, SkeletonViews):
             raise ValueError(
-                f'the data preprocessor is a {type(views).__name__}; an encoder with SkeletonViews or '
-                'LabelledViews can be exported'
+                f'the data preprocessor is a {type(views).__name__}; an encoder with SkeletonViews '
+                'or LabelledViews can be exported'
             )
         if not isinstance(views.stream, str):
             raise ValueError(
-                f'the encoder has the streams {", ".join(views.stream)}; name one of them with --stream'
+                f'the encoder has the streams {", ".join(views.stream)}; choose one with --stream'
             )
+        steps = encoder.pipeline.transforms
         people = [step.num_person for step in steps if isinstance(step, FormatGCNInput)]
         if not people:
             raise ValueError(
-                'the preprocessing of the config has no FormatGCNInput, which tells the number of people'
+                'the preprocessing of the config has no FormatGCNInput, which defines the number '
+                'of people'
             )
+
         self.steps = [function for step in steps if (function := tensor_step(step)) is not None]
         self.form_streams = views.form_streams
-        part = getattr(model, 'encoder', model)
+        part = getattr(encoder.model, 'encoder', encoder.model)
         self.backbone = copy.deepcopy(part.backbone).cpu().eval()
         if hasattr(self.backbone, 'fused'):
-            self.backbone.fused = (
-                False  # the fused way leaves absent people out: shapes that depend on the data
-            )
-        self.shape = (
-            people[0],
-            encoder.layout.num_joints,
-            encoder.cfg.model.backbone.get('in_channels', 3),
-        )
+            # the fused path skips absent people: shapes that depend on the data
+            self.backbone.fused = False
+
+        channels = encoder.cfg.model.backbone.get('in_channels', 3)
+        self.shape = (people[0], encoder.layout.num_joints, channels)
 
     def forward(self, keypoint: Tensor) -> Tensor:
-        """Embeddings (N, C) of raw coordinates (N, M, T, V, C); a person who is zero throughout is absent."""
-        absent = keypoint.flatten(2).eq(0).all(dim=2)[..., None, None, None]
+        """Return embeddings (N, C) of raw coordinates (N, M, T, V, C).
+
+        A person with zeros in all frames is absent.
+        """
+        absent = keypoint.flatten(2).eq(0).all(dim=2)[..., None, None, None]  # (N, M, 1, 1, 1)
         x = keypoint
         for step in self.steps:
             x = step(x)
-        x = torch.where(
-            absent, 0.0, x
-        )  # also after PreNormalize2D, as FormatGCNInput fills up with zeros
+        # FormatGCNInput pads with zeros after PreNormalize2D
+        x = torch.where(absent, 0.0, x)
         return pool(self.backbone(self.form_streams(x)))
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what exporters print, warn of and log from the console; an error of theirs becomes one line."""
-    said, level = io.StringIO(), logging.root.manager.disable
-    with (
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter('ignore')
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        except RuntimeError as error:  # torch's own errors and those of its ONNX exporter
-            reason = next(
-                (line for line in str(error).splitlines() if line.startswith('<class')), str(error)
-            )
-            raise ValueError(f'this encoder cannot be exported: {reason[:300]}') from error
-        finally:
-            logging.disable(level)
+def trace(module: ExportedEncoder) -> ExportedProgram:
+    """Trace the graph with ``torch.export``, with dynamic N and T."""
+    people, joints, channels = module.shape
+    example = torch.randn(2, people, 37, joints, channels)
+    dynamic = {'keypoint': {0: Dim.DYNAMIC, 2: Dim.DYNAMIC}}
+    with torch.no_grad():
+        return torch.export.export(module, (example,), dynamic_shapes=dynamic)
+
+
+# --- files ---
 
 
 def describe(
     encoder: EmbeddingInferencer, module: ExportedEncoder, checkpoint: str
 ) -> dict[str, str]:
-    """What a user of the file must know, as text.
+    """Return the metadata of a file, as strings.
 
     Args:
-        encoder: the trained encoder.
-        module: the same, to be exported.
-        checkpoint: name of its checkpoint.
+        encoder: trained encoder.
+        module: its graph.
+        checkpoint: path of its checkpoint.
     """
     people, joints, channels = module.shape
     return dict(
@@ -161,18 +161,8 @@ def describe(
     )
 
 
-def trace(module: ExportedEncoder) -> ExportedProgram:
-    """The graph by ``torch.export``, with N and T open."""
-    people, joints, channels = module.shape
-    example = torch.randn(2, people, 37, joints, channels)
-    with torch.no_grad():
-        return torch.export.export(
-            module, (example,), dynamic_shapes={'keypoint': {0: Dim.DYNAMIC, 2: Dim.DYNAMIC}}
-        )
-
-
-def write_pt2(program: ExportedProgram, file: Any, metadata: dict[str, str]) -> Run:
-    """Writes ``torch.export``'s format and reads it back; ``metadata.json`` lies in it."""
+def write_pt2(program: ExportedProgram, file: IO[bytes], metadata: dict[str, str]) -> Run:
+    """Write the format of ``torch.export``, with ``metadata.json`` in it, and load it."""
     torch.export.save(program, file, extra_files={'metadata.json': json.dumps(metadata)})
     file.flush()
     with open(file.name, 'rb') as written:
@@ -181,27 +171,27 @@ def write_pt2(program: ExportedProgram, file: Any, metadata: dict[str, str]) -> 
 
 
 def require_onnx() -> None:
-    """Raises ImportError if the packages for ONNX are missing."""
+    """Raise ImportError if a package for ONNX is missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"ONNX needs {NEEDED} ({error}); install them with pip install -e '.[export]', or write "
-            'a .pt2 file'
+            f'ONNX needs onnx, onnxruntime and onnxscript ({error}); install them with '
+            "pip install -e '.[export]', or write a .pt2 file"
         ) from error
 
 
-def write_onnx(program: ExportedProgram, file: Any, metadata: dict[str, str]) -> Run:
-    """Writes ONNX and reads it back with onnxruntime on the CPU."""
+def write_onnx(program: ExportedProgram, file: IO[bytes], metadata: dict[str, str]) -> Run:
+    """Write ONNX and load it with onnxruntime on the CPU."""
     import onnxruntime
     from onnxscript import opset18 as op
 
     def hypot(x, y):  # of AlignShoulders; ONNX has no such operator
         return op.Sqrt(op.Add(op.Mul(x, x), op.Mul(y, y)))
 
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         program,
         input_names=['keypoint'],
         output_names=['embedding'],
@@ -209,116 +199,167 @@ def write_onnx(program: ExportedProgram, file: Any, metadata: dict[str, str]) ->
         verbose=False,
         custom_translation_table={torch.ops.aten.hypot.default: hypot},
     )
-    made.model.metadata_props.update(metadata)
-    file.write(made.model_proto.SerializeToString())
+    exported.model.metadata_props.update(metadata)
+    file.write(exported.model_proto.SerializeToString())
     file.flush()
+
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
+    options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(file.name, options, providers=['CPUExecutionProvider'])
     return lambda keypoint: session.run(['embedding'], {'keypoint': keypoint})[0]
 
 
-WRITERS: dict[str, Callable[[ExportedProgram, Any, dict[str, str]], Run]] = {
+WRITERS: dict[str, Callable[[ExportedProgram, IO[bytes], dict[str, str]], Run]] = {
     '.onnx': write_onnx,
     '.pt2': write_pt2,
 }
 
 
+def check_suffix(path: str) -> str:
+    """Return the extension of a file to export to.
+
+    Raises:
+        ValueError: if the extension is unknown.
+        ImportError: if packages for ONNX are missing.
+    """
+    suffix = os.path.splitext(path)[1]
+    if suffix not in WRITERS:
+        raise ValueError(f'{path!r}: the extension must be {" or ".join(WRITERS)}')
+    if suffix == '.onnx':
+        require_onnx()
+    return suffix
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress output, warnings and log messages of exporters; shorten their errors to a line."""
+    output = io.StringIO()
+    level = logging.root.manager.disable
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter('ignore')
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        except RuntimeError as error:  # of torch and its ONNX exporter
+            lines = str(error).splitlines()
+            reason = next((line for line in lines if line.startswith('<class')), str(error))
+            raise ValueError(f'this encoder cannot be exported: {reason[:300]}') from error
+        finally:
+            logging.disable(level)
+
+
+# --- comparison with the encoder ---
+
+
 class Comparison(NamedTuple):
-    """A file beside the encoder on sequences of one shape."""
+    """Difference and time of a file and the encoder on sequences of one shape."""
 
     shape: tuple[int, ...]  # of keypoint, (N, M, T, V, C)
-    difference: float  # largest, relative to the largest number of the embeddings
+    difference: float  # largest, relative to the largest value of the embeddings
     encoder_ms: float  # median time of embed() in milliseconds
     file_ms: float
 
 
 def random_sequences(shape: tuple[int, ...], dims: int, seed: int) -> np.ndarray:
-    """Movements (N, M, T, V, C) with gaps; in half of them only the first person is there.
+    """Return random movements with gaps; in half of them only the first person is present.
 
     Args:
-        shape: of the result.
-        dims: 3, in metres; or 2, in pixels of a picture of 1920 x 1080, with scores if C is 3.
-        seed: of the numbers.
+        shape: (N, M, T, V, C).
+        dims: 3 for coordinates in metres; 2 for pixels of a 1920 x 1080 image, with scores if C
+            is 3.
+        seed: seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     n, people, frames, joints, channels = shape
-    x = (
-        rng.normal(size=(n, people, 1, joints, channels))
-        + rng.normal(size=shape).cumsum(axis=2) / 20
-    )
+    pose = rng.normal(size=(n, people, 1, joints, channels))
+    x = pose + rng.normal(size=shape).cumsum(axis=2) / 20
     if dims == 2:
         x = x * 100 + 600
         x[..., 2:] = rng.random((*shape[:4], channels - 2))
+
     x[::2, 1:] = 0
     x[-1, 0, frames // 2 : frames - 1 : 3] = 0  # frames without the first person
     return x.astype(np.float32)
 
 
-def median_ms(call: Callable[[Any], Any], argument: Any) -> float:
-    """Median time of a call in milliseconds, after one that does not count."""
-    call(argument)
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        call(argument)
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+def median_ms(call: Callable[[], object]) -> float:
+    """Return the median time of a call in milliseconds, after a warm-up."""
+    call()
+    return 1000 * statistics.median(timeit.repeat(call, number=1, repeat=REPEATS))
+
+
+def largest_difference(found: np.ndarray, expected: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Return the largest difference relative to the largest value.
+
+    Args:
+        found, expected: embeddings of the file and of the encoder.
+        shape: shape of the input, for messages.
+
+    Raises:
+        ValueError: if shapes differ, values are not finite, or the difference exceeds TOLERANCE.
+    """
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        raise ValueError(
+            f'for keypoint {shape} the exported graph gives {found.shape} with '
+            f'{np.isfinite(found).mean():.0%} finite numbers, the encoder {expected.shape}; no '
+            'file is written'
+        )
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not difference < TOLERANCE:
+        raise ValueError(
+            f'for keypoint {shape} the exported graph differs from the encoder by '
+            f'{difference:.1e}, more than {TOLERANCE:.0e}; no file is written'
+        )
+    return difference
 
 
 def compare(
     encoder: EmbeddingInferencer, shape: tuple[int, int, int], run: Run
 ) -> Iterator[Comparison]:
-    """Compares a file with the encoder on sequences of several N and T.
+    """Compare a file with the encoder on sequences of several N and T.
 
     Args:
-        encoder: the trained encoder.
+        encoder: trained encoder.
         shape: (M, V, C) of the file.
-        run: the file.
+        run: the loaded file.
 
     Raises:
         ValueError: if they differ by more than TOLERANCE.
     """
     people, joints, channels = shape
-    for seed, (n, frames) in enumerate([(1, 1), (1, 20), (3, 50), (2, 137), (2, 333)]):
+    for seed, (n, frames) in enumerate(SIZES):
         keypoint = random_sequences(
             (n, people, frames, joints, channels), encoder.layout.dims, seed
         )
-        there = [
-            x[:1] if not x[1:].any() else x for x in keypoint
-        ]  # the encoder gets those who are there
-        expected, found = encoder.embed(there), run(keypoint)
-        if found.shape != expected.shape or not np.isfinite(found).all():
-            raise ValueError(
-                f'for keypoint {keypoint.shape} the exported graph gives {found.shape} with '
-                f'{np.isfinite(found).mean():.0%} finite numbers, the encoder {expected.shape}; no file '
-                'is written'
-            )
-        difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-        if not difference < TOLERANCE:
-            raise ValueError(
-                f'for keypoint {keypoint.shape} the exported graph differs from the encoder by '
-                f'{difference:.1e}, more than {TOLERANCE:.0e}; no file is written'
-            )
+        present = [x[:1] if not x[1:].any() else x for x in keypoint]  # without absent people
+        difference = largest_difference(run(keypoint), encoder.embed(present), keypoint.shape)
         yield Comparison(
-            keypoint.shape, difference, median_ms(encoder.embed, there), median_ms(run, keypoint)
+            keypoint.shape,
+            difference,
+            median_ms(lambda present=present: encoder.embed(present)),
+            median_ms(lambda keypoint=keypoint: run(keypoint)),
         )
 
 
 def export(encoder: EmbeddingInferencer, path: str, checkpoint: str = '') -> list[Comparison]:
-    """Writes an encoder with its preprocessing, after it was read back and compared with the encoder.
+    """Write an encoder with its preprocessing, if the written file agrees with the encoder.
 
-    The graph has one input, ``keypoint`` (N, M, T, V, C) float32, raw coordinates in the unit of the training data with
-    N and T open, and one output, ``embedding`` (N, C) float32.
+    The graph has one input, ``keypoint`` (N, M, T, V, C) float32, raw coordinates in the unit of
+    the training data with dynamic N and T, and one output, ``embedding`` (N, C) float32.
 
     Args:
-        encoder: the trained encoder, on the CPU.
+        encoder: trained encoder on the CPU.
         path: ``.onnx`` for ONNX or ``.pt2`` for ``torch.export``.
-        checkpoint: name of the checkpoint, for the file's metadata.
+        checkpoint: path of the checkpoint, for the metadata.
 
     Raises:
         ImportError: if packages for ONNX are missing.
-        ValueError: if the encoder cannot be exported, or the file gives other embeddings; nothing is written then.
+        ValueError: if the encoder cannot be exported, or the file gives other embeddings; nothing
+            is written then.
     """
     suffix = check_suffix(path)
     module = ExportedEncoder(encoder)
@@ -327,13 +368,3 @@ def export(encoder: EmbeddingInferencer, path: str, checkpoint: str = '') -> lis
         with quiet():
             run = WRITERS[suffix](trace(module), file, metadata)
         return list(compare(encoder, module.shape, run))
-
-
-def check_suffix(path: str) -> str:
-    """The extension of a file to export to; raises ValueError for an unknown one, ImportError without its packages."""
-    suffix = next((suffix for suffix in FORMATS if path.endswith(suffix)), None)
-    if suffix is None:
-        raise ValueError(f'{path!r}: the extension must be {" or ".join(FORMATS)}')
-    if suffix == '.onnx':
-        require_onnx()
-    return suffix

@@ -108,7 +108,7 @@ def fuse_files(
 
     if k is not None:
         raise ValueError(
-            f'{paths[0]!r} is not a feature file, which --k needs: leave --k out, or give '
+            f'{paths[0]!r} is not a feature file, and --k is for those: leave it out, or give '
             'features.npz'
         )
     scores = fuse([ScoreSet.load(path) for path in paths], weights)

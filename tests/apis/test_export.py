@@ -54,7 +54,7 @@ def few_times(monkeypatch):
     monkeypatch.setattr(exporting, 'REPEATS', 1)
 
 
-# --- frames ------------------------------------------------------------------------------------------------
+# --- frames ---
 
 
 @pytest.mark.parametrize('length', [1, 7, 50])
@@ -69,7 +69,7 @@ def test_resize_is_that_of_torch_for_each_sample(length):
         )
 
 
-# --- the graph ---------------------------------------------------------------------------------------------
+# --- the graph ---
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_metadata():
     )
 
 
-# --- refusals ----------------------------------------------------------------------------------------------
+# --- refusals ---
 
 
 def test_unknown_step_is_refused():
@@ -211,7 +211,7 @@ def test_surplus_on_both_sides_has_open_sizes():
         torch.testing.assert_close(graph(x), step.batch(x))
 
 
-# --- files -------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from aimclr_mm.evaluation.fusion import fuse_files
 
 from .helpers import save_all, stream_features, stream_scores
 
-# --- scores ----------------------------------------------------------------------------------------
+# --- scores ---
 
 
 @pytest.mark.parametrize('weights', [(0.6, 0.6, 0.4), (1, 0, 0), (2.0, 0.1, 3.5)])
@@ -29,7 +29,7 @@ def test_fused_logits_equal_a_loop(tmp_path, weights):
         assert fuse_files(save_all(tmp_path, sets[::-1])) != expected
 
 
-# --- features --------------------------------------------------------------------------------------
+# --- features ---
 
 
 @pytest.mark.parametrize('weights', [(0.6, 0.6, 0.4), (0.1, 2.0, 0.0)])
@@ -78,7 +78,7 @@ def test_feature_of_zeros_stays_finite():
     assert np.isfinite(fuse([one, stream_features(seed=1)], [0.5, 0.5]).features).all()
 
 
-# --- sets that cannot be fused ---------------------------------------------------------------------
+# --- sets that cannot be fused ---
 
 
 @pytest.mark.parametrize('make', [stream_scores, stream_features])

@@ -117,7 +117,7 @@ def test_empty_schedule_is_refused(wrong):
         linear(noisy_features(), **wrong)
 
 
-# --- features computed once against the frozen encoder in every epoch --------------------------------
+# --- features computed once against the frozen encoder in every epoch ---
 
 CLASSES, EPOCHS = 8, 12
 FROZEN = dict(lr=3.0, milestones=(9,), batch_size=32, momentum=0.9, weight_decay=0.0)

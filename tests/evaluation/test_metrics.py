@@ -105,7 +105,7 @@ def test_features_that_are_not_finite_are_refused(broken):
         )
 
 
-# --- classifiers -------------------------------------------------------------------------------------
+# --- classifiers ---
 
 
 @pytest.mark.parametrize('classes', [3, 5, 12])

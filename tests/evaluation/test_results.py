@@ -198,7 +198,7 @@ def test_header_with_a_shape_beyond_the_data(tmp_path, little_memory, shape):
         ScoreSet.load(str(path))
 
 
-# --- accuracy ---------------------------------------------------------------------------------------
+# --- accuracy ---
 
 
 @pytest.mark.parametrize('k', [1, 2, 5, 7, 9])

@@ -52,7 +52,7 @@ def batch(clips: int = 1) -> dict:
     return dict(inputs=[torch.randn(clips, 2, T, 25, 3) for _ in LABELS], data_samples=samples)
 
 
-# --- the view --------------------------------------------------------------------------------------
+# --- the view ---
 
 
 @pytest.mark.parametrize('clips', [1, 3])
@@ -88,7 +88,7 @@ def test_view_refuses_another_layout():
         MODELS.build(VIEWS)(dict(inputs=[torch.zeros(1, 2, T, 20, 3)] * 2), True)
 
 
-# --- the network -----------------------------------------------------------------------------------
+# --- the network ---
 
 
 @torch.no_grad()
