@@ -143,7 +143,9 @@ def read_one(path: str, name: str | None, layout) -> dict:
 def title_of(recording: dict) -> str:
     """Return the name of a recording with its label if known."""
     label = recording.get('label')
-    return recording['frame_dir'] + (f', {label}' if label else '')
+    if not label:
+        return recording['frame_dir']
+    return f'{recording["frame_dir"]}, {f"class {label}" if label.isdigit() else label}'
 
 
 def draw_sequence(args: argparse.Namespace) -> None:

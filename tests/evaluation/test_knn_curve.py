@@ -1,4 +1,4 @@
-"""Figure 3: accuracies against scikit-learn, logged and computed curves, results that are kept, picture and command."""
+"""KNN accuracy over training: against scikit-learn, cached results, and tools/analyze.py knn."""
 
 import csv
 import json
@@ -27,33 +27,36 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def feature_set(classes: int = 2, count: int = 90, seed: int = 0) -> FeatureSet:
-    """Noisy classes; two of three sequences are of the gallery."""
+    """Return noisy classes; two of three sequences belong to the gallery."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=count)
-    features = (rng.normal(size=(classes, 6))[labels] + 1.5 * rng.normal(size=(count, 6))).astype(
-        np.float32
-    )
+    centers = rng.normal(size=(classes, 6))
+    features = (centers[labels] + 1.5 * rng.normal(size=(count, 6))).astype(np.float32)
     return FeatureSet(features, labels, np.arange(count) % 3 > 0, np.arange(count).astype(str))
 
 
 def by_scikit_learn(features: FeatureSet, k: int) -> float:
-    """KNN accuracy in per cent."""
+    """Return the KNN accuracy in percent."""
     gallery = features.gallery
-    model = KNeighborsClassifier(k, metric='cosine', algorithm='brute').fit(
-        features.features[gallery], features.labels[gallery]
-    )
+    model = KNeighborsClassifier(k, metric='cosine', algorithm='brute')
+    model.fit(features.features[gallery], features.labels[gallery])
     return 100 * model.score(features.features[~gallery], features.labels[~gallery])
 
 
 def work_dir(path: Path, epochs: tuple[int, ...], logged: dict[int, dict[int, float]]) -> Path:
-    """A work directory with checkpoints (of no content) and a log; ``logged``: epoch -> k -> top-1."""
+    """Make a work directory with fake checkpoints and a log.
+
+    Args:
+        path: the folder.
+        epochs: epochs of the checkpoints.
+        logged: epoch -> k -> top-1 accuracy of the validations.
+    """
     log = path / '20260101_000000' / 'vis_data'
     log.mkdir(parents=True)
     records = [dict(epoch=1, step=3, loss=5.0)]
-    records += [
-        {'knn/top1': 0.0, **{f'knn/top1_k{k}': top1 for k, top1 in values.items()}, 'step': epoch}
-        for epoch, values in logged.items()
-    ]
+    for epoch, values in logged.items():
+        accuracies = {f'knn/top1_k{k}': top1 for k, top1 in values.items()}
+        records.append({'knn/top1': 0.0, **accuracies, 'step': epoch})
     (log / 'scalars.json').write_text(''.join(json.dumps(record) + '\n' for record in records))
     (log / 'config.py').write_text("model = dict(type='AimCLR')\nlauncher = 'pytorch'\n")
     (path / 'name.py').write_text('this is = not the config')
@@ -137,7 +140,7 @@ def test_accuracies_of_the_checkpoints(run, extracted):
     ]
 
 
-# results that are kept
+# cached results
 
 
 def test_second_call_computes_only_what_is_new(run, extracted):
@@ -155,7 +158,7 @@ def test_second_call_computes_only_what_is_new(run, extracted):
     assert [p for p in more if p.k < 21 and p.epoch < 12] == first
 
 
-def test_interrupted_call_goes_on_where_it_stopped(run, extracted, monkeypatch):
+def test_interrupted_call_continues(run, extracted, monkeypatch):
     stub = knn_curve.extract_features
 
     def interrupt(cfg, checkpoint):
@@ -233,7 +236,7 @@ def test_command_without_evaluation(tool, run, extracted):
 
 
 def spoil(run: Path, name: str) -> None:
-    """Takes something from a work directory or damages it."""
+    """Remove or damage a part of a work directory."""
     log = run / '20260101_000000' / 'vis_data'
     if name == 'checkpoints':
         for path in run.glob('*.pth'):
@@ -287,7 +290,7 @@ def test_bad_options_are_refused(tool, run, capsys, arguments, message):
 
 
 def test_checkpoint_of_a_real_encoder(tool, tmp_path, monkeypatch):
-    """The command on a work directory with saved weights evaluates the features that they give."""
+    """The command evaluates the features that saved weights give."""
     write_pickle(
         Synthetic(subjects=2, cameras=1, repetitions=1).dataset(), str(tmp_path / 'data.pkl')
     )

@@ -1,4 +1,4 @@
-"""Figure 2: choice of classes, NMI against its formula, places in the plane, the picture and the command."""
+"""Choice of classes, NMI against its formula, projection, picture, and tools/analyze.py tsne."""
 
 import json
 import sys
@@ -20,14 +20,14 @@ NAMES = ['wave', 'clap', 'throw', 'kick', 'sit down', 'stand up']
 
 
 def clustered(clusters, noise: float = 0.02, seed: int = 0) -> np.ndarray:
-    """Features (N, 8) around one direction a cluster, of very different lengths."""
+    """Return features (N, 8) around one direction per cluster, of very different lengths."""
     rng = np.random.default_rng(seed)
     features = np.eye(8)[clusters] + noise * rng.normal(size=(len(clusters), 8))
     return (features * 10 ** rng.uniform(-2, 2, (len(clusters), 1))).astype(np.float32)
 
 
 def feature_set(classes: int = 6, each: int = 8, seed: int = 0) -> FeatureSet:
-    """Noisy classes; the first half is the gallery."""
+    """Return noisy classes; the first half is the gallery."""
     labels = np.arange(classes * each * 2) % classes
     return FeatureSet(
         clustered(labels, 0.4, seed),
@@ -49,17 +49,15 @@ def tool(monkeypatch, tmp_path):
 
 
 def mutual_information(a, b) -> float:
-    """NMI from the contingency table: I(A; B) divided by the mean of H(A) and H(B)."""
-    table = np.array(
-        [[np.sum((a == i) & (b == j)) for j in np.unique(b)] for i in np.unique(a)]
-    ) / len(a)
+    """Return NMI from the contingency table: I(A; B) divided by the mean of H(A) and H(B)."""
+    counts = [[np.sum((a == i) & (b == j)) for j in np.unique(b)] for i in np.unique(a)]
+    table = np.array(counts) / len(a)
     rows, columns = table.sum(1), table.sum(0)
     information = sum(
         p * np.log(p / (rows[i] * columns[j])) for (i, j), p in np.ndenumerate(table) if p
     )
-    return (
-        information / -(sum(p * np.log(p) for p in rows) + sum(p * np.log(p) for p in columns)) * 2
-    )
+    entropies = -sum(p * np.log(p) for p in (*rows, *columns))
+    return 2 * information / entropies
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_all_classes_where_there_are_fewer():
         embedding.choose_classes(np.arange(3), 0, 0)
 
 
-# places and picture
+# projection and picture
 
 
 def test_tsne_keeps_neighbourhoods_is_reproducible_and_ignores_lengths():
@@ -188,22 +186,17 @@ def test_command_writes_picture_and_figures(tool, capsys):
     ids = [c['id'] for c in result['classes']]
     saved = feature_set()
     features, labels = saved.features[~saved.gallery], saved.labels[~saved.gallery]
-    assert (
-        ids == embedding.choose_classes(labels, 4, 0).tolist()
-        and result['classes'][0]['name'] == f'class {ids[0]}'
-    )
-    assert (
-        result['sequences'] == 32 and result['sequences_all'] == 48 and result['classes_all'] == 6
-    )
+    assert ids == embedding.choose_classes(labels, 4, 0).tolist()
+    assert result['classes'][0]['name'] == f'class {ids[0]}'
+    assert [result[key] for key in ('sequences', 'sequences_all', 'classes_all')] == [32, 48, 6]
+
     drawn = np.isin(labels, ids)
     assert result['nmi'] == pytest.approx(embedding.nmi(features[drawn], labels[drawn], 0))
-    assert (
-        result['nmi_all'] == pytest.approx(embedding.nmi(features, labels, 0))
-        and 0 < result['nmi_all'] < 1
-    )
-    assert result['settings']['files'] == ['features.npz'] and result['settings'][
-        'perplexity'
-    ] == pytest.approx(31 / 3)
+    assert result['nmi_all'] == pytest.approx(embedding.nmi(features, labels, 0))
+    assert 0 < result['nmi_all'] < 1
+    assert result['settings']['files'] == ['features.npz']
+    assert result['settings']['perplexity'] == pytest.approx(31 / 3)
+
     assert min(matplotlib.image.imread('figures/embedding.png').shape[:2]) > 600
     output = capsys.readouterr().out
     assert f'{result["nmi"]:.4f}' in output and ', '.join(map(str, ids)) in output
@@ -216,13 +209,11 @@ def test_command_with_three_streams_weighs_them_as_the_paper(tool):
     tool('a.npz', 'b.npz', 'c.npz', '--out', 'embedding.svg')
     result = json.loads(Path('embedding.json').read_text())
     joined = fuse(sets, [0.6, 0.6, 0.4])
-    assert result['nmi_all'] == pytest.approx(
-        embedding.nmi(joined.features[~joined.gallery], joined.labels[~joined.gallery], 0)
-    )
-    assert (
-        result['settings']['weights'] == [0.6, 0.6, 0.4]
-        and '<svg' in Path('embedding.svg').read_text()
-    )
+    queries = ~joined.gallery
+    expected = embedding.nmi(joined.features[queries], joined.labels[queries], 0)
+    assert result['nmi_all'] == pytest.approx(expected)
+    assert result['settings']['weights'] == [0.6, 0.6, 0.4]
+    assert '<svg' in Path('embedding.svg').read_text()
 
 
 def test_command_with_given_classes_and_their_names(tool, capsys):
@@ -283,9 +274,6 @@ def test_bad_input_is_one_line_and_writes_nothing(tool, monkeypatch, arguments, 
     before = sorted(Path().iterdir())
     with pytest.raises(SystemExit) as exit:
         tool(*arguments)
-    assert (
-        str(exit.value).startswith('error: ')
-        and message in str(exit.value)
-        and '\n' not in str(exit.value)
-    )
+    error = str(exit.value)
+    assert error.startswith('error: ') and message in error and '\n' not in error
     assert sorted(Path().iterdir()) == before
