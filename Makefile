@@ -1,18 +1,34 @@
-# make demo       the whole main job on generated data: data, pre-training, evaluation, table and pictures
+# make demo       generated data: pre-training, evaluation, table and pictures in work_dirs/demo;
+#                 SEEDS="0 1 2" for several runs
 # make test       the fast tests;  make test-slow: whole commands and trainings;  make lint: style
 # make docs       the documentation as a site, in build/site
-# The environment is made in .venv by the first of them; PYTHON=python3.12 chooses the interpreter.
+# Each of them first installs .venv if it is missing; PYTHON=python3.12 chooses the interpreter.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# a process a core, but each file's tests in one: they share what they prepare
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 READY := $(VENV)/.ready
+# one process per core, but the tests of a file in one process: they share what they prepare
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-slow lint docs clean
+SEEDS ?= 0
+DEMO_CONFIG := configs/aimclr_synthetic_xsub_joint.py
+# mixed precision where the CPU has bfloat16 instructions or there is a GPU
+AMP ?= $(if $(shell grep -om1 -E 'avx512_bf16|amx_bf16' /proc/cpuinfo || command -v nvidia-smi),--amp)
 
-demo: $(READY)
-	$(BIN)/python tools/demo.py
+.PHONY: demo demo-data test test-slow lint docs clean
+
+demo: $(SEEDS:%=demo-seed%)
+
+demo-data: $(READY)
+	$(BIN)/python tools/prepare_data.py synthetic
+
+demo-seed%: demo-data
+	$(BIN)/python tools/train.py $(DEMO_CONFIG) $(AMP) --seed $* --work-dir work_dirs/demo/seed$*
+	$(BIN)/python tools/analyze.py curves work_dirs/demo/seed$*
+	$(BIN)/python tools/test.py $(DEMO_CONFIG) raw random $$(cat work_dirs/demo/seed$*/last_checkpoint) \
+		--seed $* --out work_dirs/demo/seed$*/result.json --dump work_dirs/demo/seed$*/eval
+	$(BIN)/python tools/analyze.py tsne work_dirs/demo/seed$*/eval/epoch_*/features.npz \
+		--out work_dirs/demo/seed$*/embedding.png
 
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL)

@@ -1,46 +1,52 @@
-"""Evaluates a frozen encoder by nearest neighbours and linear classification, or a classifier by its accuracy.
+"""Evaluate frozen encoders by KNN and a linear probe, or classifiers by their accuracy.
 
-    python tools/test.py configs/aimclr_ntu60_xsub_joint.py work_dirs/aimclr_ntu60_xsub_joint/epoch_300.pth
+    python tools/test.py configs/aimclr_ntu60_xsub_joint.py work_dirs/joint/epoch_300.pth
+    python tools/test.py CONFIG raw random CHECKPOINT       # one table, with two baselines
     python tools/test.py CONFIG CHECKPOINT --eval knn linear --out result.json
-    python tools/test.py CONFIG random --eval knn           # an encoder that was never trained
-    python tools/test.py CONFIG raw --eval knn              # the preprocessed coordinates themselves
     python tools/test.py CONFIG CHECKPOINT --seeds 0 1 2 --dump FOLDER
 
-Features are computed once, for the training split (gallery) and the test split (queries) of the config's
-test_dataloader; every evaluator works on those. A checkpoint of several streams is evaluated stream by stream and
-fused. CONFIG is that of the training, or the one that a training left in its work directory.
+`random` is an untrained encoder, `raw` the preprocessed coordinates. Features are extracted once,
+for the training split (gallery) and the test split (queries) of the config's test_dataloader; all
+evaluators use them. A checkpoint of several streams is evaluated stream by stream and fused. CONFIG
+is that of the training, or the one that a training left in its work directory.
 """
 
 import argparse
 import json
 import os
 
+import pandas as pd
+
 from aimclr_mm.apis import cli
+from aimclr_mm.evaluation.evaluate import evaluate
 from aimclr_mm.utils.files import atomic_write
 
 
 def parse_args() -> argparse.Namespace:
-    """Command line of mmaction2's tools/test.py, and the choice of evaluators."""
+    """Parse the options of mmaction2's tools/test.py and ours."""
     parser = cli.Parser(__doc__)
-    parser.add_argument('config', help='config file, that of the pre-training')
+    parser.add_shared('config')
     parser.add_argument(
         'checkpoint',
-        help="checkpoint file; or 'random' or 'raw', to have something to compare with",
+        nargs='+',
+        metavar='CHECKPOINT',
+        help="checkpoint files; 'random' and 'raw' are baselines without training",
     )
     parser.add_argument(
         '--eval',
         nargs='+',
         default=['knn', 'linear'],
         metavar='NAME',
-        help="evaluators: knn, linear (the paper's recipe), linear_large (batch 1024, rate 24); "
-        'default: knn linear',
+        help="evaluators: knn, linear (the paper's recipe), linear_large (batch size 1024, "
+        'learning rate 24); default: knn linear',
     )
-    parser.add_argument('--out', type=cli.output_file, help='write the metrics to this JSON file')
+    parser.add_shared('--out', help='JSON file of the metrics to write')
     parser.add_argument(
         '--dump',
         type=cli.output_folder,
         metavar='FOLDER',
-        help='write features and scores there, as .npz',
+        help='folder of features and scores to write (.npz); with several checkpoints one folder '
+        'for each in it',
     )
     parser.add_argument(
         '--seeds',
@@ -48,31 +54,71 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs='+',
         default=[None],
-        metavar='SEED',
-        help='of the linear classifier: mean and spread; the first one also of the random encoder',
+        metavar='N',
+        help='seeds of the linear probe: mean and spread; the first also of the random encoder',
     )
     parser.add_run_options()
     return parser.parse_args()
 
 
+def row_names(checkpoints: list[str]) -> list[str]:
+    """Return the shortest ends of paths that tell the checkpoints apart, without suffix."""
+    paths = [os.path.splitext(os.path.normpath(path))[0].split(os.sep) for path in checkpoints]
+    for length in range(1, max(map(len, paths)) + 1):
+        names = [os.path.join(*path[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError(f'{" ".join(checkpoints)}: a checkpoint is given twice')
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Return accuracies in per cent as text: a row for each checkpoint, a column for each metric.
+
+    The standard deviation over seeds, ``<metric>_std``, follows its metric as "± 0.12".
+    """
+    rows = {}
+    for name, metrics in results.items():
+        rows[name] = {
+            key: f'{value:.2f}'
+            + (f' ± {metrics[f"{key}_std"]:.2f}' if f'{key}_std' in metrics else '')
+            for key, value in metrics.items()
+            if not key.endswith('_std')
+        }
+    return pd.DataFrame.from_dict(rows, orient='index').fillna('-').to_string()
+
+
 def main() -> None:
-    """Builds the runner, loads the encoder, evaluates and prints the metrics."""
+    """Evaluate the checkpoints, print and write the metrics."""
     args = parse_args()
+    names = row_names(args.checkpoint)
     cfg = cli.load_config(args)
-    if args.work_dir is None:  # not in the folder of the training: mmengine writes its config there
+    if args.work_dir is None:  # not in the training's folder, where mmengine would write its config
         cfg.work_dir = os.path.join(cfg.work_dir, 'test')
+    several = len(names) > 1
+    if several:
+        cfg.runner_type = 'QuietRunner'
 
-    from aimclr_mm.evaluation.evaluate import evaluate
-
-    metrics = evaluate(cfg, args.checkpoint, args.eval, list(dict.fromkeys(args.seeds)), args.dump)
-    if metrics is None:  # not the first rank of a distributed run
+    results = {}
+    for name, checkpoint in zip(names, args.checkpoint):
+        dump = os.path.join(args.dump, name) if args.dump and several else args.dump
+        seeds = list(dict.fromkeys(args.seeds))
+        results[name] = evaluate(cfg, checkpoint, args.eval, seeds, dump)
+    if None in results.values():  # not the first rank of a distributed run
         return
-    for name, value in metrics.items():
-        print(f'{name}: {value:.2f}')
+
+    found = [
+        dict(checkpoint=checkpoint, metrics=metrics)
+        for checkpoint, metrics in zip(args.checkpoint, results.values())
+    ]
+    if several:
+        print(table(results))
+    else:
+        for metric, value in found[0]['metrics'].items():
+            print(f'{metric}: {value:.2f}')
     if args.out:
-        result = dict(config=args.config, checkpoint=args.checkpoint, metrics=metrics)
+        content = dict(results=found) if several else found[0]
         with atomic_write(args.out) as file:
-            file.write(json.dumps(result, indent=2) + '\n')
+            file.write(json.dumps(dict(config=args.config, **content), indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -204,6 +204,19 @@ class ConsoleRunner(Runner):
         return logger
 
 
+@RUNNERS.register_module()
+class QuietRunner(Runner):
+    """mmengine's runner with warnings and errors only on the console; the log file has the rest."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Return mmengine's logger with a higher level of the console."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setLevel(logging.WARNING)
+        return logger
+
+
 @HOOKS.register_module()
 class ConsoleLogHook(Hook):
     """Explain the log lines at the start, and print the result and the next command at the end."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from statistics import mean, pstdev
 
-from mmaction.registry import METRICS
+from mmaction.registry import METRICS, RUNNERS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.model import BaseModel
@@ -104,7 +104,8 @@ def build_model(
     # before the runner starts: a bad file is reported at once
     content = None if checkpoint in ('raw', 'random') else load_checkpoint_file(checkpoint)
 
-    model = unwrap(Runner.from_cfg(cfg).model)
+    runner = RUNNERS.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)
+    model = unwrap(runner.model)
     if content is not None:
         load_model(model, content, checkpoint, stream)
     elif checkpoint == 'random':

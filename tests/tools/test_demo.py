@@ -1,30 +1,79 @@
-"""The demonstration's table."""
+"""`make demo`: its lines call the documented tools, and run at a small size."""
 
-import importlib.util
-from pathlib import Path
+import glob
+import json
+import re
+import shlex
+import shutil
+import subprocess
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.docs_runner import Folder, make_project, parse
+from tests.runs import ROOT
+
+pytestmark = pytest.mark.skipif(shutil.which('make') is None, reason='make is not installed')
+# options that make the commands short
+REDUCTIONS = {
+    'prepare_data.py': ['--workers', '1', '--subjects', '4', '--cameras', '2'],
+    'train.py': ['--epochs', '1', '--no-validate'],
+    'test.py': ['--cfg-options', 'test_evaluator.1.epochs=2'],
+}
 
 
-@pytest.fixture(scope='module')
-def demo():
-    """tools/demo.py as a module."""
-    spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools' / 'demo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def demo_commands(seeds: str) -> list[list[str]]:
+    """Return the words of the commands of ``make demo``."""
+    printed = subprocess.run(
+        ['make', '-n', 'demo', f'SEEDS={seeds}', 'READY=', 'BIN=bin', 'AMP='],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = re.sub(r'\\\n\s*', '', printed).splitlines()
+    commands = [line.replace('bin/python', 'python') for line in lines if 'tools/' in line]
+    return [shlex.split(line.replace('$(cat ', '').replace(')', '')) for line in commands]
 
 
-def test_table_gives_mean_and_spread(demo):
-    runs = [{'knn/top1': 40.0, 'linear/top1': 10.0}, {'knn/top1': 44.0, 'linear/top1': 10.0}]
-    lines = demo.table({'raw': runs[:1], 'learnt': runs}).splitlines()
-    assert lines[0].split('|')[1:4] == [' representation ', ' KNN top-1  ', ' linear top-1 ']
-    assert [cell.strip() for cell in lines[2].split('|')[1:4]] == ['raw', '40.0', '10.0']
-    assert [cell.strip() for cell in lines[3].split('|')[1:4]] == [
-        'learnt',
-        '42.0 ± 2.0',
-        '10.0 ± 0.0',
+def test_lines_are_commands_of_the_tools():
+    commands = demo_commands('0 1')
+    for words in commands:
+        parse(words)
+    tools = ' '.join(words[1].removeprefix('tools/') for words in commands)
+    per_seed = 'train.py analyze.py test.py analyze.py'
+    assert tools == f'prepare_data.py {per_seed} {per_seed}'
+    assert sum('work_dirs/demo/seed1' in words for words in commands) == 2
+
+
+@pytest.mark.slow
+def test_lines_run(tmp_path):
+    project = Folder(make_project(tmp_path), {})
+    printed = ''
+    for words in demo_commands('0'):
+        words = [word for pattern in words for word in expand(tmp_path, pattern)]
+        words += REDUCTIONS.get(words[1].removeprefix('tools/'), [])
+        printed += project.command(shlex.join(words), 'make demo')
+
+    run = tmp_path / 'work_dirs' / 'demo' / 'seed0'
+    assert (run / 'training.png').is_file() and (run / 'embedding.png').is_file()
+    results = json.loads((run / 'result.json').read_text())['results']
+    names = [result['checkpoint'] for result in results]
+    assert names[:2] == ['raw', 'random'] and names[2].endswith('epoch_1.pth')
+    for result in results:
+        assert {'knn/top1', 'linear/top1'} <= set(result['metrics'])
+        assert f'{result["metrics"]["linear/top1"]:.2f}' in printed
+    rows = [line.split()[0] for line in printed.splitlines() if line.split()]
+    assert [name for name in rows if name in ('raw', 'random', 'epoch_1')] == [
+        'raw',
+        'random',
+        'epoch_1',
     ]
-    assert len({len(line) for line in lines}) == 1
+
+
+def expand(folder, word: str) -> list[str]:
+    """Return what a shell would make of a word: content of last_checkpoint, or matching files."""
+    if word.endswith('last_checkpoint'):
+        return [(folder / word).read_text().strip()]
+    if '*' in word:
+        return [str(path) for path in sorted(glob.glob(str(folder / word)))]
+    return [word]

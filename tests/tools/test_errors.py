@@ -301,8 +301,6 @@ COMMANDS = [  # of these no network and no data set is built
     case('reproduce.py 2 --dataset nothing', 'configs/aimclr_nothing_'),
     case('reproduce.py 2 --dataset ntu60 --split xsub', 'ntu60_3d.pkl', 'prepare_data.py ntu60'),
     case('reproduce.py 2 --work-dir {f}/text', "'{f}/text' is a file", code=2),
-    case('demo.py --seeds -1', 'must be different and not negative', code=2),
-    case('demo.py --work-dir {f}/text', "'{f}/text' is a file", code=2),
     case('benchmark.py speed', "invalid choice: 'speed'", code=2),
     case('launch.py train.py two', "the number of processes is 'two'"),
     case('launch.py trane.py 2', "no tool 'trane.py'"),

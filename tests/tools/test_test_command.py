@@ -1,0 +1,34 @@
+"""tools/test.py with several checkpoints: names of rows and the table; test_demo.py runs it."""
+
+import runpy
+
+import pytest
+
+from tests.runs import ROOT
+
+TOOL = runpy.run_path(str(ROOT / 'tools' / 'test.py'))
+
+
+@pytest.mark.parametrize(
+    'paths, names',
+    [
+        (['raw', 'random', 'work/epoch_3.pth'], ['raw', 'random', 'epoch_3']),
+        (['a/epoch_3.pth', 'b/epoch_3.pth'], ['a/epoch_3', 'b/epoch_3']),
+        (['./a.b.pth'], ['a.b']),
+    ],
+)
+def test_rows_are_named_by_the_shortest_ends_of_the_paths(paths, names):
+    assert TOOL['row_names'](paths) == names
+
+
+def test_table_of_several_checkpoints():
+    results = {
+        'raw': {'knn/top1': 51.9},
+        'epoch_3': {'knn/top1': 60.0, 'linear/top1': 42.0, 'linear/top1_std': 2.0},
+    }
+    rows = [line.split() for line in TOOL['table'](results).splitlines()]
+    assert rows == [
+        ['knn/top1', 'linear/top1'],
+        ['raw', '51.90', '-'],
+        ['epoch_3', '60.00', '42.00', '±', '2.00'],
+    ]
