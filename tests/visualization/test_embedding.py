@@ -110,7 +110,7 @@ def test_all_classes_where_there_are_fewer():
 # projection and picture
 
 
-def test_tsne_keeps_neighbourhoods_is_reproducible_and_ignores_lengths():
+def test_tsne_keeps_neighborhoods_is_reproducible_and_ignores_lengths():
     labels = np.arange(60) % 3
     features = clustered(labels)
     places = embedding.project(features, 'tsne', 0)

@@ -1,4 +1,4 @@
-"""Results, arrays and configs found in a work directory."""
+"""Everything of a run that is found in its work directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.utils.files import read_json
-from aimclr_mm.utils.training_log import is_number
+from aimclr_mm.utils.training_log import History, is_number, log_files, read_history
 
 ORIGIN = ('config', 'checkpoint', 'files', 'weights')  # what a result says about its origin
 
@@ -30,6 +30,48 @@ class Result:
     path: str
     metrics: dict[str, float]
     origin: dict[str, str]
+
+
+@dataclass
+class Run:
+    """What the work directory of a run contains.
+
+    Args:
+        history: logged values of its trainings.
+        results: metrics.
+        features, scores: arrays by path below the work directory.
+        configs: text by path below the work directory.
+        notes: what was left out and why.
+    """
+
+    history: History
+    results: list[Result]
+    features: dict[str, FeatureSet]
+    scores: dict[str, ScoreSet]
+    configs: dict[str, str]
+    notes: list[str]
+
+
+def read_run(work_dir: str) -> Run:
+    """Read a work directory; results of its evaluation may be anywhere below it.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist or contains nothing of a run.
+        ValueError: if a file cannot be used; the message names it.
+    """
+    if not os.path.isdir(work_dir):
+        raise FileNotFoundError(f'work directory {work_dir!r} does not exist')
+    history = read_history(work_dir) if log_files(work_dir) else History()
+    results, result_notes = read_results(work_dir)
+    features, scores, array_notes = read_arrays(work_dir)
+    if not (history.runs or history.validation or history.notes or results or features or scores):
+        raise FileNotFoundError(
+            f'{work_dir!r} contains no log (<time>/vis_data/scalars.json), no metrics (*.json) and '
+            'no features or scores (*.npz); give the work directory of a training or an evaluation'
+        )
+
+    notes = [*history.notes, *result_notes, *array_notes]
+    return Run(history, results, features, scores, read_configs(work_dir), notes)
 
 
 def find_files(work_dir: str, ending: str) -> Iterator[str]:

@@ -13,13 +13,12 @@ from markupsafe import Markup
 from rich.progress import track
 
 from aimclr_mm.utils.files import atomic_write
-from aimclr_mm.utils.training_log import History, log_files, read_history
 from aimclr_mm.version import __version__
 from aimclr_mm.visualization.charts import training_charts
 from aimclr_mm.visualization.embedding import read_class_names
 
 from . import sections
-from .collect import read_arrays, read_configs, read_results
+from .collect import Run, read_run
 from .environment import describe_environment
 from .svg import draw_chart, short
 
@@ -53,52 +52,41 @@ def build_page(work_dir: str, ann_file: str | None = None) -> tuple[str, list[st
         FileNotFoundError: if the folder does not exist or contains nothing of a run.
         ValueError: if a file cannot be used; the message names it.
     """
-    if not os.path.isdir(work_dir):
-        raise FileNotFoundError(f'work directory {work_dir!r} does not exist')
     names = read_class_names(ann_file) if ann_file else []
-    history = read_history(work_dir) if log_files(work_dir) else History()
-    results, result_notes = read_results(work_dir)
-    features, scores, array_notes = read_arrays(work_dir)
-    if not (history.runs or history.validation or history.notes or results or features or scores):
-        raise FileNotFoundError(
-            f'{work_dir!r} contains no log (<time>/vis_data/scalars.json), no metrics (*.json) and '
-            'no features or scores (*.npz); give the work directory of a training or an evaluation'
-        )
+    run = read_run(work_dir)
+    return render(**_content(work_dir, run, names)), run.notes
 
-    configs = read_configs(work_dir)
+
+def _content(work_dir: str, run: Run, names: list[str]) -> dict:
+    """Return the variables of the template."""
+    history = run.history
     environment, log = describe_environment(work_dir, max(history.runs.values(), default=None))
     charts = [draw_chart(chart) for chart in training_charts(history)]
     classifications = [
-        sections.classification(path, scores[path], names)
-        for path in sections.sort_paths(scores)
-        if len(scores[path].labels)
+        sections.classification(path, run.scores[path], names)
+        for path in sections.sort_paths(run.scores)
+        if len(run.scores[path].labels)
     ]
     embeddings = [
-        sections.embedding(path, features[path], names)
-        for path in track(sections.sort_paths(features), 'Embeddings', disable=not features)
+        sections.embedding(path, run.features[path], names)
+        for path in track(sections.sort_paths(run.features), 'Embeddings', disable=not run.features)
     ]
-    notes = [*history.notes, *result_notes, *array_notes]
-    html = render(
+    return dict(
         name=os.path.basename(os.path.abspath(work_dir)),
         work_dir=work_dir,
-        notes=notes,
+        notes=run.notes,
         runs=sections.run_spans(history),
-        tiles=sections.tiles(history, results),
+        tiles=sections.tiles(history, run.results),
         charts=charts,
-        results=[sections.result_table(result) for result in results],
+        results=[sections.result_table(result) for result in run.results],
         classifications=classifications,
         embeddings=embeddings,
-        configs=configs,
+        configs=run.configs,
         environment=environment,
         log=log,
-        commands=sections.commands(work_dir, configs),
-        data=dict(
-            charts=[sections.chart_data(chart) for chart in charts],
-            matrices=[one['data'] for one in classifications],
-            embeddings=[one['data'] for one in embeddings if 'data' in one],
-        ),
+        commands=sections.commands(work_dir, run.configs),
+        data=sections.script_data(charts, classifications, embeddings),
     )
-    return html, notes
 
 
 def render(**content) -> str:

@@ -144,12 +144,22 @@ def embedding(path: str, features: FeatureSet, names: list[str]) -> dict:
     return dict(path=path, drawing=drawing, shown=len(chosen), sequences=len(queries), data=data)
 
 
-def chart_data(chart: Mapping) -> dict:
-    """Return what the page's script needs of a chart."""
+def script_data(
+    charts: Iterable[Mapping], classifications: Iterable[Mapping], embeddings: Iterable[Mapping]
+) -> dict:
+    """Return what the page's script needs of the drawings, in their order on the page."""
+    lines = [
+        dict(
+            epochs=chart['epochs'],
+            positions=chart['positions'],
+            series=[dict(label=s['label'], values=s['values']) for s in chart['series']],
+        )
+        for chart in charts
+    ]
     return dict(
-        epochs=chart['epochs'],
-        positions=chart['positions'],
-        series=[dict(label=series['label'], values=series['values']) for series in chart['series']],
+        charts=lines,
+        matrices=[one['data'] for one in classifications],
+        embeddings=[one['data'] for one in embeddings if 'data' in one],
     )
 
 
