@@ -23,7 +23,7 @@ from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.evaluation.evaluate import extract_features
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.skeletons import NTU25, get_layout
-from tests.datasets.readers.test_ntu import expected, skeleton_file
+from tests.datasets.readers.ntu_files import expected, skeleton_file
 from tests.runs import ROOT
 
 CONFIG = f"""

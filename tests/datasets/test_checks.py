@@ -355,7 +355,7 @@ def test_prepared_data_are_counted(tmp_path):
     ):
         assert part in text, text
     (nan,) = (problem for problem in summary.problems if 'nan.csv' in problem)
-    assert 'line 1: value 13 of 75 is missing or no finite number' in nan
+    assert 'line 1: value 13 of 75 is missing or not a finite number' in nan
 
 
 @pytest.mark.parametrize(

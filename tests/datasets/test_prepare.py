@@ -1,4 +1,4 @@
-"""The driver of all readers: whole or absent, goes on where it stopped, says what it left out, holds little."""
+"""The driver of all readers: atomic output, resuming, reports, memory."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Numbers(Reader):
-    """Files that hold a number: the frames of a sequence, which consists of that number. 13 is no good."""
+    """Reader of files with a number n: a sequence of n frames with the value n; 13 is refused."""
 
     name, pattern, published, options = 'numbers', '*.num', dict(odd=3), ('scale',)
 
@@ -34,7 +34,7 @@ class Numbers(Reader):
         self.left_out = {'not wanted': ['x']}
 
     def read(self, recording: SourceFile) -> list[dict]:
-        """One sequence, two for 20 and none for 0."""
+        """Return one sequence, two for 20 and none for 0."""
         time.sleep(self.delay)
         if self.log:
             with open(self.log, 'a') as file:
@@ -53,12 +53,12 @@ class Numbers(Reader):
         ]
 
     def splits(self, annotation: dict) -> list[str]:
-        """Odd and even."""
+        """Return odd or even."""
         return ['odd' if annotation['label'] % 2 else 'even']
 
 
 def source(folder: Path, numbers) -> list[SourceFile]:
-    """A file for each number."""
+    """Write a file for each number."""
     folder.mkdir(exist_ok=True)
     for number in numbers:
         (folder / f'{number}.num').write_text(str(number))
@@ -71,7 +71,7 @@ def test_everything_that_can_be_read_is_read(tmp_path):
     out = str(tmp_path / 'new' / 'out.pkl')
     summary = prepare(Numbers(files, scale=2), out, workers=2)
     with open(out, 'rb') as file:
-        data = pickle.load(file)  # any program that reads mmaction2's files
+        data = pickle.load(file)  # like any program that reads files of mmaction2
     assert sorted(item['frame_dir'] for item in data['annotations']) == ['20', '20b', '3', '5']
     assert {name: set(names) for name, names in data['split'].items()} == dict(
         odd={'3', '5'}, even={'20', '20b'}
@@ -225,7 +225,7 @@ def test_two_at_once_and_a_folder_in_the_way(tmp_path):
 
 
 def test_processes_end_with_their_parent(tmp_path):
-    """A parent that is killed alone must not leave processes behind that go on writing."""
+    """Workers stop writing when only their parent is killed."""
     source(tmp_path / 'in', range(21, 101))
     log, out = tmp_path / 'log', tmp_path / 'out.pkl'
     script = SLOW.format(

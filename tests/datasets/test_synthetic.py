@@ -1,4 +1,4 @@
-"""Synthetic actions: reproducible, anatomically sound, well formed, and not solved by raw coordinates."""
+"""Synthetic actions: reproducible, anatomically plausible, not solved by raw coordinates."""
 
 import re
 from collections import Counter
@@ -21,24 +21,24 @@ def dataset():
 
 
 def bone_lengths(keypoint: np.ndarray) -> np.ndarray:
-    """(..., V) distances of the joints from their parents."""
+    """Return the distances (..., V) of the joints from their parents."""
     return np.linalg.norm(keypoint - keypoint[..., list(NTU25.bones), :], axis=-1)
 
 
 def joint(keypoint: np.ndarray, name: str) -> np.ndarray:
-    """(M, T, 3) track of a joint, metres."""
+    """Return the track (M, T, 3) of a joint, metres."""
     return keypoint[:, :, NTU25.index(name)]
 
 
 def facing(camera: int) -> float:
-    """Mean direction of the shoulder line about y before a camera, degrees."""
+    """Return the mean direction of the shoulder line about y in front of a camera, degrees."""
     poses = [synthesize('wave', subject, camera, 1, noise=False) for subject in range(1, 41)]
     lines = [(joint(pose, 'left_shoulder') - joint(pose, 'right_shoulder'))[0] for pose in poses]
     return np.degrees(np.angle(sum(np.mean(line[:, 0] + 1j * line[:, 2]) for line in lines)))
 
 
 def features(keypoint: np.ndarray, align: bool) -> np.ndarray:
-    """Flat coordinates of 2 persons in 50 frames, each frame aligned, or the first frame's centre removed."""
+    """Return flat coordinates of 2 persons in 50 frames, aligned or only centred on frame 0."""
     pose, (left, right), center = keypoint.astype(float), NTU25.shoulder_indices, NTU25.center_index
     pose = pose - pose[:, : None if align else 1, center, None]
     if align:
@@ -57,7 +57,7 @@ def features(keypoint: np.ndarray, align: bool) -> np.ndarray:
 
 
 def nearest_neighbour(dataset: dict, split: str, align: bool) -> tuple[float, float]:
-    """1-NN accuracy by cosine and by Euclidean distance."""
+    """Return the 1-NN accuracy by cosine and by Euclidean distance."""
     names, label, x = zip(
         *(
             (sample['frame_dir'], sample['label'], features(sample['keypoint'], align))
@@ -163,7 +163,9 @@ def test_cameras_see_different_sides():
     turns = (np.diff(views) + 180) % 360 - 180
     np.testing.assert_allclose(np.abs(turns), 45, atol=15)
     assert turns[0] * turns[1] > 0
-    assert abs(abs(views[1]) - 180) < 15  # before camera 2 a person's left is at negative x
+    assert (
+        abs(abs(views[1]) - 180) < 15
+    )  # in front of camera 2 the left side of a person is at negative x
 
 
 def test_sensor_noise():

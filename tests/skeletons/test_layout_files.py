@@ -1,4 +1,4 @@
-"""Layouts in YAML files: what they may hold, what is refused and how it is said."""
+"""Layouts in YAML files: permitted forms, and refused files with their messages."""
 
 import sys
 from dataclasses import asdict
@@ -8,7 +8,8 @@ import pytest
 from aimclr_mm.skeletons import COCO17, LAYOUTS, get_layout
 
 BONES = """
-bones: {left_shoulder: chest, chest: chest, right_shoulder: chest, left_hand: left_shoulder, right_hand: right_shoulder}
+bones: {left_shoulder: chest, chest: chest, right_shoulder: chest,
+        left_hand: left_shoulder, right_hand: right_shoulder}
 center: chest
 """
 LISTS = """
@@ -24,7 +25,7 @@ extra_edges: [[left_hand, chest]]
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a layout file and returns its path."""
+    """Return a function that writes a layout file and returns its path."""
 
     def writer(text, name='arms.yaml') -> str:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -217,7 +217,7 @@ def test_own_recordings(tmp_path, mark, form):
     (tmp_path / f'a.{form}').write_bytes(evil if form == 'npy' else archive_of(keypoint=evil))
     (tmp_path / 'm.csv').write_text(f'path\na.{form}\n')
     reader = READERS['custom'](list_files([str(tmp_path / 'm.csv')]))
-    refused(reader.read, reader.recordings()[0], match='holds object, not numbers')
+    refused(reader.read, reader.recordings()[0], match='Object arrays cannot be loaded')
     np.load(io.BytesIO(evil), allow_pickle=True)
     assert mark.exists()
 

@@ -1,4 +1,4 @@
-"""FolderReader of tables, one for each class, against known values."""
+"""Folders of recordings, one per class, against known values."""
 
 import random
 from pathlib import Path
@@ -28,7 +28,7 @@ YAML = (
 
 
 def table(frames: int, width: int = 60, separator: str = ' ') -> str:
-    """A file: the number in frame f and column c is f + c / 1000."""
+    """Return a table: the number in frame f and column c is f + c / 1000."""
     return ''.join(
         separator.join(f'{frame + column / 1000:.3f}' for column in range(width)) + '\n'
         for frame in range(frames)
@@ -38,7 +38,7 @@ def table(frames: int, width: int = 60, separator: str = ' ') -> str:
 def read_one(
     folder: Path, text: str, layout='kinect20', name: str = 'wave/a.txt', **options
 ) -> dict:
-    """The sequence of a source of one file."""
+    """Return the sequence of a source of one file."""
     reader = FolderReader(list_files([put(folder, {name: text})]), layout, **options)
     (recording,) = reader.recordings()
     (annotation,) = reader.read(recording)
@@ -123,7 +123,7 @@ def test_layouts(tmp_path, monkeypatch):
         put(tmp_path / 'data', {'a/1.txt': table(1, 6)})
         reader = FolderReader(list_files(['data']), layout)
         np.testing.assert_array_equal(reader.read(reader.recordings()[0])[0]['keypoint'], expected)
-        stored = get_layout(reader.metainfo()['layout'])  # of names, without the file
+        stored = get_layout(reader.metainfo()['layout'])  # the fields, not the path of the file
         assert (
             isinstance(stored, Layout)
             and stored.joints == ('middle', 'left_end', 'right_end')

@@ -1,4 +1,4 @@
-"""Recordings of one's own: what a manifest may say, what is refused and how it is said, and what comes out."""
+"""Manifests: permitted forms, refused ones with their messages, and the resulting file."""
 
 import json
 import os
@@ -31,14 +31,14 @@ dims: 2
 
 
 def pose(start: float, frames: int = 2, joints: int = 25) -> np.ndarray:
-    """(T, V, 3), all different."""
+    """Return a pose sequence (T, V, 3) of different numbers."""
     return start + np.arange(frames * joints * 3).reshape(frames, joints, 3) / 4
 
 
 def write(
     folder: Path, content: str | bytes | list | None = None, name: str = 'manifest.csv'
 ) -> str:
-    """The files that ROWS names but the missing one, and a manifest."""
+    """Write the files that ROWS names, except the missing one, and a manifest."""
     (folder / 'walk').mkdir(exist_ok=True)
     np.save(folder / 'walk' / 'a.npy', pose(0))
     np.savetxt(folder / 'b.csv', pose(500, 3).reshape(3, 75), delimiter=',')
@@ -55,7 +55,7 @@ def reader(path: str, **options) -> ManifestReader:
 
 
 def rows(path: str) -> list[tuple]:
-    """What the manifest was understood to say."""
+    """Return the parsed rows of a manifest."""
     return [
         (item.file.name, item.label, item.splits, item.subject, item.camera, item.name)
         for item in reader(path).recordings()
@@ -93,7 +93,7 @@ def test_through_prepare(tmp_path):
 
 
 def text(separator: str = ',', end: str = '\n', quote: str = '') -> str:
-    """The manifest as CSV."""
+    """Return the manifest as CSV."""
     return (
         end.join(
             separator.join(quote + cell + quote for cell in line)
@@ -104,7 +104,7 @@ def text(separator: str = ',', end: str = '\n', quote: str = '') -> str:
 
 
 def typed(row: dict) -> dict:
-    """A row as JSON has it: no empty cells, numbers and lists as such."""
+    """Return a row with the types of JSON: no empty cells, numbers and lists as such."""
     row = {key: int(value) if value.isdigit() else value for key, value in row.items() if value}
     return {**row, 'split': row['split'].split(';')} if 'split' in row else {**row, 'split': None}
 
@@ -310,7 +310,7 @@ def test_layouts(tmp_path):
 
 
 def test_recordings_can_be_pickled_and_change_with_the_file(tmp_path):
-    """What an interrupted run is recognised by changes when the file of a sequence does."""
+    """The identity of an interrupted run changes with the file of a sequence."""
     path = write(tmp_path)
     before = reader(path).recordings()
     assert pickle.loads(pickle.dumps(before)) == before and repr(before) == repr(

@@ -1,4 +1,4 @@
-"""Files of single sequences: known coordinates in every form, and what is refused and how it is said."""
+"""Files of single sequences: known coordinates in every format, and refused files."""
 
 import io
 import json
@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aimclr_mm.datasets.own_files import sequences as custom_files
+from aimclr_mm.datasets.own_files import sequences
 from aimclr_mm.datasets.own_files.sequences import read_sequence
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.skeletons import COCO17, NTU25
 
 
 def pose(people: int = 1, frames: int = 3, joints: int = 25, channels: int = 3) -> np.ndarray:
-    """Numbers that float32 and their decimals hold exactly: each says where it stands."""
+    """Return numbers that are exact in float32 and as decimals, and encode their place."""
     person, frame, joint, channel = np.ogrid[:people, :frames, :joints, :channels]
     return 512.0 * person - 64 * frame + joint + channel / 4
 
 
 def saved(**arrays) -> bytes:
-    """An .npz file, or with one array called npy an .npy file."""
+    """Return an .npz file, or an .npy file for one array named npy."""
     file = io.BytesIO()
     if 'npy' in arrays:
         np.save(file, arrays['npy'])
@@ -32,19 +32,19 @@ def saved(**arrays) -> bytes:
 
 
 def header(shape: str, descr: str = '<f8') -> bytes:
-    """The head of an .npy file that says whatever it likes."""
+    """Return the header of an .npy file, possibly wrong."""
     text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b'\x93NUMPY\x01\x00' + struct.pack('<H', len(text)) + text
 
 
 def table(array: np.ndarray, separator: str = ',', head: str = '', end: str = '\n') -> bytes:
-    """(M, T, V, C) as text, a line for each frame."""
+    """Return an array (M, T, V, C) as text, one line per frame."""
     rows = array.swapaxes(0, 1).reshape(array.shape[1], -1)
     return (head + ''.join(separator.join(map(repr, row)) + end for row in rows.tolist())).encode()
 
 
 def person(keypoint: np.ndarray, score: float) -> dict:
-    """One instance as mmpose writes it, the box with its odd brackets included."""
+    """Return one instance as mmpose writes it, including its doubly nested box."""
     return dict(
         keypoints=keypoint.tolist(),
         keypoint_scores=[score] * len(keypoint),
@@ -54,7 +54,7 @@ def person(keypoint: np.ndarray, score: float) -> dict:
 
 
 def frames_of_mmpose() -> list[dict]:
-    """Two people, nobody, one."""
+    """Return frames with two people, none and one."""
     array = pose(2, 3, 17, 2)
     return [
         dict(frame_id=0, instances=[person(array[0, 0], 0.5), person(array[1, 0], 0.25)]),
@@ -65,7 +65,7 @@ def frames_of_mmpose() -> list[dict]:
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a file with a content."""
+    """Return a function that reads a file with a given content."""
 
     def reader(name: str, content: bytes, layout=NTU25):
         path = tmp_path / name
@@ -76,7 +76,7 @@ def read(tmp_path):
 
 
 def check(result: tuple, expected: np.ndarray, score: np.ndarray | None = None) -> None:
-    """Equal in values, shapes, type and memory order."""
+    """Assert equal values, shapes, type and memory order."""
     for array, wanted in zip(result, (expected, score)):
         if wanted is None:
             assert array is None
@@ -198,7 +198,7 @@ def test_bad_results_of_mmpose(read, frames, message):
 
 
 def changed(array: np.ndarray, value: float) -> np.ndarray:
-    """With another value at frame 2, joint 7."""
+    """Return the array with another value at frame 2, joint 7."""
     array = array.copy()
     array[0, 2, 7, 1] = value
     return array
@@ -308,8 +308,8 @@ def test_bad_file(read, name, content, message):
 
 
 def test_zip_bombs(read, tmp_path, monkeypatch):
-    """One that says how large it gets, and one that says it were small."""
-    monkeypatch.setattr(custom_files, 'MAX_BYTES', 10_000)
+    """An archive that states a large size, and one that states a wrong small one."""
+    monkeypatch.setattr(sequences, 'MAX_BYTES', 10_000)
     content = saved(keypoint=np.zeros((90, 25, 3)))
     assert len(content) < 2000
     with pytest.raises(RecordingError, match='keypoint.npy has 54128 bytes; the limit is 10000'):

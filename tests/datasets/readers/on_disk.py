@@ -1,4 +1,4 @@
-"""What the tests of readers share: made-up files as a folder or as an archive."""
+"""Helper of the tests of readers: write files to a folder or an archive."""
 
 import zipfile
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def put(folder: Path, files: Mapping[str, str | bytes], form: str = 'folder') -> str:
-    """Writes the files, text in Latin 1, as an archive or as a folder; returns the source."""
+    """Write files, text in Latin 1, to a folder or an archive, and return its path."""
     content = {
         name: text if isinstance(text, bytes) else text.encode('latin1')
         for name, text in files.items()

@@ -1,4 +1,4 @@
-"""MSR Action3D: made-up files in the authors' two forms against known values."""
+"""MSR Action3D: generated files in both forms against known values."""
 
 import random
 
@@ -12,7 +12,7 @@ from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile, list_
 from aimclr_mm.skeletons import KINECT20
 from tests.datasets.readers.on_disk import put
 
-# joint -> its line in a frame, counted from 1, as in the authors' picture and drawskt.m
+# joint -> 1-based line in a frame, as in the picture and the drawskt.m of the authors
 LINES = dict(
     left_shoulder=1,
     right_shoulder=2,
@@ -38,7 +38,7 @@ LINES = dict(
 
 
 def real(frames: int = 3, action: int = 1) -> str:
-    """A file in metres: x is the joint's line, y the frame, z the action."""
+    """Return a file in metres: x is the line of the joint, y the frame, z the action."""
     return ''.join(
         f'{line}.250000 {frame}.500000 {action}.750000 1.000000\n'
         for frame in range(frames)
@@ -47,7 +47,7 @@ def real(frames: int = 3, action: int = 1) -> str:
 
 
 def screen(*rows: str) -> str:
-    """A file in the depth picture, spaced like the authors' and with CRLF; missing rows are zeros."""
+    """Return a file in the depth image with the spacing of the originals; missing rows are 0."""
     numbers = [*(row.split() for row in rows), *([['0', '0', '0', '0']] * (-len(rows) % 20))]
     return ''.join(
         ''.join(f'  {float(cell):.7e}'.replace('e+0', 'e+00') for cell in row) + '\r\n'
@@ -56,7 +56,7 @@ def screen(*rows: str) -> str:
 
 
 def names(*stems: str) -> list[SourceFile]:
-    """Files of which only the names matter."""
+    """Return files of which only the names matter."""
     return [SourceFile(f'/data/{stem}.txt', f'{stem}.txt', 0, 0) for stem in stems]
 
 
@@ -102,7 +102,7 @@ def test_files(tmp_path, form):
 
 
 def test_screen_coordinates_become_metres():
-    # 40 pixels beside and above the centre of the picture, 669 steps of 4 mm away; then the centre, 2 m away
+    # 40 pixels left of and above the centre, 669 steps of 4 mm away; then the centre, 2 m away
     keypoint = read_skeleton(screen('120 80 669 1', '160 120 500 0.97').encode(), screen=True)
     assert keypoint.shape == (1, 1, 20, 3)
     left, right, head = (
@@ -110,7 +110,7 @@ def test_screen_coordinates_become_metres():
     )
     np.testing.assert_allclose(left, [-0.374750, 0.374750, 2.676], atol=1e-6)
     assert right.tolist() == [0, 0, 2] and head.tolist() == [0, 0, 0]
-    # the same joint as the authors' other form has it
+    # the same joint in the other form
     np.testing.assert_allclose(left, [-0.371736, 0.371031, 2.674849], atol=0.007)
 
 

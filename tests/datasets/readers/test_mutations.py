@@ -1,4 +1,4 @@
-"""Damaged files of every format: a reader returns finite sequences or says what is wrong, and does nothing else."""
+"""Damaged files of every format: readers return finite sequences or report the damage."""
 
 import io
 import json
@@ -40,13 +40,13 @@ NUMBERS = (
 
 
 def table(lines: int, columns: int, separator: str = ' ') -> str:
-    """Random numbers."""
+    """Return a table of random numbers."""
     rows = RNG.normal(size=(lines, columns))
     return ''.join(separator.join(f'{value:.5f}' for value in row) + '\r\n' for row in rows)
 
 
 def ntu() -> bytes:
-    """Two frames, the second with two bodies."""
+    """Return a file of two frames, the second with two bodies."""
     body = '72057594037927936 0 1 1 1 1 0 0.1 0.2 2\r\n25\r\n' + ''.join(
         line + ' 2\r\n' for line in table(25, 11).split('\r\n')[:-1]
     )
@@ -54,28 +54,28 @@ def ntu() -> bytes:
 
 
 def npy(shape: tuple) -> bytes:
-    """A .npy file."""
+    """Return a .npy file."""
     file = io.BytesIO()
     np.save(file, RNG.normal(size=shape).astype(np.float32))
     return file.getvalue()
 
 
 def npz() -> bytes:
-    """A .npz file."""
+    """Return a .npz file."""
     file = io.BytesIO()
     np.savez_compressed(file, keypoint=RNG.normal(size=(4, 25, 3)), keypoint_score=np.ones((4, 25)))
     return file.getvalue()
 
 
 def mat() -> bytes:
-    """A recording of UTD-MHAD."""
+    """Return a recording of UTD-MHAD."""
     file = io.BytesIO()
     savemat(file, dict(d_skel=RNG.normal(size=(20, 3, 4))), do_compression=True)
     return file.getvalue()
 
 
 def archive(compression: int) -> bytes:
-    """An archive with a recording of NTU."""
+    """Return an archive with a recording of NTU."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, 'w', compression) as packed:
         packed.writestr('nturgb+d_skeletons/S001C001P001R001A001.skeleton', ntu())
@@ -83,7 +83,7 @@ def archive(compression: int) -> bytes:
 
 
 def manifest(name: str) -> bytes:
-    """A manifest that lists one file."""
+    """Return a manifest that lists one file."""
     return f'path,label,split,subject\r\n{name},walk,train,1\r\n'.encode()
 
 
@@ -111,7 +111,7 @@ mmpose = json.dumps(
     )
 )
 SPLIT = b'Training videos: \r\n0002-L, 0003-M\r\n\r\nValidataion videos: \r\n0004-R\r\n'
-# name: reader, files, the one that is damaged
+# name: reader, files, index of the damaged file
 FORMATS = {
     'ntu': ('ntu60', {'S001C001P001R001A001.skeleton': ntu()}, 0),
     'stored archive': ('ntu60', {'ntu.zip': archive(zipfile.ZIP_STORED)}, 0),
@@ -180,7 +180,7 @@ FORMATS = {
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
-    """The content with one to three mutations."""
+    """Return the content with one to three mutations."""
     data = bytearray(content)
     for _ in range(rng.randint(1, 3)):
         place, length = rng.randrange(len(data) + 1), rng.randint(1, 40)
@@ -207,7 +207,7 @@ def damage(content: bytes, rng: random.Random) -> bytes:
 
 
 def read_all(name: str, folder: Path) -> int:
-    """Reads a source as tools/prepare_data.py does; returns the number of sequences."""
+    """Read a source like tools/prepare_data.py and return the number of sequences."""
     kind = READERS[name]
     sources = [str(folder / 'm.csv')] if name == 'custom' else [str(folder)]
     try:
@@ -225,7 +225,7 @@ def read_all(name: str, folder: Path) -> int:
 
 
 def attack(count: int, seed: str, write, read) -> tuple[int, int]:
-    """Damages and reads ``count`` times; returns how often something came out, and how often nothing."""
+    """Damage and read ``count`` times; return how often sequences were read, and how often none."""
     rng, good = random.Random(seed), 0
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail('a damaged file made the reader hang'))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -256,7 +256,7 @@ def test_damaged_files(tmp_path, form, count):
 
     def write(rng: random.Random) -> None:
         (tmp_path / victim).write_bytes(damage(files[victim], rng))
-        time.sleep(2e-5)  # files of the same size must differ in time, for what is cached by it
+        time.sleep(2e-5)  # caches tell files of the same size apart by their time
         sources._open_archive.cache_clear()
 
     good, bad = attack(count, form, write, lambda: read_all(name, tmp_path))

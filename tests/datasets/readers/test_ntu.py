@@ -1,4 +1,4 @@
-"""NTU RGB+D: made-up files in the original format, with its quirks, against known values."""
+"""NTU RGB+D: generated files in the original format, with its quirks, against known values."""
 
 import re
 import zipfile
@@ -11,37 +11,9 @@ from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers import NTU60, NTU120, RecordingError, list_files
 from aimclr_mm.datasets.readers.ntu import choose_bodies, missing, read_bodies
 
+from .ntu_files import expected, skeleton_file
+
 NAME = 'S001C002P001R001A001.skeleton'
-
-
-def coordinates(body: int, frame: int) -> np.ndarray:
-    """(25, 3): known values of a body in a frame."""
-    joint, axis = np.ogrid[:25, :3]
-    return (body + joint / 100 + axis / 10 - 0.5) * (1 + frame) * (1 if body != 2 else 3)
-
-
-def skeleton_file(frames: list[list[int]], end: str = '\r\n', blank: str = '') -> bytes:
-    """A .skeleton file: for each frame the bodies in it, in their order."""
-    lines = [str(len(frames))]
-    for frame, bodies in enumerate(frames):
-        lines.append(str(len(bodies)))
-        for body in bodies:
-            lines += [f'7205759403792{body:04} 0 1 1 1 1 0 -0.05 0.24 2', '25']
-            lines += [
-                f'{x:.7f} {y:.6g} {z:.7E} 277.419 191.849 1036.2 519.1 -0.2 0.02 0.9 0.1 2'
-                for x, y, z in coordinates(body, frame)
-            ]
-    return end.join([line + blank for line in lines] + ['']).encode()
-
-
-def expected(frames: list[list[int]], people: int) -> np.ndarray:
-    """(M, T, 25, 3): the n-th body of each frame, zeros where there is none."""
-    keypoint = np.zeros((people, len(frames), 25, 3))
-    for frame, bodies in enumerate(frames):
-        for place, body in enumerate(bodies[:people]):
-            keypoint[place, frame] = coordinates(body, frame)
-    return keypoint
-
 
 ONE, TWO, GAPS = [[1]] * 4, [[1, 2]] * 3, [[], [1], [2, 1], [], [3, 1, 2], [1]]
 
@@ -69,7 +41,7 @@ def test_bodies_beyond_the_fourth_are_left_out():
 
 
 def spread(body: np.ndarray) -> float:
-    """A loop over frames and axes for what decides which bodies move most."""
+    """Return the motion of a body, with loops over frames and axes."""
     total = 0.0
     frames = [frame for frame in body if frame.sum() != 0]
     for axis in range(3):
@@ -91,7 +63,7 @@ def test_two_rules_for_bodies(frames):
 
 
 def test_rules_differ_where_they_should():
-    bodies = read_bodies(skeleton_file([[1, 3, 2]] * 4))  # the body called 2 moves thrice as far
+    bodies = read_bodies(skeleton_file([[1, 3, 2]] * 4))  # body 2 moves three times as far
     np.testing.assert_array_equal(choose_bodies(bodies, 'motion')[0], bodies[2])
     np.testing.assert_array_equal(choose_bodies(bodies, 'first')[0], bodies[0])
 
@@ -104,7 +76,7 @@ def test_second_person_of_zeros_is_left_out_and_the_first_keeps_its_place():
 
 
 def broken(line: int, text: str | None) -> bytes:
-    """A file of three frames, one body each, in which one line (1-based) is another or missing."""
+    """Return a file of three frames with one body, where a line (1-based) differs or is missing."""
     lines = skeleton_file([[1]] * 3, end='\n').decode().split('\n')
     lines[line - 1 : line] = [] if text is None else [text]
     return '\n'.join(lines).encode()
@@ -176,7 +148,7 @@ def test_list_of_missing_recordings():
 
 
 def put(folder, names, form: str) -> list[str]:
-    """Files of that name in a folder, one archive, or two archives in a folder as they are downloaded."""
+    """Write files of these names to a folder, an archive, or two archives in a folder."""
     if form == 'folder':
         for name in names:
             (folder / 'nturgb+d_skeletons').mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""NW-UCLA: made-up files in both forms against known values."""
+"""NW-UCLA: generated files in both forms against known values."""
 
 import json
 import random
@@ -20,7 +20,7 @@ from aimclr_mm.datasets.readers.nw_ucla import (
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile, list_files
 from tests.datasets.readers.on_disk import put
 
-# a frame of the authors' form, as it is quoted in public
+# a published frame in the form of the authors
 PUBLIC = """60
 -1.28173,0.389313,3.35539,2
 -1.31799,0.467292,3.35571,2
@@ -47,18 +47,18 @@ JOINTS = [[float(cell) for cell in line.split(',')[:3]] for line in PUBLIC.split
 
 
 def sequence(frames: int) -> list:
-    """Frames of joints of numbers: frame + joint / 100 + coordinate / 1000."""
+    """Return frames of joints of numbers: frame + joint / 100 + coordinate / 1000."""
     frame, joint, coordinate = np.ogrid[:frames, :20, :3]
     return (frame + joint / 100 + coordinate / 1000).tolist()
 
 
 def as_json(frames: int = 2, name: str = '', **fields) -> str:
-    """A file of the JSON form."""
+    """Return a file of the JSON form."""
     return json.dumps(dict(file_name=name, skeletons=sequence(frames), label=1, **fields))
 
 
 def changed(*place: int, value) -> str:
-    """The JSON form with another value at a place."""
+    """Return a file of the JSON form with another value at a place."""
     skeletons = target = sequence(2)
     for index in place[:-1]:
         target = target[index]
@@ -67,12 +67,12 @@ def changed(*place: int, value) -> str:
 
 
 def person(number: int) -> str:
-    """A person of the authors' form whose coordinates all are ``number``."""
+    """Return a person in the form of the authors whose coordinates are ``number`` + 0.5."""
     return '59\n' + f'{number}.5,{number}.5,{number}.5,2\n' * 20
 
 
 def frame_files(folder: Path, *texts: str) -> tuple[SourceFile, ...]:
-    """The frames of one folder."""
+    """Write the frames of one folder."""
     files = {
         f'view_1/a01_s01_e00/frame_{i}_tc_9_skeletons.txt': text for i, text in enumerate(texts, 1)
     }
@@ -127,8 +127,8 @@ def test_files(tmp_path, form):
     problems = sorted(summary.problems)
     assert len(problems) == 2 and 'a02_s09_e04_v02.json: is not readable JSON' in problems[0]
     assert (
-        'a07_s10_e10_v03.json: has action 7 in its name; nw_ucla has (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)'
-        in problems[1]
+        'a07_s10_e10_v03.json: has action 7 in its name; nw_ucla has '
+        '(1, 2, 3, 4, 5, 6, 8, 9, 11, 12)' in problems[1]
     )
 
 

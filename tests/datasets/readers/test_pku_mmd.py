@@ -1,4 +1,4 @@
-"""PKU-MMD: files written as the authors' archives hold them, and damaged ones, against values known beforehand."""
+"""PKU-MMD: generated files in the form of the original archives, and damaged ones."""
 
 import zipfile
 
@@ -10,26 +10,28 @@ from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.datasets.readers import RecordingError, list_files, pku_mmd
 from aimclr_mm.datasets.readers.pku_mmd import PKUMMD1, PKUMMD2
 
-# headings, spelling and blanks of the authors' files
+from .on_disk import put
+
+# headings, spelling and blanks of the original files
 LISTS = 'Training videos: \n{}, \nValidataion videos: \n{}, \n'
 SUBJECT, VIEW = 'Split/cross-subject.txt', 'Split/cross-view.txt'
 SKELETON, LABEL = 'Data/PKU_Skeleton_Renew/{}.txt', 'Label/Train_Label_PKU_final/{}.txt'
 
 
 def video(frames, bodies=1):
-    """Lines in which value v of frame f (counted from 1) is f + v / 1000; zeros for the bodies that are not there."""
+    """Return lines in which value v of frame f (1-based) is f + v / 1000; absent bodies are 0."""
     values = np.arange(1, frames + 1)[:, None] + np.arange(150) / 1000
     values[:, 75 * bodies :] = 0
     return values
 
 
 def text(values, end='\n'):
-    """A skeleton file."""
+    """Return a skeleton file."""
     return ''.join(' '.join(f'{value:g}' for value in row) + end for row in values)
 
 
 def source(**changed):
-    """Part I with two videos and three intervals; files can be changed, and left out with None."""
+    """Return files of part I with two videos and three intervals; None removes a file."""
     files = {
         SKELETON.format('0002-L'): text(video(8)),
         LABEL.format('0002-L'): '32,2,4,2\n51,3,8,1\n',
@@ -42,24 +44,14 @@ def source(**changed):
     return {name: content for name, content in files.items() if content is not None}
 
 
-def write(folder, files):
-    """Writes files by name, and returns the folder."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
-
-
 def reader(folder, files=None, kind=PKUMMD1):
-    """A reader of a folder with these files."""
-    return kind(
-        list_files([str(write(folder, source() if files is None else files))], kind.pattern)
-    )
+    """Return a reader of a folder with these files."""
+    path = put(folder, source() if files is None else files)
+    return kind(list_files([path], kind.pattern))
 
 
 def outcome(data):
-    """Sequences by name, and problems."""
+    """Return sequences by name, and problems."""
     sequences, problems = {}, []
     for recording in data.recordings():
         try:
@@ -70,7 +62,7 @@ def outcome(data):
 
 
 def check_source(data):
-    """Whether what comes out of :func:`source` is what is in it."""
+    """Assert that the sequences are those of :func:`source`."""
     sequences, problems = outcome(data)
     assert problems == [] and list(sequences) == ['0002-L_001', '0002-L_002', '0291-M_001']
     first, second, third = sequences.values()
@@ -105,7 +97,7 @@ def test_folder(tmp_path):
 
 
 def test_zip_archives(tmp_path):
-    write(tmp_path / 'files', source())
+    put(tmp_path / 'files', source())
     for part in ('Data', 'Label', 'Split'):
         with zipfile.ZipFile(tmp_path / f'{part}.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
             for file in (tmp_path / 'files' / part).rglob('*.txt'):

@@ -1,4 +1,4 @@
-"""Pickles in mmaction2's and PYSKL's format: what is counted, what is reported, what is refused."""
+"""Pickles in the formats of mmaction2 and PYSKL: counts, reported defects, refused files."""
 
 import pickle
 import re
@@ -12,13 +12,13 @@ from aimclr_mm.datasets.readers.pose_pickle import published_counts, verify
 
 
 def pose(name: str, label=0, people: int = 1, frames: int = 4, joints: int = 25, **fields) -> dict:
-    """A sequence as mmaction2's gen_ntu_rgbd_raw.py and PYSKL's ntu_preproc.py write it."""
+    """Return a sequence like gen_ntu_rgbd_raw.py (mmaction2) and ntu_preproc.py (PYSKL)."""
     keypoint = np.random.default_rng(0).normal(size=(people, frames, joints, 3)).astype(np.float16)
     return dict(dict(frame_dir=name, label=label, keypoint=keypoint, total_frames=frames), **fields)
 
 
 def pose_2d(name: str, people: int = 2, frames: int = 3, **fields) -> dict:
-    """A sequence as in ntu60_2d.pkl and ntu60_hrnet.pkl."""
+    """Return a sequence like those of ntu60_2d.pkl and ntu60_hrnet.pkl."""
     keypoint, score = (np.full((people, frames, 17, *rest), 0.5, np.float16) for rest in ((2,), ()))
     return dict(
         dict(
@@ -36,7 +36,7 @@ def pose_2d(name: str, people: int = 2, frames: int = 3, **fields) -> dict:
 
 @pytest.fixture
 def check(tmp_path):
-    """Writes a pickle and verifies it."""
+    """Write a pickle and verify it."""
 
     def checker(content, **options):
         write_pickle(content, str(tmp_path / 'poses.pkl'))
@@ -194,7 +194,7 @@ def test_names_and_splits_must_agree(check):
     assert summary.splits == dict(train=2, val=0)
 
 
-# what is refused as a whole
+# files that are refused as a whole
 
 
 @pytest.mark.parametrize('names', ['abc', [1], None, 3, [['a']]])

@@ -1,4 +1,4 @@
-"""Readers, pickles and shares of labels: what is written comes back, whatever its size."""
+"""Property tests: round trips of readers and pickles, and balanced draws of labels."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def test_balanced_draws(labels, fraction, seed):
 
 @st.composite
 def recordings(draw) -> tuple[Layout, np.ndarray, bool]:
-    """A chain of joints as a layout, keypoints (M, T, V, C) float32, and whether C holds a score."""
+    """Draw a chain layout, keypoints (M, T, V, C) float32, and whether C holds a score."""
     joints, dims, score = (
         draw(st.integers(2, 7)),
         draw(st.sampled_from([2, 3])),
@@ -66,7 +66,7 @@ def test_own_recordings_come_back(form, recording, separator, order):
     rows = array.swapaxes(0, 1).reshape(frames, -1)
     if form == 'csv':
         both = [d for d in (layout.dims, layout.dims + 1) if rows.shape[1] % (joints * d) == 0]
-        assume(both == [channels])  # else the reader asks for another format
+        assume(both == [channels])  # otherwise the reader asks for another format
         content = ''.join(separator.join(map(repr, row)) + '\n' for row in rows.tolist()).encode()
     elif form == 'json':
         content = json.dumps(array.tolist()).encode()

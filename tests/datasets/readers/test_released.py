@@ -1,4 +1,4 @@
-"""The authors' prepared folders: what is read, what is refused, and that they come back bit by bit."""
+"""Prepared folders of the released code: reading, refused files, bitwise round trip."""
 
 import os
 import pickle
@@ -15,7 +15,7 @@ from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.datasets.readers.sources import RecordingError, list_files
 
 FRAMES = 6
-# not in alphabetical order, which the authors' PKU-MMD lists need not have either
+# not in alphabetical order, like the PKU-MMD lists of the authors
 NAMES = [
     f'S{s:03}C{c:03}P{p:03}R002A{a:03}.skeleton'
     for s, c, p, a in ((1, 2, 1, 7), (1, 1, 2, 60), (17, 3, 1, 7), (2, 1, 8, 50), (3, 2, 3, 1))
@@ -23,7 +23,7 @@ NAMES = [
 
 
 def positions_of(name: str, frames: int = FRAMES) -> np.ndarray:
-    """(3, T, 25, 2) random numbers that belong to a name; every second class has one person."""
+    """Return random positions (3, T, 25, 2) of a name; every second class has one person."""
     rng = np.random.default_rng(list(name.encode()))
     positions = rng.normal(size=(3, frames, 25, 2)).astype(np.float32)
     if label_of(name) % 2:
@@ -36,7 +36,7 @@ def label_of(name: str) -> int:
 
 
 def write_part(folder, part: str, names: list[str], labels=None, positions=None) -> None:
-    """Writes the two files of a split."""
+    """Write the two files of a split."""
     folder.mkdir(parents=True, exist_ok=True)
     positions = np.stack([positions_of(name) for name in names]) if positions is None else positions
     np.save(folder / f'{part}_position.npy', positions)
@@ -46,7 +46,7 @@ def write_part(folder, part: str, names: list[str], labels=None, positions=None)
 
 @pytest.fixture
 def source(tmp_path):
-    """Two benchmarks of five sequences."""
+    """Write two benchmarks of five sequences."""
     folder = tmp_path / 'ntu60_frame50'
     write_part(folder / 'xsub', 'train', [NAMES[2], NAMES[0], NAMES[3]])
     write_part(folder / 'xsub', 'val', [NAMES[4], NAMES[1]])
@@ -134,7 +134,7 @@ def test_published_numbers_of_the_data_set_that_the_labels_show(source):
     assert reader.published == {} and reader.num_classes is None
 
 
-# what is refused
+# refused files
 
 
 def test_source_without_positions(tmp_path):
@@ -289,7 +289,7 @@ def test_driver_reports_what_it_leaves_out(source, tmp_path):
     )
 
 
-# there and back
+# round trip
 
 
 def test_round_trip_is_exact(source, tmp_path):

@@ -1,4 +1,4 @@
-"""Prepared folders written from raw sequences, and what is refused; test_official.py has the round trip."""
+"""Export of raw sequences to prepared folders; the round trip is in test_released.py."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from aimclr_mm.datasets.readers.released_export import export
 
 
 def raw(name: str, frames: int, people: int = 1, label: int | None = 4) -> dict:
-    """A body that walks evenly along x while a hand rises evenly; the shoulders stand askew."""
+    """Return a body that moves evenly along x while a hand rises; the shoulders are oblique."""
     base = np.random.default_rng(1).normal(size=(25, 3))
     base[4], base[8] = (-0.3, 0.4, 2.0), (0.3, 0.4, 2.8)
     keypoint = np.tile(base, (people, frames, 1, 1))
@@ -22,7 +22,7 @@ def raw(name: str, frames: int, people: int = 1, label: int | None = 4) -> dict:
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes an annotation file of raw sequences and returns its path."""
+    """Write an annotation file of raw sequences and return its path."""
 
     def writer(*annotations, split=None, **more) -> str:
         names = [a['frame_dir'] for a in annotations]

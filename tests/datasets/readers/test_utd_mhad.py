@@ -1,4 +1,4 @@
-"""UTD-MHAD: the authors' archive against known values and against the same recordings in another form."""
+"""UTD-MHAD: known values, and the original archive against the same recordings in JSON."""
 
 import io
 from pathlib import Path
@@ -15,27 +15,29 @@ from aimclr_mm.skeletons import KINECT20
 from tests.datasets.readers.on_disk import put
 
 SHARED = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'utdmhad'
-# order of the joints in the authors' files, as their Skeleton_joint_order.txt has it
-UTD_JOINTS = """head shoulder_center spine hip_center left_shoulder left_elbow left_wrist left_hand right_shoulder
-    right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee right_ankle
-    right_foot""".split()
+# order of the joints in the files, from Skeleton_joint_order.txt
+UTD_JOINTS = """
+    head shoulder_center spine hip_center left_shoulder left_elbow left_wrist left_hand
+    right_shoulder right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot
+    right_hip right_knee right_ankle right_foot
+""".split()
 
 
 def mat(value: np.ndarray, name: str = 'd_skel') -> bytes:
-    """A .mat file."""
+    """Return a .mat file."""
     file = io.BytesIO()
     savemat(file, {name: value})
     return file.getvalue()
 
 
 def skeleton(action: int, frames: int = 5) -> np.ndarray:
-    """d_skel (20, 3, T): joint + coordinate / 10 + frame / 100 + 100 * action."""
+    """Return d_skel (20, 3, T): joint + coordinate / 10 + frame / 100 + 100 * action."""
     joint, coordinate, frame = np.ogrid[:20, :3, :frames]
     return joint + coordinate / 10 + frame / 100 + 100.0 * action
 
 
 def made_up_files() -> dict[str, bytes]:
-    """Three recordings, and files that are none."""
+    """Return three recordings and other files."""
     return {
         'Skeleton/a10_s2_t4_skeleton.mat': mat(skeleton(10, 7)),
         'Skeleton/a2_s1_t1_skeleton.mat': mat(skeleton(2)),
@@ -46,7 +48,7 @@ def made_up_files() -> dict[str, bytes]:
 
 
 def convert(source: str, folder: Path) -> tuple[dict, list[str]]:
-    """The annotation file and the problems."""
+    """Return the content of the annotation file and the problems."""
     out = str(folder / 'out' / 'utd.pkl')
     summary = prepare(UTDMHAD(list_files([source], UTDMHAD.pattern)), out, workers=1)
     return read_pickle(out), summary.problems
