@@ -4,7 +4,7 @@
     python tools/benchmark.py step --official AIMCLR_CHECKOUT --dtype float32 bfloat16      # one training step
     python tools/benchmark.py step --profile                                # where its time goes
     python tools/benchmark.py step --sweep queue 8192 32768 131072          # how its cost grows
-    python tools/benchmark.py step --variant model.backbone.fused=False     # what a switch gains
+    python tools/benchmark.py step --variant model.backbone.type=AimCLRSTGCN    # what a switch gains
     python tools/benchmark.py epoch --official AIMCLR_CHECKOUT --samples 40091              # training with data
     python tools/benchmark.py features --sweep share 0 0.2 1                # representations, beside mmaction2's ST-GCN
     python tools/benchmark.py linear --official AIMCLR_CHECKOUT             # linear evaluation, 100 epochs

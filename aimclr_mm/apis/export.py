@@ -104,9 +104,6 @@ class ExportedEncoder(nn.Module):
         self.form_streams = views.form_streams
         part = getattr(encoder.model, 'encoder', encoder.model)
         self.backbone = copy.deepcopy(part.backbone).cpu().eval()
-        if hasattr(self.backbone, 'fused'):
-            # the fused path skips absent people: shapes that depend on the data
-            self.backbone.fused = False
 
         channels = encoder.cfg.model.backbone.get('in_channels', 3)
         self.shape = (people[0], encoder.layout.num_joints, channels)

@@ -1,7 +1,6 @@
 """AimCLR and its parts."""
 
-from .backbones.mmaction_networks import SkeletonAAGCN, SkeletonSTGCN
-from .backbones.stgcn import AimCLRSTGCN
+from .backbones import AimCLRSTGCN, FastSTGCN, SkeletonAAGCN, SkeletonSTGCN
 from .data_preprocessor import STREAMS, LabelledViews, SkeletonViews
 from .eadm import EADM
 from .encoder import Encoder, ProjectionHead
@@ -19,6 +18,7 @@ __all__ = [
     'AimCLRSTGCN',
     'CrossStream',
     'Encoder',
+    'FastSTGCN',
     'LabelledViews',
     'MemoryBank',
     'ProjectionHead',

@@ -1,4 +1,4 @@
-"""Memory of CPU tensors."""
+"""glibc malloc tuning for CPU tensors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import ctypes
 
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+# parameters of mallopt, from malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> bool:
-    """Lets the C library keep the memory of freed CPU tensors for the next ones; returns whether it could.
+    """Let glibc keep freed CPU memory for later tensors; return whether it accepted.
 
-    A training step frees and takes the same gigabytes again and again. glibc gives large blocks back to the system,
-    which then has to map and clear each page anew; keeping them makes a step about a tenth faster and views a third.
-    The price is that the process stays as large as it ever was. On a GPU torch does the same by itself, and there
-    nothing is done, as with other C libraries.
+    A training step frees and allocates the same gigabytes again and again. By default glibc returns
+    large blocks to the system, which then has to map and clear every page once more; keeping them
+    makes a step about 10 % and views about 30 % faster. In return the process never shrinks. With
+    CUDA, where PyTorch caches memory itself, and with other C libraries nothing is changed.
     """
     if torch.cuda.is_available():
         return False

@@ -1,4 +1,4 @@
-"""What the system says about the CPU."""
+"""Name and flags of the CPU."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ CPUINFO = '/proc/cpuinfo'
 
 
 class Processor(NamedTuple):
-    """Name, vendor (``AuthenticAMD``, ``GenuineIntel``, ...) and flags; the latter two empty where nobody tells."""
+    """A CPU.
+
+    Attributes:
+        name: model name.
+        flags: instruction sets and other features; empty if unknown.
+    """
 
     name: str
-    vendor: str
     flags: frozenset[str]
 
 
 def processor() -> Processor:
-    """The CPU that this process runs on, as Linux describes it; elsewhere what Python knows."""
+    """Return the CPU as Linux describes it; on other systems, as Python does."""
     try:
         with open(CPUINFO, encoding='utf-8') as file:
             first = file.read().split('\n\n')[0]
     except OSError:
         first = ''
-    fields = {
-        key.strip(): value.strip()
-        for key, _, value in (line.partition(':') for line in first.splitlines())
-    }
-    # platform.processor() starts a process on Linux; on Windows it gives family, model and vendor
+
+    fields = {}
+    for line in first.splitlines():
+        key, _, value = line.partition(':')
+        fields[key.strip()] = value.strip()
+
     return Processor(
-        fields.get('model name') or platform.processor() or platform.machine(),
-        fields.get('vendor_id') or platform.processor().rpartition(', ')[2],
-        frozenset(fields.get('flags', '').split()),
+        name=fields.get('model name') or platform.processor() or platform.machine(),
+        flags=frozenset(fields.get('flags', '').split()),
     )

@@ -107,10 +107,10 @@ def released_name(name: str) -> str:
     return name
 
 
-@pytest.fixture(scope='module')
-def feature_map():
-    """Our encoder with the recorded parameters in eval mode, and its feature map of the recorded input."""
-    encoder = Encoder(BACKBONE, dict(type='ProjectionHead')).eval()
+@pytest.fixture(scope='module', params=['AimCLRSTGCN', 'FastSTGCN'])
+def feature_map(request):
+    """The encoder with the recorded parameters in eval mode, and the recorded input's feature map."""
+    encoder = Encoder(dict(BACKBONE, type=request.param), dict(type='ProjectionHead')).eval()
     state = encoder.state_dict()
     names = {released_name(n): n for n in state if not n.endswith(('.A', 'num_batches_tracked'))}
     for k, name in enumerate(sorted(names)):

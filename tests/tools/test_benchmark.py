@@ -96,10 +96,10 @@ def test_step_in_two_precisions(tool):
         'bfloat16',
         '--mining',
         '--variant',
-        'model.backbone.fused=False',
+        'model.backbone.type=AimCLRSTGCN',
     )
     for name in ('ours float32', 'ours bfloat16'):
-        check(figures, name, {'ours with model.backbone.fused=False'})
+        check(figures, name, {'ours with model.backbone.type=AimCLRSTGCN'})
     assert set(figures['loss_after_warmup']) == set(figures['measured'])
     assert all(0 < loss < 10 * np.log(17) for loss in figures['loss_after_warmup'].values())
 

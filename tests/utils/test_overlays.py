@@ -78,7 +78,7 @@ def hooks(cfg: Config) -> list[str]:
 
 
 SMALL = {
-    'AimCLRSTGCN': dict(base_channels=8, out_channels=16),
+    'FastSTGCN': dict(base_channels=8, out_channels=16),
     'ProjectionHead': dict(in_channels=16, out_channels=8),
     'SkeletonHead': dict(in_channels=16),
     'AimCLR': dict(queue_length=64),

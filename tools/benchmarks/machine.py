@@ -71,7 +71,7 @@ def _commit() -> str | None:
 
 def describe(device: str) -> dict:
     """Device, CPU, threads, versions, commit and settings of precision."""
-    name, _, flags = processor()
+    name, flags = processor()
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
     return dict(
         device=torch.cuda.get_device_name() if device.startswith('cuda') else name,

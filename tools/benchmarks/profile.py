@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections import defaultdict
@@ -17,8 +16,6 @@ from torch.profiler import ProfilerActivity
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-
-from aimclr_mm.models.backbones.cpu.products import PRODUCT
 
 from .machine import ceilings
 from .timing import STDERR, Case, Times, clock
@@ -103,14 +100,6 @@ def _times_of_kernels(
     return kinds, operators
 
 
-def _product_flop(a: tuple, b: tuple, *_: object, **__: object) -> int:
-    """Operations of oneDNN's product of shapes (..., K) and (N, K), which torch's counter does not know."""
-    return 2 * math.prod(a) * b[0]
-
-
-COUNTED = {} if PRODUCT is None else {PRODUCT: _product_flop}
-
-
 def profile(
     run: Callable[[], object], device: str, queue: int, title: str = '', shown: int = 15
 ) -> dict:
@@ -132,7 +121,7 @@ def profile(
     clock(Case(run, repeats=STEPS), device, times)
     with (
         Operators(queue) as counted,
-        FlopCounterMode(display=False, custom_mapping=COUNTED) as flops,
+        FlopCounterMode(display=False) as flops,
     ):
         run()
     if device.startswith('cuda'):

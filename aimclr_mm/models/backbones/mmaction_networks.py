@@ -1,4 +1,4 @@
-"""Other graph networks of mmaction2 as encoders, on the graph of the joint table."""
+"""Other graph networks of mmaction2 as encoders, with the graph of a joint layout."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aimclr_mm.skeletons import get_layout
 
 
 class LayoutGraph:
-    """Builds the graph of an mmaction2 network from a joint layout.
+    """Mixin that builds the graph of an mmaction2 network from a joint layout.
 
     Args:
         layout: joint layout of the data.
         graph_mode: mode of mmaction2's ``Graph``.
-        **kwargs: as for the network.
+        **kwargs: arguments of the network.
     """
 
     def __init__(self, layout='ntu25', graph_mode: str = 'spatial', **kwargs) -> None:
@@ -25,7 +25,7 @@ class LayoutGraph:
 
 @MODELS.register_module()
 class SkeletonSTGCN(LayoutGraph, STGCN):
-    """mmaction2's ``STGCN``, with its options also ST-GCN++: (N, M, T, V, C) -> (N, M, C', T', V)."""
+    """mmaction2's ``STGCN``; its options make it ST-GCN++. (N, M, T, V, C) -> (N, M, C', T', V)."""
 
 
 @MODELS.register_module()
