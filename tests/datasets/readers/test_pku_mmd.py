@@ -117,7 +117,7 @@ def test_renamed_folders_and_other_spellings(tmp_path):
     }
     files['labels_skeleton/a/0002-L.txt'] = text(video(8), ' \r\n') + '\r\n\r\n'
     files['labels_skeleton/a/0291-M.txt'] = ' ' + text(video(6, 2), '\n ').replace(' ', '  ')
-    files['c/b/0002-L.txt'] = '\ufeff32,2,4,2\r\n\r\n 51, 3 ,8 , 1 \r\n\r\n'
+    files['c/b/0002-L.txt'] = '\ufeff32,2,4,2\r\n\r\n 51, 3 ,8 , 1 \r\n\r\n'.encode()
     files['Split/Cross_subject.txt'] = (
         'TRAINING\r\n0002-l.txt,0002-M ,\r\nTesting videos\r\n 0291-M\r\n'
     )
