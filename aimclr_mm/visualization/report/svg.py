@@ -12,7 +12,7 @@ from aimclr_mm.visualization.charts import Chart, Series
 
 # a chart and its margins, in SVG units
 WIDTH, HEIGHT = 400, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 36
 
 MAX_DOTS = 40  # curves of fewer points show each of them
 COLORS = 6  # number of curve colors in the style sheet
