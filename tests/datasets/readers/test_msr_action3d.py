@@ -114,7 +114,7 @@ def test_screen_coordinates_become_metres():
     np.testing.assert_allclose(left, [-0.371736, 0.371031, 2.674849], atol=0.007)
 
 
-def test_joint_outside_of_the_picture():
+def test_joint_outside_of_the_image():
     with pytest.raises(
         RecordingError, match='line 2: the joint lies at 140, 2147480000, 498, outside'
     ):

@@ -36,7 +36,7 @@ def skeleton(action: int, frames: int = 5) -> np.ndarray:
     return joint + coordinate / 10 + frame / 100 + 100.0 * action
 
 
-def made_up_files() -> dict[str, bytes]:
+def generated_files() -> dict[str, bytes]:
     """Return three recordings and other files."""
     return {
         'Skeleton/a10_s2_t4_skeleton.mat': mat(skeleton(10, 7)),
@@ -56,7 +56,7 @@ def convert(source: str, folder: Path) -> tuple[dict, list[str]]:
 
 @pytest.mark.parametrize('form', ['zip', 'folder'])
 def test_files(tmp_path, form):
-    data, problems = convert(put(tmp_path, made_up_files(), form), tmp_path)
+    data, problems = convert(put(tmp_path, generated_files(), form), tmp_path)
     read = {item['frame_dir']: item for item in data['annotations']}
     assert set(read) == {'a02_s01_t01', 'a10_s02_t04', 'a27_s03_t02'} and not problems
     assert {name: sorted(split) for name, split in data['split'].items()} == dict(
@@ -91,7 +91,7 @@ def test_files(tmp_path, form):
 )
 def test_broken_file_is_named_and_left_out(tmp_path, text, message):
     data, problems = convert(
-        put(tmp_path, {**made_up_files(), 'Skeleton/a3_s1_t1_skeleton.mat': text}, 'folder'),
+        put(tmp_path, {**generated_files(), 'Skeleton/a3_s1_t1_skeleton.mat': text}, 'folder'),
         tmp_path,
     )
     assert len(data['annotations']) == 3 and len(problems) == 1
