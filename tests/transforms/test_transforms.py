@@ -19,6 +19,7 @@ from aimclr_mm.transforms import (
     TemporalFlip,
 )
 from aimclr_mm.transforms.functional import select_stream
+from tests.skeletons.conventions import COCO_MIRROR, NTU_MIRROR
 
 N, M, T = 3, 2, 13
 ALL = [
@@ -31,10 +32,6 @@ ALL = [
     'AxisMask',
     'TemporalFlip',
 ]
-NTU_MIRROR = [
-    int(v) for v in '0 1 2 3 8 9 10 11 4 5 6 7 16 17 18 19 12 13 14 15 20 23 24 21 22'.split()
-]
-COCO_MIRROR = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 MIRRORS = {'ntu25': NTU_MIRROR, 'coco17': COCO_MIRROR}
 # layout, coordinates d, channels C; the last channel may be a score
 KINDS = [('ntu25', 3, 3), ('ntu25', 3, 4), ('coco17', 2, 2), ('coco17', 2, 3)]
