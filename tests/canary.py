@@ -1,4 +1,4 @@
-"""What reading a file must never do, watched by Python's audit events; what tests of hostile files share."""
+"""Watch side effects of reading a file with Python's audit events."""
 
 import io
 import os
@@ -48,7 +48,8 @@ CHANGES = (
 LIBRARIES = tuple(
     {sysconfig.get_path(name) for name in ('stdlib', 'purelib', 'platlib')} | {'<frozen'}
 )
-_watching: list = []  # the folder that may be written, and what was seen; a hook can never be removed
+# writable folder and recorded events; an audit hook cannot be removed
+_watching: list = []
 
 
 def _hook(event: str, args: tuple) -> None:
@@ -65,7 +66,7 @@ def _hook(event: str, args: tuple) -> None:
 
 
 def _is_foreign(code: object) -> bool:
-    """Whether code that runs is not that of a library, which may be imported late."""
+    """Return whether code is not that of a library, which may be imported late."""
     return not str(getattr(code, 'co_filename', '')).startswith(LIBRARIES)
 
 
@@ -87,7 +88,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def watch(folder: Path) -> Iterator[list]:
-    """Notes events of code that runs and of files that are changed outside of a folder."""
+    """Record events of code that runs and of files that change outside of a folder."""
     seen: list = []
     _watching[:] = [folder.resolve(), seen]
     try:
@@ -112,7 +113,7 @@ def payload(mark: Path) -> Payload:
 
 
 def refused(function: Callable, *args, match: str = '', **kwargs) -> str:
-    """Asserts that a call ends in ValueError or FileNotFoundError and runs nothing; returns the message."""
+    """Assert that a call is refused and runs nothing; return the message."""
     with (
         watch(TEMPORARY) as seen,
         pytest.raises((ValueError, FileNotFoundError), match=match) as error,

@@ -1,4 +1,4 @@
-"""Hooks for tests of trainings on several ranks: one writes down what a rank does, one lets a rank fail."""
+"""Hooks for tests on several ranks: a recorder, and a fault."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from aimclr_mm.models.memory_bank import MemoryBank
 
 @HOOKS.register_module()
 class RankRecorder(Hook):
-    """Keeps the samples and keys of every iteration and the state after every epoch, in rank<N>.pth."""
+    """Record samples and keys per iteration, and the state per epoch, in rank<N>.pth."""
 
     priority = 'LOWEST'
 
@@ -50,7 +50,7 @@ class RankRecorder(Hook):
 
 @HOOKS.register_module()
 class RankFault(Hook):
-    """Lets the last rank fail before the third iteration."""
+    """Make the last rank fail before the third iteration."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

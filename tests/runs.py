@@ -1,10 +1,11 @@
-"""Trainings for tests: a toy model within the process, and the real command in processes that start quickly."""
+"""Trainings for tests: a toy model in this process, and the real command in forked processes."""
 
 import json
 import multiprocessing
 import os
 import random
 import runpy
+import socket
 import sys
 import time
 from pathlib import Path
@@ -24,16 +25,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 CONFIG = """
 _base_ = ['{root}/configs/_base_/default_runtime.py', '{root}/configs/_base_/aimclr.py']
-preprocess = [dict(type='CenterSkeleton'), dict(type='ResizeClip', length=4), dict(type='FormatGCNInput', num_person=1)]
+preprocess = [
+    dict(type='CenterSkeleton'), dict(type='ResizeClip', length=4),
+    dict(type='FormatGCNInput', num_person=1)]
 train_dataloader = dict(
-    batch_size=8, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='SkeletonDataset', ann_file='{data}', layout='ntu25', split='xsub_train', preprocess=preprocess,
-                 pipeline=[dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]))
+    batch_size=8, num_workers=0, drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='SkeletonDataset', ann_file='{data}', layout='ntu25', split='xsub_train',
+        preprocess=preprocess,
+        pipeline=[dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]))
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None
-model = dict(backbone=dict(base_channels=2, out_channels=4), head=dict(in_channels=4, hidden_channels=4),
-             queue_length=40, momentum=0.9)
-custom_hooks = [dict(h, epoch=2) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks]
+model = dict(
+    backbone=dict(base_channels=2, out_channels=4), head=dict(in_channels=4, hidden_channels=4),
+    queue_length=40, momentum=0.9)
+custom_hooks = [
+    dict(h, epoch=2) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks]
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(by_epoch=False, interval=1))
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[3], gamma=0.1, end=100)]
 train_cfg = dict(max_epochs=6)
@@ -41,14 +49,14 @@ train_cfg = dict(max_epochs=6)
 
 
 def write_config(folder: Path, text: str = '') -> Path:
-    """Data of 42 training sequences, 5 batches, and a config, of which ``text`` overrides what it names."""
+    """Write data of 42 training sequences (5 batches) and a config, extended by ``text``."""
     write_pickle(Synthetic((), 2, 3, 1).dataset(), str(folder / 'data.pkl'))
     (folder / 'tiny.py').write_text(CONFIG.format(root=ROOT, data=folder / 'data.pkl') + text)
     return folder / 'tiny.py'
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """One thread, no GPU, the repository's package."""
+    """Return an environment with one thread, no GPU and this package."""
     return {
         **os.environ,
         'OMP_NUM_THREADS': '1',
@@ -60,13 +68,13 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def command(tool: str, arguments: list[str], log: str, variables: dict[str, str]) -> None:
-    """A tool in this process; what it prints goes to a file."""
+    """Run a tool in this process, with its output in a file."""
     os.environ.update(variables)
-    os.setpgrp()  # a group of its own, to which a signal may be sent
+    os.setpgrp()  # its own process group, for signals
     with open(log, 'a') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    runner.collect_env = dict  # what takes long and does nothing for the result
+    runner.collect_env = dict  # slow, and irrelevant here
     Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))
     sys.argv = [tool, *arguments]
     runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
@@ -84,7 +92,7 @@ def call_tool(tool: str, *arguments) -> None:
 def start(
     config: Path, work_dir: Path, *options: str, tool: str = 'train.py', **variables: str
 ) -> multiprocessing.Process:
-    """Starts a training, or another tool, in a process that is forked from one which has imported the libraries."""
+    """Start a training, or another tool, in a fork of a process that has imported everything."""
     os.environ.update(environment())
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(
@@ -96,35 +104,61 @@ def start(
     return process
 
 
+def free_port() -> str:
+    """Return a port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+def start_ranks(
+    world: int, config: Path, work_dir: Path, *options: str
+) -> list[multiprocessing.Process]:
+    """Start a training on several ranks; rank r logs to ``<work_dir>-r.log``."""
+    common = dict(WORLD_SIZE=str(world), MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
+    options = ('--launcher', 'pytorch', *options, '--work-dir', str(work_dir))
+    return [
+        start(
+            config,
+            Path(f'{work_dir}-{rank}'),
+            *options,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            **common,
+        )
+        for rank in range(world)
+    ]
+
+
 def finish(process: multiprocessing.Process, seconds: float = 120) -> int:
-    """Waits for the end; returns the exit code."""
+    """Wait for the end; return the exit code."""
     process.join(seconds)
-    assert process.exitcode is not None, 'the training does not end'
+    assert process.exitcode is not None, 'the process did not end'
     return process.exitcode
 
 
 def wait_for(condition, process=None, seconds: float = 60):
-    """Waits until a condition is true, while a process runs; returns its value."""
+    """Wait until a condition is true while a process runs; return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, 'it does not happen'
+        assert time.monotonic() < end, 'the condition did not become true'
         assert process is None or alive(process), 'the process has ended'
         time.sleep(0.002)
     return value
 
 
 def alive(process) -> bool:
-    """Whether a process of multiprocessing or subprocess runs."""
+    """Return whether a process of multiprocessing or subprocess runs."""
     return process.is_alive() if hasattr(process, 'is_alive') else process.poll() is None
 
 
 def saved_iterations(work_dir: Path) -> list[int]:
-    """Iterations of the checkpoints in a folder."""
+    """Return the iterations of the checkpoints in a folder."""
     return sorted(int(path.stem.split('_')[1]) for path in work_dir.glob('iter_*.pth'))
 
 
 def leaves(value, name: str = '') -> dict:
-    """Numbers of nested containers by their path, tensors as lists."""
+    """Return the leaves of nested containers by path, tensors as lists."""
     if isinstance(value, (dict, list, tuple)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return {
@@ -138,7 +172,7 @@ def leaves(value, name: str = '') -> dict:
 def assert_same(
     path: Path, other: Path, parts=('state_dict', 'optimizer', 'param_schedulers')
 ) -> dict:
-    """Two checkpoints hold the same, bit for bit; returns the first."""
+    """Assert that two checkpoints are equal bit for bit; return the first."""
     first, second = (torch.load(p, weights_only=True) for p in (path, other))
     assert (
         first['meta']['iter'] == second['meta']['iter']
@@ -153,7 +187,7 @@ def assert_same(
 
 
 def losses(work_dir: Path) -> dict[int, float]:
-    """The smoothed loss by iteration, over all runs in a folder."""
+    """Return the smoothed loss by iteration, over all runs in a folder."""
     lines = [
         json.loads(line)
         for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
@@ -166,7 +200,7 @@ def losses(work_dir: Path) -> dict[int, float]:
 
 
 class ToyData:
-    """Eleven numbers, with noise of every generator added when they are fetched."""
+    """Eleven numbers plus noise of every random generator, drawn when they are fetched."""
 
     ann_file, metainfo = None, {}
 
@@ -179,14 +213,14 @@ class ToyData:
 
 
 class ToyModel(BaseModel):
-    """A linear layer behind batch norm and dropout."""
+    """Batch norm, dropout and a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), nn.Linear(2, 3))
 
     def forward(self, inputs: list, mode: str = 'loss'):
-        """A loss, or the outputs in validation."""
+        """Return a loss, or the outputs in validation."""
         output = self.layers(torch.stack(inputs))
         return dict(loss=output.square().mean()) if mode == 'loss' else list(output)
 
@@ -204,7 +238,7 @@ VALIDATION = dict(
 
 
 def register_toys() -> None:
-    """Makes them known."""
+    """Register the toy dataset and model."""
     DATASETS.register_module(module=ToyData, force=True)
     MODELS.register_module(module=ToyModel, force=True)
 
@@ -212,7 +246,7 @@ def register_toys() -> None:
 def toy_runner(
     work_dir: Path, resume: bool = False, hooks: list = (), checkpoint: dict | None = None, **cfg
 ) -> Runner:
-    """A runner of two epochs of five batches, with the hooks of the default runtime."""
+    """Return a runner of two epochs of five batches, with the hooks of the default runtime."""
     register_toys()
     loader = dict(batch_size=2, num_workers=0, drop_last=True, dataset=dict(type='ToyData'))
     base = dict(

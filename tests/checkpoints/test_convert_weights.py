@@ -1,8 +1,9 @@
-"""Checkpoints of the released code and ours, both ways: the same numbers come out of both, and every tensor returns.
+"""Conversion of released checkpoints and back: equal outputs, and every tensor is kept.
 
-``data/converted.json`` was recorded with the classes of Levigty/AimCLR (MIT) on the CPU, with small networks: names
-and shapes of their tensors, and what ``encoder_q`` and ``encoder_k`` put out in eval mode for ``skeletons``, when
-tensors have the values of ``released_state``. For CrosSCLR, whose heads are tied, it is the input of the head.
+``data/converted.json`` was recorded with the classes of Levigty/AimCLR (MIT) on the CPU, with small
+networks: names and shapes of their tensors, and the outputs of ``encoder_q`` and ``encoder_k`` in
+eval mode for ``skeletons``, with tensors of the values of ``released_state``. For CrosSCLR, whose
+heads are tied, the input of the head was recorded.
 """
 
 import json
@@ -48,7 +49,7 @@ def shapes(case: str) -> dict[str, list[int]]:
 
 
 def released_state(shapes: dict[str, list[int]]) -> OrderedDict:
-    """A released file with values by formula, no two tensors alike but those that are one in the released code."""
+    """Return a released file with values by formula, different for each tensor of the code."""
     order = {name: k for k, name in enumerate(sorted(shapes))}
     state = OrderedDict()
     for name, shape in shapes.items():

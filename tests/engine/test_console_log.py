@@ -1,4 +1,4 @@
-"""What a run says on the console, and that files and backends get all scalars all the same."""
+"""Console lines; log files and backends still get all scalars."""
 
 import json
 import logging
@@ -86,7 +86,7 @@ def test_memory_of_the_gpu_or_of_the_process():
 
 
 class Loop:
-    """As much of a loop as the processor asks for."""
+    """The part of a loop that the processor reads."""
 
     class dataloader:
         batch_size = 128
@@ -99,7 +99,7 @@ class Loop:
 
 
 class Stub:
-    """As much of a runner: the last step of a long training."""
+    """The part of a runner that the processor reads, at the last step of a long training."""
 
     epoch, max_epochs, iter, train_loop, val_loop = 299, 300, 93599, Loop, Loop
     _train_loop = Loop
@@ -129,8 +129,8 @@ def test_the_longest_line_fits_and_no_scalar_is_lost():
     tag, line = ConsoleLogProcessor().get_log_after_iter(runner, 311, 'train')
     line = re.sub(r'[0-9.]+ GiB', '3.1 GiB', line)
     assert line == (
-        'Epoch 300/300 312/312  loss 14.22/16.65  cosine 0.95  KNN 74.3/75.1 %  1234 seq/s  ETA 27h20m  '
-        '3.1 GiB  lr 0.01'
+        'Epoch 300/300 312/312  loss 14.22/16.65  cosine 0.95  KNN 74.3/75.1 %  1234 seq/s  '
+        'ETA 27h20m  3.1 GiB  lr 0.01'
     )
     assert CLOCK + len(line) <= WIDTH
     assert tag == LogProcessor().get_log_after_iter(runner, 311, 'train')[0]
@@ -236,8 +236,10 @@ def test_a_backend_whose_package_is_missing(tmp_path):
 def test_tensorboard_holds_what_scalars_json_holds(tmp_path):
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
     text = """
-val_dataloader = dict(batch_size=64, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dict(
-    train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
+val_dataloader = dict(
+    batch_size=64, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
 val_cfg, val_evaluator = dict(type='ValLoop'), [dict(type='KNNMetric', k=[1])]
 """
     work = tmp_path / 'work'

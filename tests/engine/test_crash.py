@@ -1,4 +1,4 @@
-"""There is no moment at which a crash would leave no whole checkpoint."""
+"""A crash at any change of the file system leaves an intact checkpoint."""
 
 import os
 
@@ -8,18 +8,17 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from aimclr_mm.engine import newest_checkpoint
-from aimclr_mm.utils.files import atomic_write
 from tests.runs import VALIDATION, toy_runner
 
 pytestmark = pytest.mark.usefixtures('quick_checkpoints')
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """A crash of the process."""
 
 
 class Crasher:
-    """Ends the process before one of its changes to the file system; notes the checkpoints that were finished."""
+    """Crash before a change of the file system; record the finished checkpoints."""
 
     def __init__(self, monkeypatch, at: int) -> None:
         self.left, self.finished = at, []
@@ -39,7 +38,7 @@ class Crasher:
 
 
 class Falling(BaseMetric):
-    """Better each time."""
+    """A metric that improves each time."""
 
     calls = 0
 
@@ -79,12 +78,3 @@ def test_a_crash_at_any_change_of_a_file_leaves_the_newest_checkpoint(
     assert at > 10 and [path.name for path in work_dir.glob('epoch_*.pth')] == ['epoch_2.pth']
     best = ['best_score_epoch_2.pth'] if options else []
     assert [path.name for path in work_dir.glob('best_*.pth')] == best
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / 'file'
-    path.write_text('before')
-    with pytest.raises(RuntimeError), atomic_write(str(path)) as file:
-        file.write('after')
-        raise RuntimeError
-    assert path.read_text() == 'before' and os.listdir(tmp_path) == ['file']

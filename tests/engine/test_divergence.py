@@ -1,10 +1,9 @@
-"""A training that has diverged stops before anything of it is saved, and says what is known."""
+"""A diverged training stops before it saves a checkpoint, and names the last good one."""
 
 import math
 import os
 import re
 import signal
-import socket
 import subprocess
 
 import pytest
@@ -13,7 +12,16 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 
 from aimclr_mm.engine import newest_checkpoint
-from tests.runs import ROOT, environment, finish, saved_iterations, start, toy_runner, write_config
+from tests.runs import (
+    ROOT,
+    environment,
+    finish,
+    free_port,
+    saved_iterations,
+    start,
+    toy_runner,
+    write_config,
+)
 
 EVERY_ITERATION = dict(type='SafeCheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=2)
 
@@ -22,7 +30,7 @@ pytestmark = pytest.mark.usefixtures('quick_runner')
 
 
 class Fault(Hook):
-    """Does something to the model before an iteration, counted from 1."""
+    """Change the model before an iteration, counted from 1."""
 
     def __init__(self, iteration: int, action) -> None:
         self.iteration, self.action = iteration, action
@@ -33,7 +41,7 @@ class Fault(Hook):
 
 
 def lose(value: float):
-    """An action after which the loss is ``value`` and the weights stay finite."""
+    """Return an action that sets the loss to ``value`` and keeps the weights finite."""
 
     def action(model: BaseModel) -> None:
         forward = model.forward
@@ -45,12 +53,12 @@ def lose(value: float):
 
 
 def poison_gradient(model: BaseModel) -> None:
-    """The loss is finite, its gradient is not."""
+    """Make the gradient of a finite loss NaN."""
     model.layers[2].weight.register_hook(lambda gradient: gradient * math.nan)
 
 
 def diverge(work_dir, fault: Fault, message: str, **options) -> str:
-    """Trains until the fault; returns the message."""
+    """Train until the fault; return the message."""
     with pytest.raises(RuntimeError, match=message) as error:
         toy_runner(work_dir, hooks=[fault], **options).train()
     return str(error.value)
@@ -88,7 +96,7 @@ def test_the_iteration_itself_is_not_saved(tmp_path, iteration):
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
-    """The loss before the poisoned step is finite; what is wrong shows in the weights, and there is no next step."""
+    """The loss before the last step is finite, so only the weights show the fault."""
     message = diverge(
         tmp_path,
         Fault(10, poison_gradient),
@@ -114,7 +122,7 @@ def test_a_sigterm_does_not_save_what_has_diverged(tmp_path):
 
 
 class Skip(Hook):
-    """What a loss scaler does to a step whose gradient is not finite: it leaves the step out."""
+    """Skip steps with non-finite gradients, as a loss scaler does."""
 
     def before_train(self, runner) -> None:
         step, self.skipped = runner.optim_wrapper.optimizer.step, 0
@@ -186,10 +194,7 @@ def test_a_learning_rate_that_is_too_high_is_one_line(tmp_path):
 def test_all_ranks_stop_where_one_diverges(tmp_path):
     (tmp_path / 'fault_hook.py').write_text(FAULT)
     config, work_dir = write_config(tmp_path, RANKS), tmp_path / 'run'
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    env = environment(PORT=str(port))
+    env = environment(PORT=free_port())
     env['PYTHONPATH'] += f'{os.pathsep}{tmp_path}'
     result = subprocess.run(
         ['bash', 'tools/dist_train.sh', config, '2', '--work-dir', work_dir],

@@ -1,4 +1,4 @@
-"""Hooks that read and set scalars: stage switch, momentum update, seeds, collapse monitor, plain checkpoints."""
+"""Stage switch, momentum update, seeds, collapse monitor and plain checkpoints."""
 
 import random
 import re

@@ -1,9 +1,8 @@
-"""Whole trainings that are killed and ended by signals: they go on as if nothing had happened."""
+"""Resume of the real command after SIGKILL and SIGTERM: bit-equal to an uninterrupted run."""
 
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,8 +15,10 @@ from tests.runs import (
     assert_same,
     environment,
     finish,
+    free_port,
     saved_iterations,
     start,
+    start_ranks,
     wait_for,
     write_config,
 )
@@ -30,7 +31,7 @@ SHORT = ('--cfg-options', 'train_cfg.max_epochs=4')
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
-    """A config and its data."""
+    """Return a config with its data."""
     return write_config(
         tmp_path_factory.mktemp('config'), f'train_cfg = dict(max_epochs={EPOCHS})\n'
     )
@@ -38,7 +39,7 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def whole(config, tmp_path_factory):
-    """The work directory of a run that nothing disturbed; it has the checkpoints of all iterations."""
+    """Return the work directory of an uninterrupted run with all checkpoints."""
     work_dir = tmp_path_factory.mktemp('whole')
     assert (
         finish(
@@ -54,13 +55,13 @@ def iteration(work_dir) -> int:
 
 
 def wait_for_iterations(number: int, work_dir, process) -> None:
-    """Waits until so many more iterations are saved."""
+    """Wait until so many more iterations are saved."""
     goal = iteration(work_dir) + number
     wait_for(lambda: iteration(work_dir) >= goal, process)
 
 
 def run(*command, **variables) -> subprocess.Popen:
-    """Starts a command in the repository."""
+    """Start a command in the repository."""
     return subprocess.Popen(
         list(map(str, command)),
         cwd=ROOT,
@@ -127,44 +128,21 @@ def test_sigterm_to_the_workers_of_the_data_loader_too(config, whole, tmp_path):
     assert_same(tmp_path / 'iter_20.pth', whole / 'iter_20.pth')
 
 
-def port() -> str:
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
-
-
-def start_ranks(config, work_dir, *options) -> list:
-    """Two ranks without a launcher."""
-    common = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port())
-    return [
-        start(
-            config,
-            work_dir,
-            '--launcher',
-            'pytorch',
-            *options,
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            **common,
-        )
-        for rank in range(2)
-    ]
-
-
 def test_sigterm_to_two_ranks(tmp_path):
     config = write_config(
         tmp_path, 'train_dataloader.update(batch_size=4)\ntrain_cfg.update(max_epochs=3)\n'
     )
-    assert [finish(rank) for rank in start_ranks(config, tmp_path / 'whole')] == [0, 0]
+    assert [finish(rank) for rank in start_ranks(2, config, tmp_path / 'whole')] == [0, 0]
     work_dir = tmp_path / 'stopped'
-    launcher = run('bash', 'tools/dist_train.sh', config, 2, '--work-dir', work_dir, PORT=port())
+    launcher = run(
+        'bash', 'tools/dist_train.sh', config, 2, '--work-dir', work_dir, PORT=free_port()
+    )
     wait_for_iterations(7, work_dir, launcher)
     launcher.send_signal(signal.SIGTERM)
     output = launcher.communicate(timeout=60)[0]
     assert launcher.returncode == 143 and 'Traceback' not in output, output[-2000:]
     assert output.count('SIGTERM: saved') == 1 and (work_dir / 'interrupted.pth').exists()
-    assert [finish(rank) for rank in start_ranks(config, work_dir, '--resume')] == [0, 0]
+    assert [finish(rank) for rank in start_ranks(2, config, work_dir, '--resume')] == [0, 0]
     assert_same(work_dir / 'iter_15.pth', tmp_path / 'whole' / 'iter_15.pth')
 
 
@@ -172,7 +150,7 @@ def test_one_rank_that_got_the_signal_is_enough(tmp_path):
     config = write_config(
         tmp_path, 'train_dataloader.update(batch_size=4)\ntrain_cfg.update(max_epochs=3)\n'
     )
-    ranks = start_ranks(config, tmp_path / 'work')
+    ranks = start_ranks(2, config, tmp_path / 'work')
     wait_for_iterations(2, tmp_path / 'work', ranks[0])
     ranks[1].terminate()
     assert [finish(rank) for rank in ranks] == [143, 143] and not any(map(alive, ranks))

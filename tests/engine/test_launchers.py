@@ -1,4 +1,4 @@
-"""How ranks are started: what is said of a wrong environment, ports, and a launcher that is gone."""
+"""Start of a distributed run: environment, ports, and the end of the launcher."""
 
 import os
 import runpy

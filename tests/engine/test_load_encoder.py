@@ -1,4 +1,4 @@
-"""Classifiers that start from the encoder of a pre-training: LoadEncoderHook and ``--pretrained``."""
+"""Classifiers initialized from a pre-trained encoder: LoadEncoderHook and ``--pretrained``."""
 
 from types import SimpleNamespace
 
@@ -121,7 +121,7 @@ def test_pretrained_of_the_command_line(pretrained):
 
 @pytest.mark.slow
 def test_runner_loads_the_encoder_once(pretrained, tmp_path):
-    """At a rate of zero the parameters stay: those of the checkpoint, after a resume with another one too."""
+    """With a learning rate of 0 the parameters stay those of the checkpoint, also on resume."""
     write_pickle(
         [annotation(f's{i}', i % 3, people=2, frames=T) for i in range(8)],
         str(tmp_path / 'data.pkl'),

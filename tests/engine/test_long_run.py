@@ -1,6 +1,7 @@
-"""A week of iterations in miniature: neither memory nor open files grow.
+"""Memory and open files do not grow over a long training.
 
-``LONG_RUN=20000 pytest -m slow tests/test_long_run.py`` for all 20,000 steps, which take minutes; 2,000 by default.
+``LONG_RUN=20000 pytest -m slow tests/engine/test_long_run.py`` runs 20,000 steps, which takes
+minutes; the default is 2,000.
 """
 
 import json
@@ -19,22 +20,30 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS = int(os.environ.get('LONG_RUN', '2000'))
 pytestmark = pytest.mark.slow
 
-# all that happens in a training happens often: epochs, both stages, checkpoints, validation, log
+# every event of a training happens often: epochs, stages, checkpoints, validations, log lines
 CONFIG = """
 _base_ = ['{root}/configs/_base_/default_runtime.py', '{root}/configs/_base_/aimclr.py']
 custom_imports = dict(imports=['aimclr_mm', 'long_run'], allow_failed_imports=False)
 normal = [dict(type='TemporalCrop', padding_ratio=6), dict(type='Shear', amplitude=0.5)]
-dataset = dict(type='SkeletonDataset', ann_file='{data}', layout='ntu25', pipeline=[], preprocess=[
-    dict(type='CenterSkeleton'), dict(type='ResizeClip', length=4), dict(type='FormatGCNInput', num_person=1)],
+preprocess = [
+    dict(type='CenterSkeleton'), dict(type='ResizeClip', length=4),
+    dict(type='FormatGCNInput', num_person=1)]
+dataset = dict(
+    type='SkeletonDataset', ann_file='{data}', layout='ntu25', pipeline=[], preprocess=preprocess,
     batched=True)
-train_dataloader = dict(batch_size=4, num_workers=0, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
-                        dataset=dict(**dataset, split='xsub_train'))
-val_dataloader = dict(batch_size=42, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                      dataset=dict(dataset, split=['xsub_train', 'xsub_val'], test_mode=True, batched=False,
-                                   pipeline=[dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]))
-model = dict(data_preprocessor=dict(query=normal, key=normal, extreme=normal),
-             backbone=dict(_delete_=True, type='OneLayer'), head=dict(in_channels=2, hidden_channels=2),
-             queue_length=64)
+train_dataloader = dict(
+    batch_size=4, num_workers=0, drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(**dataset, split='xsub_train'))
+val_dataloader = dict(
+    batch_size=42, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        dataset, split=['xsub_train', 'xsub_val'], test_mode=True, batched=False,
+        pipeline=[dict(type='PackActionInputs', meta_keys=('frame_dir', 'split', 'role'))]))
+model = dict(
+    data_preprocessor=dict(query=normal, key=normal, extreme=normal),
+    backbone=dict(_delete_=True, type='OneLayer'), head=dict(in_channels=2, hidden_channels=2),
+    queue_length=64)
 custom_hooks = [*_base_.custom_hooks, dict(type='WatchHook')]
 default_hooks = dict(checkpoint=dict(interval=5), logger=dict(interval=10))
 train_cfg = dict(max_epochs={epochs}, val_interval=25)
@@ -50,7 +59,7 @@ from mmengine.registry import HOOKS, MODELS
 
 @MODELS.register_module()
 class OneLayer(torch.nn.Sequential):
-    """A backbone whose step takes next to no time: (N, M, T, V, C) -> (N, M, 2, T, V)."""
+    """A very fast backbone: (N, M, T, V, C) -> (N, M, 2, T, V)."""
 
     def __init__(self):
         super().__init__(torch.nn.Linear(3, 2), torch.nn.Dropout(0.5))
@@ -60,7 +69,7 @@ class OneLayer(torch.nn.Sequential):
 
 @HOOKS.register_module()
 class WatchHook(Hook):
-    """Writes down the memory and the number of open files at the end of every epoch."""
+    """Record the memory and the number of open files after every epoch."""
     priority = 'LOWEST'
 
     def before_train(self, runner):
@@ -68,7 +77,8 @@ class WatchHook(Hook):
 
     def after_train_epoch(self, runner):
         pages = int(open('/proc/self/statm').read().split()[1])
-        self.seen.append((runner.iter, pages * os.sysconf('SC_PAGE_SIZE') / 2**20, len(os.listdir('/proc/self/fd'))))
+        memory = pages * os.sysconf('SC_PAGE_SIZE') / 2**20
+        self.seen.append((runner.iter, memory, len(os.listdir('/proc/self/fd'))))
 
     def after_train(self, runner):
         with open(os.path.join(runner.work_dir, 'seen.json'), 'w') as file:
@@ -104,7 +114,10 @@ def test_memory_and_open_files_do_not_grow(tmp_path):
     ).T
     assert iterations[-1] == STEPS == 10 * len(iterations)
     warm = len(memory) // 4
-    figures = f'{memory[warm]:.1f} MiB after {iterations[warm]:.0f} steps, {memory[-1]:.1f} after {iterations[-1]:.0f}'
+    figures = (
+        f'{memory[warm]:.1f} MiB after {iterations[warm]:.0f} steps, '
+        f'{memory[-1]:.1f} after {iterations[-1]:.0f}'
+    )
     print(f'{figures}; {files[warm]:.0f} and {files[-1]:.0f} open files')
     assert memory[-1] - memory[warm] < 8, figures
     assert files[warm:].max() == files[warm:].min()

@@ -1,8 +1,7 @@
-"""Trainings on several ranks: the same weights, queue and samples everywhere, and an end when one of them fails."""
+"""Training on several ranks: equal weights, memory bank and samples; failure of a rank."""
 
 import json
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,7 +13,15 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
 from aimclr_mm.datasets import EvenSampler, load_annotations
-from tests.runs import ROOT, environment, finish, start, write_config
+from tests.runs import (
+    ROOT,
+    environment,
+    finish,
+    free_port,
+    start,
+    start_ranks,
+    write_config,
+)
 
 QUEUE, BATCH, EPOCHS, BATCHES = 36, 8, 2, 5  # 8 does not divide 36; 5 batches of 8 of 42 sequences
 RECORDED = f"""
@@ -27,8 +34,10 @@ model.update(queue_length={QUEUE})
 train_cfg = dict(max_epochs={EPOCHS})
 """
 EVALUATED = """
-test_dataloader = dict(batch_size=16, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                       dataset=dict(train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
+test_dataloader = dict(
+    batch_size=16, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
 test_cfg, test_evaluator = dict(type='TestLoop'), [dict(type='KNNMetric', k=[1, 5])]
 """
 FAULTY = """
@@ -41,35 +50,8 @@ env_cfg = dict(dist_cfg=dict(timeout=4))
 CROSS = ['--with', str(ROOT / 'configs' / 'methods' / 'crosclr.py')]
 
 
-def free_port() -> str:
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
-
-
-def start_ranks(world: int, config: Path, work_dir: Path, *options: str) -> list:
-    """A training on several ranks, whose group is made by their environment."""
-    common = dict(WORLD_SIZE=str(world), MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
-    return [
-        start(
-            config,
-            Path(f'{work_dir}-{rank}'),
-            '--launcher',
-            'pytorch',
-            *options,
-            '--work-dir',
-            str(work_dir),
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            **common,
-        )
-        for rank in range(world)
-    ]
-
-
 def output(work_dir: Path, rank: int) -> str:
-    """What a rank has printed."""
+    """Return the output of a rank."""
     return Path(f'{work_dir}-{rank}.log').read_text()
 
 
@@ -84,7 +66,7 @@ def faulty(tmp_path_factory) -> Path:
 
 
 def train(world: int, config: Path, work_dir: Path, *options: str) -> list[dict]:
-    """What the ranks of a whole training have written down."""
+    """Return the records of all ranks of a training."""
     ranks = start_ranks(
         world,
         config,
@@ -100,7 +82,7 @@ def train(world: int, config: Path, work_dir: Path, *options: str) -> list[dict]
 
 @pytest.fixture(scope='module', params=[(2, 'single'), (4, 'cross')], ids=['2-single', '4-cross'])
 def trained(request, config, tmp_path_factory) -> tuple[Path, list[dict]]:
-    """Work directory and records of a training; on four ranks each has a seed of its own."""
+    """Return work directory and records of a training; four ranks have different seeds."""
     world, kind = request.param
     work_dir = tmp_path_factory.mktemp('trained') / 'run'
     return work_dir, train(
@@ -114,11 +96,11 @@ def trained(request, config, tmp_path_factory) -> tuple[Path, list[dict]]:
 
 @pytest.mark.slow
 def test_ranks_agree_after_every_epoch(trained):
-    """Query and key encoder, statistics of batch norm, queue and pointer."""
+    """Query and key encoder, batch-norm statistics, memory bank and pointer."""
     first, *others = trained[1]
     assert len(first['states']) == EPOCHS
     parts = {name.split('.')[2 if name.startswith('streams') else 0] for name in first['first']}
-    assert parts == {'encoder', 'key_encoder', 'queue'}
+    assert parts == {'encoder', 'key_encoder', 'memory_bank'}
     for name, start_value in first['first'].items():
         values = [start_value, *(state[name] for state in first['states'])]
         for other in others:
@@ -132,8 +114,8 @@ def test_ranks_agree_after_every_epoch(trained):
 
 
 @pytest.mark.slow
-def test_queue_holds_the_newest_keys_of_all_ranks(trained):
-    """Against a list of the keys in the order of iterations and ranks, of which each place keeps the last."""
+def test_memory_bank_holds_the_newest_keys_of_all_ranks(trained):
+    """Compare with a list of the keys in the order of iterations and ranks."""
     for name in trained[1][0]['keys']:
         places, written = list(trained[1][0]['first'][f'{name}.keys']), 0
         for iteration in range(EPOCHS * BATCHES):
@@ -171,7 +153,7 @@ def test_ranks_share_the_batches_of_one_rank(trained, config):
 @pytest.mark.slow
 @pytest.mark.parametrize('trained', [(2, 'single')], indirect=True, ids=['2-single'])
 def test_resumed_on_another_number_of_ranks(trained, config, tmp_path):
-    """With the same batch over all ranks it goes on, and says so; with another it refuses."""
+    """The run resumes with the same total batch size, and refuses another."""
     checkpoint = str(trained[0] / 'epoch_1.pth')
     fine = start(config, tmp_path / 'fine', '--resume', checkpoint)
     other = start(
@@ -197,8 +179,8 @@ def test_resumed_on_another_number_of_ranks(trained, config, tmp_path):
         part in line
         for part in (
             checkpoint,
-            'batches of 4 on each of 2 ranks, 8 in all',
-            '4 on each of 1, 4 in all: set train_dataloader.batch_size=8',
+            'a batch size of 4 on each of 2 ranks, 8 in total',
+            '4 on each of 1, 4 in total: set train_dataloader.batch_size=8',
             'load_from=',
         )
     )
@@ -208,7 +190,7 @@ def test_resumed_on_another_number_of_ranks(trained, config, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('checkpoint', ['raw', 'random'])
 def test_evaluation_on_two_ranks_is_that_on_one(checkpoint, tmp_path):
-    """Of encoders that no checkpoint makes equal on all ranks; each rank has a seed of its own."""
+    """Encoders without a checkpoint must be equal too, although each rank has its own seed."""
     config, group = (
         write_config(tmp_path, EVALUATED),
         dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port()),
@@ -249,7 +231,7 @@ def test_evaluation_on_two_ranks_is_that_on_one(checkpoint, tmp_path):
     st.booleans(),
 )
 def test_batches_of_ranks_are_those_of_one(length, world, batch, epoch, shuffle, drop_last):
-    """For any length; without ``drop_last`` but for the less than ``world`` sequences that remain."""
+    """For any length; without ``drop_last`` up to ``world - 1`` last sequences are left out."""
 
     def batches(rank: int, ranks: int, size: int) -> list[list[int]]:
         with pytest.MonkeyPatch.context() as patch:
@@ -271,7 +253,7 @@ def test_batches_of_ranks_are_those_of_one(length, world, batch, epoch, shuffle,
     ] == [tuple(order) for order in one if order]
 
 
-FAULTS = {  # of the last rank: its exit code, and what the other says
+FAULTS = {  # of the last rank: its exit code, and the message of the other
     'raise': (1, 'another rank has ended'),
     'exit': (3, 'another rank has ended'),
     'SIGKILL': (-9, 'another rank has ended'),
@@ -282,7 +264,7 @@ FAULTS = {  # of the last rank: its exit code, and what the other says
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', FAULTS)
 def test_rank_that_fails_ends_the_others(faulty, tmp_path, kind):
-    """Within the timeout, by one line; a hanging one cannot end by itself."""
+    """The other rank exits within the timeout with one line."""
     code, message = FAULTS[kind]
     waiting, failing = start_ranks(
         2, faulty, tmp_path / 'run', '--cfg-options', f'custom_hooks.5.kind={kind}'
@@ -301,7 +283,7 @@ def test_rank_that_fails_ends_the_others(faulty, tmp_path, kind):
 
 
 def processes(mark: Path) -> list[int]:
-    """Processes that still run with a mark in their environment."""
+    """Return the processes that still run with a mark in their environment."""
     found = []
     for path in Path('/proc').glob('[0-9]*'):
         try:
@@ -317,7 +299,7 @@ def processes(mark: Path) -> list[int]:
 
 @pytest.mark.slow
 def test_launcher_names_the_rank_that_was_killed(faulty, tmp_path):
-    """The whole command, without PORT; nothing of it is left."""
+    """Run the whole command without PORT; no process is left."""
     variables = {
         name: value for name, value in environment(MARK=str(tmp_path)).items() if name != 'PORT'
     }

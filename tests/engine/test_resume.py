@@ -1,4 +1,4 @@
-"""Runs that are stopped at any moment and go on as if they had not been; toys here, whole commands in test_kill.py."""
+"""Resume is bit-equal to an uninterrupted run: toy model here, real command in test_kill.py."""
 
 import io
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures('quick_checkpoints')
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """The signal handlers of the process come back."""
+    """Restore the signal handlers of the process."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
     yield
     for number, handler in before.items():
@@ -26,7 +26,7 @@ def handlers():
 
 
 class SignalHook(Hook):
-    """Sends this process a SIGTERM in an iteration of training, or in the first of validation."""
+    """Send this process a SIGTERM in a training iteration, or in the first of validation."""
 
     def __init__(self, iteration: int | None) -> None:
         self.iteration = iteration
@@ -41,7 +41,7 @@ class SignalHook(Hook):
 
 
 def interrupt(work_dir, iteration: int | None, **cfg) -> dict:
-    """Trains until a SIGTERM; returns the checkpoint."""
+    """Train until a SIGTERM; return the checkpoint."""
     with pytest.raises(SystemExit) as end:
         toy_runner(work_dir, hooks=[SignalHook(iteration)], **cfg).train()
     assert end.value.code == 143
@@ -53,7 +53,7 @@ def interrupt(work_dir, iteration: int | None, **cfg) -> dict:
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """The last checkpoint of a run that never stopped."""
+    """Return the last checkpoint of an uninterrupted run."""
     path = tmp_path_factory.mktemp('whole')
     toy_runner(path).train()
     return path / 'epoch_2.pth'
@@ -71,10 +71,12 @@ def test_a_run_stopped_after_any_iteration_ends_like_one_that_never_stopped(
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
 
 
-def test_the_numbers_of_another_seed_differ(tmp_path, whole):
-    toy_runner(tmp_path, randomness=dict(seed=4)).train()
+def test_runs_are_equal_for_equal_seeds_only(tmp_path, whole):
+    toy_runner(tmp_path / 'same').train()
+    assert_same(tmp_path / 'same' / 'epoch_2.pth', whole)
+    toy_runner(tmp_path / 'other', randomness=dict(seed=4)).train()
     with pytest.raises(AssertionError, match='state_dict'):
-        assert_same(tmp_path / 'epoch_2.pth', whole)
+        assert_same(tmp_path / 'other' / 'epoch_2.pth', whole)
 
 
 def test_workers_of_the_data_loader_begin_where_they_were(tmp_path):
@@ -160,12 +162,12 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch):
     )
 
 
-# which checkpoint a run resumes from
+# choice of the checkpoint
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """A run with a checkpoint after each of its ten iterations."""
+    """Return a run with a checkpoint after each of its ten iterations."""
     toy_runner(
         tmp_path, checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=1)
     ).train()

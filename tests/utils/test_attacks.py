@@ -1,4 +1,4 @@
-"""Attacks without a payload on the readers of files from strangers: on memory, time, the stack, what stays behind."""
+"""Attacks on readers of untrusted files without a payload: memory, time, stack, side effects."""
 
 import copyreg
 import functools
@@ -270,10 +270,6 @@ CHECKPOINT_ATTACKS = {
         b'\x80\x02}K\x01ctorch.storage\nUntypedStorage\nJ\xff\xff\xff\x7f\x85Rs.'
     ),
     'compressed': rebuilt(pickle.dumps(dict(a=[0] * 10**6), 2), zipfile.ZIP_DEFLATED),
-    'no dict': saved([1, 2]),
-    'empty': b'',
-    'text': b'hello\n' * 99,
-    'half': saved(dict(STATE))[:300],
 }
 
 

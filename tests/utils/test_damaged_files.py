@@ -1,6 +1,6 @@
-"""Damaged annotation files, checkpoints, manifests and layouts: read, or refused in plain words, and nothing else.
+"""Damaged annotation files, checkpoints, manifests and layouts are read or refused.
 
-MUTATIONS=10000 makes as many of each kind.
+MUTATIONS=10000 sets the number of mutations of each kind (default 600).
 """
 
 import io
@@ -48,7 +48,7 @@ RNG = np.random.default_rng(0)
 
 
 def damage(content: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """The content with one to four mutations: flips, cuts, insertions, repeats, splices with other files, numbers."""
+    """Apply one to four mutations: flips, cuts, insertions, repeats, splices, numbers."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4))):
         place, length = rng.randrange(len(data) + 1), rng.choice((1, 2, 4, 8, 30, 300))
@@ -77,7 +77,7 @@ def damage(content: bytes, others: list[bytes], rng: random.Random) -> bytes:
 def attack(
     kind: str, seeds: list[bytes], path: Path, read: Callable, rebuild: Callable | None = None
 ) -> Counter:
-    """Reads many damaged files; returns how many could be read and how many were refused.
+    """Read many damaged files; return how many were read and how many refused.
 
     Args:
         kind: seed of the mutations.
@@ -201,7 +201,7 @@ def saved(content, archive: bool) -> bytes:
 
 
 def with_member(seed: bytes, harm: Callable, rng: random.Random) -> bytes | None:
-    """A whole archive with a damaged member, most often the pickle; None if the seed is no archive."""
+    """Return an archive with a damaged member, mostly the pickle; None for other formats."""
     if not seed.startswith(b'PK'):
         return None
     source, target = zipfile.ZipFile(io.BytesIO(seed)), io.BytesIO()

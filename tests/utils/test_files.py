@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, and places that cannot be written."""
+"""Atomic writes, and paths that cannot be written."""
 
 import os
 

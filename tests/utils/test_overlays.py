@@ -1,4 +1,4 @@
-"""Overlays: laid over several configs they change what their names say, build, train, and fail with their own names."""
+"""Overlays change the settings their names say, build, train, and are named in errors."""
 
 import argparse
 import copy
@@ -99,7 +99,7 @@ def shrink(value) -> None:
 
 
 def losses(cfg: Config, mining: bool) -> dict:
-    """What a fresh model returns for random skeletons of the config, through its data preprocessor."""
+    """Return the losses of a new model for random skeletons."""
     with DefaultScope.overwrite_default_scope('mmaction'):  # mmaction2's recognizers need one
         model = MODELS.build(cfg.model).train()
     model.mining = mining
@@ -262,7 +262,7 @@ def test_methods_keep_the_initialisation_of_the_config(names):
 
 @pytest.mark.parametrize('method', ['crosclr', 'aimclr_cross'])
 def test_streams_over_a_config_without_a_second_stage(method):
-    """A SkeletonCLR config has no StageSwitchHook: the streams would never learn from each other."""
+    """A SkeletonCLR config has no StageSwitchHook, which cross-stream mining needs."""
     try:
         cfg = composed(PAPER, f'methods/skeletonclr methods/{method}')
     except ValueError as error:
@@ -293,7 +293,8 @@ def write(tmp_path):
     [
         "_base_ = 'gone.py'\nb = dict(c=_base_.a + 5)\n",
         "b = dict(c=_base_.a + 5)\n_base_ = 'gone.py'",
-        "'''Doc.'''\n_base_ = [\n    'gone.py',\n    'too.py',\n]\nb = dict(\n    c=_base_.a + 5)\n",
+        "'''Doc.'''\n_base_ = [\n    'gone.py',\n    'too.py',\n]\n"
+        'b = dict(\n    c=_base_.a + 5)\n',
         'b = dict(c=_base_.a + 5)\n',
         "x = '_base_ = 1'\n_base_ = ('gone.py')  # a comment\nb = dict(c=_base_.a + 5)\n",
         "# -*- coding: utf-8 -*-\n# \u00e9\n_base_ = '\u00e9.py'\nb = dict(c=_base_.a + 5)\n",
@@ -341,7 +342,10 @@ def test_names_of_file_and_work_dir(write, monkeypatch, overlays, name):
 
 
 def test_lines_of_errors_are_those_of_the_overlay(write):
-    text = "'''Doc.'''\n_base_ = [\n    'gone.py',\n]\n\nb = dict(\n    c=1)\nmodel = dict(x=_base_.nothing.x)\n"
+    text = (
+        "'''Doc.'''\n_base_ = [\n    'gone.py',\n]\n\n"
+        'b = dict(\n    c=1)\nmodel = dict(x=_base_.nothing.x)\n'
+    )
     with pytest.raises(ValueError) as caught:
         read_config(write('base.py', BASE), [write('over.py', text)])
     frames = traceback.extract_tb(caught.value.__cause__.__traceback__)

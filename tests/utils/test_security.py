@@ -1,4 +1,4 @@
-"""Files of strangers: a malicious one in every place where one is read is refused and its payload does not run."""
+"""Malicious files are refused wherever a file is read, and their payload does not run."""
 
 import http.server
 import io
@@ -85,7 +85,7 @@ def test_index_of_a_cache(tmp_path, mark):
 
 
 def test_part_of_an_interrupted_preparation(tmp_path, mark):
-    """A part that is there already is read as what it is: a file that somebody else may have written."""
+    """An existing part is untrusted: somebody else may have written it."""
     reader, out = (
         Synthetic(subjects=1, cameras=1, repetitions=1, actions=['wave']),
         tmp_path / 'out.pkl',
@@ -268,7 +268,7 @@ NAME = 'S001C001P001R001A001.skeleton'
     ['../../', '/etc/', 'C:\\evil\\', 'a/../../../', '..\\..\\', '~/', '//host/share/', 'con/'],
 )
 def test_archives_write_nothing(tmp_path, folder):
-    """They are read in place: whatever the names in them, nothing appears but the annotation file."""
+    """Archives are read in place: only the annotation file is written, whatever their names."""
     (tmp_path / 'in').mkdir()
     with zipfile.ZipFile(tmp_path / 'in' / 'a.zip', 'w') as archive:
         archive.writestr(folder + NAME, SKELETON)
@@ -308,7 +308,7 @@ work_dir = '{folder}/run'
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, mark, capsys):
-    """Runs a tool in this process with an evil file of each kind at hand; returns what it says on its way out."""
+    """Return a function that runs a tool, with a malicious file of each kind at hand."""
     data = Synthetic(subjects=2, cameras=1, repetitions=1, actions=['wave', 'clap']).dataset()
     write_pickle(data, str(tmp_path / 'data.pkl'))
     (tmp_path / 'tiny.py').write_text(CONFIG.format(root=ROOT, folder=tmp_path))
