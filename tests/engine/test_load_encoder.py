@@ -84,7 +84,7 @@ def test_resumed_run_keeps_its_weights(pretrained):
     'width, file, stream, message',
     [
         (8, 'several.pth', None, 'joint, bone, motion; name one of them'),
-        (8, 'several.pth', 'speed', "no 'speed'"),
+        (8, 'several.pth', 'speed', "'speed' is not among"),
         (
             16,
             'single.pth',
