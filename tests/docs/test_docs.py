@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ import pytest
 import yaml
 from scipy.io import savemat
 
+from tests.datasets.readers.test_ntu import skeleton_file
 from tests.docs_runner import ROOT, Block, Folder, blocks, make_project, pages, parse
 
-# page -> how its blocks begin that are run, all in one folder, in this order; None: all of the page
+# page -> first lines of the blocks that are run, all in one folder, in this order; None: all blocks
 RUN = {
     'docs/getting_started.md': ['python tools', 'python -m zipfile', 'import numpy', 'mkdir'],
     'docs/index.md': ['from aimclr_mm'],
-    'README.md': ['python tools/prepare_data.py utd_mhad'],
+    'docs/protocols.md': ['python tools/train.py configs/aimclr_utdmhad'],
+    'README.md': ['python tools/prepare_data.py ntu60'],
     'docs/datasets.md': [
         '# my_layout',
         'python tools/prepare_data.py custom',
@@ -30,46 +33,45 @@ RUN = {
     ],
     'docs/design.md': None,
 }
-# what is appended to commands to make them short
+# options that make commands short, by the beginning of the command
 REDUCTIONS = {
-    'python tools/train.py configs/aimclr_utdmhad': '--epochs 1 --cfg-options train_dataloader.batch_size=27 '
-    'train_dataloader.dataset.fraction=0.1',
+    'python tools/train.py configs/aimclr_utdmhad': '--epochs 1 --cfg-options '
+    'train_dataloader.batch_size=27 train_dataloader.dataset.fraction=0.1',
+    'python tools/train.py configs/aimclr_ntu60': '--epochs 1 --no-validate --cfg-options '
+    'train_dataloader.batch_size=4 model.queue_length=8',
+    'python tools/test.py configs/aimclr_ntu60': '--cfg-options test_dataloader.num_workers=0 '
+    'test_dataloader.persistent_workers=False',
     'python tools/train.py': '--epochs 1',
     'python tools/prepare_data.py': '--workers 1',
 }
-# what the printed commands expect of trainings of full length
-CHECKPOINTS = ['work_dirs/first/epoch_60.pth', 'work_dirs/aimclr_utdmhad_xsub_joint/epoch_240.pth']
+# checkpoints of full-length trainings that the printed commands expect
+CHECKPOINTS = [
+    'work_dirs/first/epoch_60.pth',
+    'work_dirs/utd_seed0/epoch_240.pth',
+    'work_dirs/aimclr_ntu60_xsub_joint/epoch_300.pth',
+]
 
 OTHER_TEST = 'has a test of its own: '
-NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are parsed unless they are a synopsis
+NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are parsed all the same
     'README.md': {
         'from aimclr_mm.apis': 'the same lines as those of docs/index.md, which are run',
-        'python tools/embed.py embed CONFIG': OTHER_TEST
-        + 'test_own_data.py, test_export.py, test_visualize_command.py',
-        'make demo': 'takes minutes; CI runs make demo, make test',
-        'pip install': 'makes an environment; make does it in CI',
-        'python tools/train.py configs/aimclr_utdmhad_xsub_joint.py --amp --seed 0': 'the same commands with a seed',
-        'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py, test_reproduce.py',
-        'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
-        'python tools/prepare_data.py ntu60': OTHER_TEST
-        + 'readers/test_ntu.py; trainings need the data set',
-        'bash tools/dist_train.sh': 'needs GPUs and Slurm; two processes: test_commands.py, test_launchers.py',
+        'make demo': 'takes minutes; CI runs make demo and make test',
+        'pip install': 'creates an environment; make does it in CI',
+        'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
     },
     'CONTRIBUTING.md': {'make test': 'CI runs make test, lint and test-slow'},
     'docs/getting_started.md': {
         'make test': 'CI runs it',
         'make demo': 'CI runs it',
         'source': 'the shell of the reader',
-        'python tools/test.py configs/aimclr_utdmhad_xsub_joint.py random': 'seconds; the block before is the same '
-        'command, test_commands.py runs both',
     },
     'docs/datasets.md': {
         'python tools/prepare_data.py NAME': 'synopsis',
-        'python tools/prepare_data.py ntu60': OTHER_TEST + 'readers/test_ntu.py',
-        'python tools/prepare_data.py pku_mmd_v1': OTHER_TEST + 'readers/test_pku_mmd.py',
+        'python tools/prepare_data.py ntu60': OTHER_TEST + 'test_ntu.py',
+        'python tools/prepare_data.py pku_mmd_v1': OTHER_TEST + 'test_pku_mmd.py',
         'python tools/prepare_data.py utd_mhad': 'run in getting_started.md',
-        'python tools/prepare_data.py nw_ucla': OTHER_TEST + 'readers/test_nw_ucla.py',
-        'python tools/prepare_data.py msr_action3d': OTHER_TEST + 'readers/test_msr_action3d.py',
+        'python tools/prepare_data.py nw_ucla': OTHER_TEST + 'test_nw_ucla.py',
+        'python tools/prepare_data.py msr_action3d': OTHER_TEST + 'test_msr_action3d.py',
         'python tools/prepare_data.py official': OTHER_TEST + 'test_prepare_command.py',
         'python tools/prepare_data.py mmaction2': OTHER_TEST + 'test_prepare_command.py',
         'python tools/benchmark.py': 'a measurement; test_benchmark.py',
@@ -80,13 +82,14 @@ NOT_RUN = {  # page -> {how a block begins: why it is not run}; commands are par
         'python tools/analyze.py fuse': OTHER_TEST
         + 'test_protocol_commands.py, test_embedding.py, test_knn_curve.py',
         'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
+        'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
         'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
     },
     'docs/robustness.md': {
         'python tools/train.py CONFIG --resume': OTHER_TEST + 'test_commands.py, test_kill.py'
     },
     'docs/faq.md': {
-        'python tools/test.py CONFIG random': OTHER_TEST + 'test_commands.py',
+        'python tools/test.py CONFIG': OTHER_TEST + 'test_commands.py',
         'bash tools/dist_train.sh': 'needs GPUs; two processes: test_commands.py',
     },
 }
@@ -257,6 +260,15 @@ def made_up_archive(path: Path) -> None:
                     )
 
 
+def made_up_ntu(path: Path) -> None:
+    """Eight recordings in NTU RGB+D's format: two actions by a training and a test subject."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for action, subject, repetition in product((1, 2), (1, 3), (1, 2)):
+            name = f'S001C001P{subject:03}R{repetition:03}A{action:03}.skeleton'
+            frames = [[action, repetition]] * (6 + subject)
+            archive.writestr(f'nturgb+d_skeletons/{name}', skeleton_file(frames))
+
+
 def made_up_recordings(folder: Path) -> None:
     """The recordings of docs/datasets.md, of 10 joints: a manifest, and a folder for each class."""
     rng, rows = np.random.default_rng(1), ['path,label,split,subject']
@@ -287,7 +299,8 @@ def test_pages_run_as_printed(tmp_path):
     project = Folder(make_project(tmp_path), REDUCTIONS, after=stand_in)
     made_up_archive(tmp_path / 'Skeleton.zip')
     printed = {}
-    for page in ('docs/getting_started.md', 'docs/index.md', 'README.md'):
+    made_up_ntu(tmp_path / 'nturgbd_skeletons_s001_to_s017.zip')
+    for page in ('docs/getting_started.md', 'docs/index.md', 'docs/protocols.md', 'README.md'):
         for block in filter(is_run, blocks(ROOT / page)):
             printed[str(block)] = project.run(block)
     text = ''.join(printed.values())
