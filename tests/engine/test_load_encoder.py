@@ -61,7 +61,7 @@ def test_encoder_arrives_in_a_fresh_run(pretrained, wrap):
     assert not states_equal(model.backbone, pretrained.single.key_encoder.backbone)
     assert (
         len(log) == 1
-        and f'{len(model.backbone.state_dict())} tensors' in log[0]
+        and f'{len(model.backbone.state_dict())} encoder tensors' in log[0]
         and 'single.pth' in log[0]
     )
 
