@@ -161,19 +161,16 @@ def filter_valid(
         kept.append(_normalized(annotation))
 
     total = len(annotations)
-    examples = '; '.join(refused[:EXAMPLES])
-    if refused and not (drop and kept):
-        remedy = ". Correct the file, or set invalid='drop' of the dataset to leave them out"
-        raise ValueError(
-            f'{path!r}: {len(refused)} of {total} sequences cannot be used: {examples}'
-            f'{remedy if kept else ""}'
-        )
+    counted = [f'{len(ns)} of {total} sequences {t}: {abbreviate(ns)}' for t, ns in found.items()]
+    if not refused:
+        return kept, counted
 
-    counts = [f'{len(found[text])} of {total} sequences {text}' for text in found]
-    texts = [f'{count}: {abbreviate(found[text])}' for count, text in zip(counts, found)]
-    if refused:
-        texts.insert(0, f'{len(refused)} of {total} sequences are left out: {examples}')
-    return kept, texts
+    share = f'{len(refused)} of {total} sequences'
+    examples = '; '.join(refused[:EXAMPLES])
+    if drop and kept:
+        return kept, [f'{share} are left out: {examples}', *counted]
+    remedy = ". Correct the file, or set invalid='drop' of the dataset to leave them out"
+    raise ValueError(f'{path!r}: {share} cannot be used: {examples}{remedy if kept else ""}')
 
 
 def _frame_warnings(annotation: Mapping) -> list[str]:

@@ -95,7 +95,7 @@ def test_arrays_written_by_older_and_newer_numpy(tmp_path, package):
 
 
 def damaged(count: int, seed: int = 0):
-    """Small annotation files of which bytes were changed, cut off, or drawn altogether."""
+    """Yield small annotation files with changed, missing or entirely random bytes."""
     rng = random.Random(seed)
     data = dict(
         split=dict(a=['x', 'y']),

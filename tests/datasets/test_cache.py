@@ -32,13 +32,13 @@ RAGGED = [dict(type='CenterSkeleton')]
 
 @TRANSFORMS.register_module()
 class NoteCall(BaseTransform):
-    """Adds a line to a file whenever it is called, or noise."""
+    """Log each call to a file, or add noise if there is no file."""
 
     def __init__(self, path: str | None = None) -> None:
         self.path = path
 
     def transform(self, results: dict) -> dict:
-        """Leaves the sequence as it is, or adds noise if there is no file."""
+        """Return the sequence unchanged, or with noise if there is no file."""
         if self.path is None:
             results['keypoint'] = results['keypoint'] + np.random.random()
         else:
@@ -48,7 +48,7 @@ class NoteCall(BaseTransform):
 
 
 def make(folder, score: bool = False, seed: int = 0, **metainfo) -> str:
-    """An annotation file of six sequences of different lengths."""
+    """Write an annotation file of six sequences of different lengths."""
     rng = np.random.default_rng(seed)
     shapes = [(1 + i % 2, 4 + i, 25, 3) for i in range(6)]
     annotations = [
@@ -70,19 +70,19 @@ def make(folder, score: bool = False, seed: int = 0, **metainfo) -> str:
 
 
 def build(path: str, preprocess=PREPROCESS, **kwargs) -> SkeletonDataset:
-    """The data set of both splits."""
+    """Build the dataset of both splits."""
     return SkeletonDataset(
         path, [], ['train', 'val'], layout='ntu25', preprocess=preprocess, **kwargs
     )
 
 
 def samples(dataset: SkeletonDataset) -> list[dict]:
-    """All samples."""
+    """Return all samples."""
     return [dataset[i] for i in range(len(dataset))]
 
 
 def caches(folder) -> list[str]:
-    """Names of the caches in the default place."""
+    """Return the names of the caches in the default folder."""
     return sorted(path.name for path in (folder / 'cache').iterdir() if path.is_dir())
 
 
@@ -170,10 +170,10 @@ def test_random_transforms_are_refused(tmp_path, step, message):
 
 @TRANSFORMS.register_module()
 class DrawIndex(BaseTransform):
-    """Draws something that is not in the arrays."""
+    """Draw something other than the arrays."""
 
     def transform(self, results: dict) -> dict:
-        """Adds a random number."""
+        """Add a random number."""
         return dict(results, index=np.random.random())
 
 

@@ -32,7 +32,7 @@ def sequence(name: str, label: int = 0, people: int = 1, frames: int = 6, **fiel
 
 
 def with_hole(value: float, **fields) -> dict:
-    """A sequence with one coordinate of this value."""
+    """Return a sequence with one coordinate of this value."""
     broken = sequence('bad', **fields)
     broken['keypoint'][0, 2, 3, 1] = value
     return broken
@@ -262,7 +262,7 @@ def test_names_do_not_reach_the_terminal_as_they_are(load, cache):
     ],
 )
 def test_layout_that_a_file_states(tmp_path, monkeypatch, layout, message, cache):
-    """A name in the table or fields; never a path, which would be read."""
+    """A file may state a known name or fields, but not a path, which would be read."""
     (tmp_path / 'layout.yaml').write_text('not: read')
     monkeypatch.chdir(tmp_path)
     write_pickle(dict(annotations=[sequence('a')], metainfo=dict(layout=layout)), 'data.pkl')
@@ -309,7 +309,7 @@ def test_damaged_cache_is_named(load, tmp_path, damage):
 
 
 def table(keypoint: np.ndarray) -> str:
-    """Frames as lines of numbers."""
+    """Return frames as lines of numbers."""
     return (
         '\n'.join(','.join(map(str, frame)) for frame in keypoint[0].reshape(keypoint.shape[1], -1))
         + '\n'
@@ -431,7 +431,7 @@ def model(stream: str, **options):
 
 
 def train(net, annotations: list, load, steps: int = 4, amp: bool = False) -> list[float]:
-    """Losses of some steps on one batch of the data set, of which the second half mines."""
+    """Losses of some steps on one batch of the dataset; the second half of them mines."""
     dataset, _ = load([dict(copy.deepcopy(a), frame_dir=str(i)) for i, a in enumerate(annotations)])
     batch = dict(inputs=[torch.from_numpy(dataset[i]['keypoint']) for i in range(len(dataset))])
     optimizer, values = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9), []

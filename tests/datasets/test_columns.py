@@ -1,4 +1,4 @@
-"""Records as columns and back."""
+"""Records stored as columns and restored."""
 
 import numpy as np
 import pytest

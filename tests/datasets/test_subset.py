@@ -17,12 +17,12 @@ SHARES = [0.01, 0.05, 0.1, 0.25, 1 / 3, 0.5, 0.9, 1.0]
 
 
 def labels_of(*sizes: int) -> np.ndarray:
-    """Labels of classes of these sizes, mixed up."""
+    """Return shuffled labels of classes of these sizes."""
     return np.random.default_rng(5).permutation(np.repeat(np.arange(len(sizes)), sizes))
 
 
 def counts(labels: np.ndarray, drawn: np.ndarray) -> dict[int, int]:
-    """Drawn sequences of each class."""
+    """Count the drawn sequences of each class."""
     return dict(sorted(collections.Counter(labels[drawn].tolist()).items()))
 
 

@@ -18,7 +18,7 @@ def skeletons(layout='ntu25', c=3, n=2, m=2, t=11) -> torch.Tensor:
 
 
 def opencv(clip: np.ndarray, length: int) -> np.ndarray:
-    """(T, V, C) resized over T as an image of V columns."""
+    """Resize (T, V, C) over T, as an image of V columns."""
     return cv2.resize(
         np.ascontiguousarray(clip), (clip.shape[1], length), interpolation=cv2.INTER_LINEAR
     )
@@ -91,7 +91,7 @@ def test_resize_is_that_of_opencv(t, length, layout, c):
 
 
 def test_resize_against_a_loop():
-    """Frame centres: output frame i stands at (i + 0.5) T / length - 0.5, held at both ends."""
+    """Frame centres: output frame i is at (i + 0.5) T / length - 0.5, held at both ends."""
     x = skeletons(t=11)
     expected = np.empty((2, 2, 20, 25, 3))
     for i in range(20):
@@ -115,7 +115,7 @@ def test_length_is_the_number_of_frames_with_the_first_body():
         np.testing.assert_allclose(y[n], expected, atol=1e-5)
 
 
-def test_a_joint_at_the_origin_is_no_empty_frame():
+def test_a_frame_with_one_joint_off_the_origin_is_not_empty():
     x = CenterSkeleton().batch(skeletons(t=8))
     x[:, :, 2, :24] = 0
     np.testing.assert_allclose(ResizeClip(length=8).batch(x), x, atol=0)

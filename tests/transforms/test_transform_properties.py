@@ -1,4 +1,4 @@
-"""Transforms: what holds for any number of samples, people, frames and joints."""
+"""Properties of the transforms for any number of samples, people, frames and joints."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ LAYOUTS = st.sampled_from([NTU25, KINECT20, COCO17])
 
 @st.composite
 def skeletons(draw, layouts=LAYOUTS, most_frames: int = 24) -> tuple[Tensor, Layout]:
-    """Random walks (N, M, T, V, C) of any size, at times with a score, and their layout."""
+    """Draw random walks (N, M, T, V, C), some with a score, and their layout."""
     layout = draw(layouts)
     shape = [
         draw(st.integers(1, 4)),
@@ -45,18 +45,18 @@ def skeletons(draw, layouts=LAYOUTS, most_frames: int = 24) -> tuple[Tensor, Lay
 
 
 def build(name: str, layout: Layout, **options):
-    """A registered transform."""
+    """Build a registered transform."""
     return TRANSFORMS.build(dict(type=name, layout=layout, **options))
 
 
 def lengths(x: Tensor, layout: Layout) -> Tensor:
-    """Bone lengths (N, M, T, V)."""
+    """Return the bone lengths (N, M, T, V)."""
     coordinates = x[..., : layout.dims].double()
     return (coordinates - coordinates[..., list(layout.bones), :]).norm(dim=-1)
 
 
 def close(ours: Tensor, expected: Tensor, x: Tensor) -> None:
-    """Equal up to rounding at the scale of x."""
+    """Assert equality up to rounding at the scale of x."""
     torch.testing.assert_close(
         ours, expected, rtol=1e-4, atol=1e-5 * (1e-6 + x.abs().max().item()), check_dtype=False
     )
@@ -178,7 +178,7 @@ def test_axis_mask(data, seed):
 
 
 @given(data=skeletons(), seed=SEEDS, weights=st.tuples(st.floats(-3, 3), st.floats(-3, 3)))
-def test_what_is_linear(data, seed, weights):
+def test_linearity(data, seed, weights):
     x, layout = data
     y, (a, b) = x.flip(0) * 0.7, weights
     for name in set(AUGMENTATIONS) - {'GaussianNoise'}:

@@ -339,7 +339,7 @@ def test_pipeline_equals_batch(name, clips, layout, d, with_score):
 
 @pytest.mark.parametrize('name', ALL)
 def test_score_follows_joints_and_frames_only(name):
-    """A score that is constant over the clip changes under no transform but the spatial flip."""
+    """Only the spatial flip changes a score that is constant over the clip."""
     score = np.broadcast_to(np.arange(17, dtype=np.float32), (M, T, 17))
     transform = TRANSFORMS.build(dict(type=name, p=1.0, layout='coco17'))
     results = transform(dict(keypoint=skeletons('coco17', 2)[0].numpy(), keypoint_score=score))
@@ -432,7 +432,7 @@ def test_unknown_stream():
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('view', ['reversed', 'read-only'])
 def test_pipeline_takes_views_of_arrays(view):
-    """Keypoints that are a view, or must not be written to, are no problem."""
+    """Keypoints that are a view, or must not be written to, are accepted."""
     x = np.ones((2, 5, 25, 3), np.float32)[:, ::-1]
     if view == 'read-only':
         x = x.copy()
@@ -455,6 +455,6 @@ def test_pipeline_refuses_too_few_channels():
     ],
 )
 def test_amplitudes_are_checked(make):
-    """An amplitude that makes no sense is refused when the transform is built."""
+    """Invalid amplitudes are refused when the transform is built."""
     with pytest.raises(ValueError, match='-0.5|-1|2.5'):
         make()

@@ -23,7 +23,7 @@ EXTREME = [dict(type=name) for name in NAMES]
 
 
 def skeletons(channels: int = 3, joints: int = 25, absent: list[tuple[int, int]] = ()) -> Tensor:
-    """Six samples (6, 2, 20, V, C) in which some people are absent."""
+    """Return six samples (6, 2, 20, V, C) in which some people are absent."""
     x = torch.randn(6, 2, 20, joints, channels)
     for sample, person in absent:
         x[sample, person] = 0
@@ -31,7 +31,7 @@ def skeletons(channels: int = 3, joints: int = 25, absent: list[tuple[int, int]]
 
 
 def one_by_one(transform: SkeletonTransform, x: Tensor) -> Tensor:
-    """The transform of each chosen sample and person on its own, in float64."""
+    """Transform each chosen sample and person on its own, in float64."""
     params = {name: drawn.clone() for name, drawn in transform.draw(x.float()).items()}
     chosen = torch.ones(len(x)) if transform.p == 1 else torch.rand(len(x)) < transform.p
 
