@@ -3,11 +3,8 @@
 _base_ = 'aimclr_ntu60_xsub_joint.py'
 preprocess = [dict(type='PreNormalize3D')]
 frames = dict(type='UniformSampleFrames', clip_len=50)
-rest = [
-    dict(type='PoseDecode'),
-    dict(type='FormatGCNInput', num_person=2),
-    *_base_.dataset.pipeline,
-]
+pack = _base_.dataset.pipeline
+rest = [dict(type='PoseDecode'), dict(type='FormatGCNInput', num_person=2), *pack]
 train = dict(preprocess=preprocess, pipeline=[frames, *rest], batched=False)
 test = dict(preprocess=preprocess, pipeline=[dict(frames, test_mode=True), *rest])
 train_dataloader = dict(num_workers=4, persistent_workers=True, dataset=train)

@@ -19,47 +19,34 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
+import torch
+from paper_tables import configs
+from paper_tables.estimate import Estimator, describe
+from paper_tables.jobs import Job, Options
+from paper_tables.plan import make_plan
 from paper_tables.published import TABLES
+from paper_tables.records import Records, work_dir_lock
+from paper_tables.results import Report
+from paper_tables.run import Devices, JobRunner, cpu_devices, gpu_devices, stop_requests
 
 from aimclr_mm.apis import cli
-
-if TYPE_CHECKING:
-    from paper_tables.jobs import Job
-    from paper_tables.records import Records
-    from paper_tables.results import Report
-    from paper_tables.run import Devices
+from aimclr_mm.engine.console_log import duration
 
 
 def parse_args() -> argparse.Namespace:
     """Return the checked command line."""
     parser = cli.Parser(__doc__)
-    add = parser.add_argument
-    add('table', choices=list(TABLES), help='number of a table, or a figure')
-    add(
+    parser.add_argument('table', choices=list(TABLES), help='number of a table, or a figure')
+    several = partial(parser.add_argument, nargs='+', default=[])
+    several(
         '--dataset',
-        nargs='+',
-        default=[],
         metavar='D',
         help='default: all of the table; any that has a config configs/aimclr_D_S_joint.py',
     )
-    add('--split', nargs='+', default=[], metavar='S', help='xsub, xview or xset')
-    add(
-        '--seeds',
-        type=int,
-        nargs='+',
-        default=[0, 1, 2],
-        metavar='N',
-        help='one run of everything for each (default: 0 1 2)',
-    )
-    add(
-        '--rows',
-        nargs='+',
-        default=[],
-        metavar='NAME',
-        help='run only these rows; * and ? are wildcards',
-    )
+    several('--split', metavar='S', help='xsub, xview or xset')
+    several('--rows', metavar='NAME', help='run only these rows; * and ? are wildcards')
+    parser.add_shared('--seeds', default=[0, 1, 2])
     add_rehearsal_options(parser)
     add_machine_options(parser)
 
@@ -69,24 +56,15 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--scale {args.scale}: it must be a positive number')
     if not 0 < args.data <= 1:
         parser.error(f'--data {args.data}: the share must lie in (0, 1]')
-    if args.workers is not None and args.workers < 1:
-        parser.error(f'--workers {args.workers}: there must be at least 1')
     return args
 
 
 def add_rehearsal_options(parser: cli.Parser) -> None:
     """Add options that make runs shorter."""
-    parser.add_argument(
-        '--scale',
-        type=float,
-        default=1.0,
-        metavar='E',
-        help='factor of the epochs of pre-training, for a rehearsal',
-    )
-    parser.add_argument(
+    number = partial(parser.add_argument, type=float, default=1.0)
+    number('--scale', metavar='E', help='factor of the epochs of pre-training, for a rehearsal')
+    number(
         '--data',
-        type=float,
-        default=1.0,
         metavar='F',
         help='class-balanced share of the training split to pre-train on, for a rehearsal',
     )
@@ -103,26 +81,18 @@ def add_machine_options(parser: cli.Parser) -> None:
         metavar='N',
         help='GPUs, one run on each at a time (default: the first; without a GPU one CPU process)',
     )
-    devices.add_argument(
-        '--workers', type=int, metavar='N', help='CPU processes, which share the cores'
-    )
+    devices.add_argument('--workers', **cli.SHARED['--workers'])
     parser.add_argument(
         '--plan', action='store_true', help='print what would run and for how long; run nothing'
     )
-    parser.add_argument(
-        '--work-dir',
-        type=cli.output_folder,
-        default='work_dirs/reproduce',
-        help='folder of all runs and tables',
-    )
+    parser.add_shared('--work-dir', default='work_dirs/reproduce', help='folder of runs and tables')
 
 
 def choose_devices(args: argparse.Namespace) -> Devices:
     """Return where jobs run."""
+    cores = os.cpu_count() or 1
     if args.workers is not None:
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # before torch starts CUDA
-    import torch
-    from paper_tables.run import cpu_devices, gpu_devices
+        return cpu_devices(args.workers, cores)
 
     count = torch.cuda.device_count()
     gpus = args.gpus if args.gpus is not None else list(range(count))[:1]
@@ -135,22 +105,16 @@ def choose_devices(args: argparse.Namespace) -> Devices:
         )
     if gpus:
         return gpu_devices(gpus, os.environ.get('CUDA_VISIBLE_DEVICES'))
-    return cpu_devices(args.workers or 1, os.cpu_count() or 1)
+    return cpu_devices(1, cores)
 
 
 def show_plan(args: argparse.Namespace, jobs: Sequence[Job], devices: Devices) -> None:
     """Print the jobs and an estimate of their time."""
-    import torch
-    from paper_tables.estimate import Estimator, describe
+    first = next(iter(devices))
+    device = first.replace('GPU ', 'cuda:') if first.startswith('GPU') else 'cpu'
+    torch.set_num_threads(int(devices[first].get('OMP_NUM_THREADS', torch.get_num_threads())))
 
-    from aimclr_mm.engine.console_log import duration
-
-    if args.gpus:
-        torch.cuda.set_device(args.gpus[0])
-    first = next(iter(devices.values()))
-    torch.set_num_threads(int(first.get('OMP_NUM_THREADS', torch.get_num_threads())))
-
-    lines, seconds = describe(jobs, Estimator(args.amp))
+    lines, seconds = describe(jobs, Estimator(args.amp, device))
     print('\n'.join(lines or ['Everything is finished.']))
     print(
         f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on {", ".join(devices)}, '
@@ -167,9 +131,6 @@ def run(
     devices: Devices,
 ) -> None:
     """Run what some jobs need and print the table."""
-    from paper_tables.records import work_dir_lock
-    from paper_tables.run import JobRunner, stop_requests
-
     with work_dir_lock(args.work_dir) as lock, stop_requests() as stop:
         jobs = records.needed(wanted)
         states = JobRunner(records, jobs, devices, stop, lock, report.write).run()
@@ -193,12 +154,6 @@ def main() -> None:
     args.work_dir = os.path.abspath(args.work_dir)
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     devices = choose_devices(args)
-
-    from paper_tables import configs
-    from paper_tables.jobs import Options
-    from paper_tables.plan import make_plan
-    from paper_tables.records import Records
-    from paper_tables.results import Report
 
     table = TABLES[args.table]
     columns = table.select_columns(configs.known_sites(), args.dataset, args.split)

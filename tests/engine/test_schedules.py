@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 
 from aimclr_mm.engine import StageSwitchHook, scale_schedule
 from aimclr_mm.utils.overlays import read_config
-from tests.configs.test_configs import FOLDER, PAPER
+from tests.configs.composed import FOLDER, PAPER
 
 COSINE = dict(type='CosineAnnealingLR', T_max=240, by_epoch=True)
 

@@ -21,7 +21,6 @@ from tests.runs import ROOT, environment
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['9'], 'invalid choice'),
         (['2', '--seeds', '1', '1'], 'must be different'),
         (['2', '--seeds', '-1'], '--seeds'),
         (['2', '--scale', '0'], '--scale'),
@@ -141,7 +140,6 @@ def test_plan(project):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        (['2'], 'prepare_data.py ntu60 SOURCE'),
         (['2', '--rows', 'nothing'], 'matches no reproduced row'),
         (['2', '--dataset', 'tiny', '--split', 'xview'], "no 'configs/aimclr_tiny_xview_joint.py'"),
     ],

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cache
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from aimclr_mm.apis import cli
-from aimclr_mm.datasets import load_annotations, write_pickle
+from aimclr_mm.datasets import SkeletonBatch, load_annotations, write_pickle
 from aimclr_mm.datasets.prepare import READERS
 from aimclr_mm.engine.console_log import duration
 from aimclr_mm.skeletons import get_layout
@@ -37,7 +36,7 @@ READABLE = 2**29  # bytes; larger annotation files are not read to count their s
 FRAMES = 60  # of a random sequence
 
 
-def random_batch(cfg: Config) -> dict[str, Any]:
+def random_batch(cfg: Config) -> SkeletonBatch:
     """Return a batch of the training's data loader on random sequences; changes the config."""
     loader, dataset = cfg.train_dataloader, cfg.train_dataloader.dataset
     layout, rng = get_layout(dataset.layout), np.random.default_rng(0)
@@ -61,19 +60,21 @@ def random_batch(cfg: Config) -> dict[str, Any]:
         return next(iter(Runner.build_dataloader(loader, seed=0)))
 
 
-def measure(training: Training, amp: bool) -> tuple[float, float]:
+def measure(training: Training, amp: bool, device: str) -> tuple[float, float]:
     """Return the seconds of a training step and of the forward pass of one sequence.
 
     Args:
-        training: training to measure, on the device that this process sees.
+        training: training to measure.
         amp: mixed precision.
+        device: such as ``cuda:0``.
     """
     cfg = deepcopy(read(training.site, training.overlays))
-    if amp:
+    if amp and device == 'cpu':  # also where there are GPUs
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+    elif amp:
         cli.use_amp(cfg)
     init_default_scope('mmaction')
     MMLogger.get_current_instance().setLevel('WARNING')
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
 
     batch = random_batch(cfg)
     model = MODELS.build(cfg.model).to(device)
@@ -99,8 +100,8 @@ def timed(call: Callable[[], None], device: str) -> float:
     def once() -> float:
         start = time.perf_counter()
         call()
-        if device == 'cuda':
-            torch.cuda.synchronize()
+        if device != 'cpu':
+            torch.cuda.synchronize(device)
         return time.perf_counter() - start
 
     return median(once() for _ in range(STEPS if once() < LONG else 1))
@@ -137,10 +138,12 @@ class Estimator:
 
     Args:
         amp: mixed precision.
+        device: such as ``cuda:0``.
     """
 
-    def __init__(self, amp: bool) -> None:
+    def __init__(self, amp: bool, device: str = 'cpu') -> None:
         self.amp = amp
+        self.device = device
         self.count = cache(count_sequences)
         self._measured: dict[str, tuple[float, float]] = {}
 
@@ -154,7 +157,7 @@ class Estimator:
         if key not in self._measured:
             names = ' '.join((training.config, *training.overlays))
             print(f'measuring {names}', file=sys.stderr, flush=True)
-            self._measured[key] = measure(training, self.amp)
+            self._measured[key] = measure(training, self.amp, self.device)
         return self._measured[key]
 
     def steps(self, job: Job) -> int:

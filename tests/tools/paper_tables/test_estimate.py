@@ -57,7 +57,7 @@ def test_time_is_estimated(monkeypatch):
     """Steps times seconds; trainings that differ in stream or seed only are measured once."""
     measured = []
     monkeypatch.setattr(
-        estimate, 'measure', lambda training, amp: measured.append(training) or (2.0, 0.01)
+        estimate, 'measure', lambda training, *_: measured.append(training) or (2.0, 0.01)
     )
     monkeypatch.setattr(estimate, 'count_sequences', lambda site: (1000, 100))
     plan = make_plan(TABLES['7'], (Column('synthetic', 'xsub'),), Options((0,)), configs.resolve)

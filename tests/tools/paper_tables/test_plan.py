@@ -122,7 +122,8 @@ TESTED = f'{TUNED}/eval/epoch_50'
         ),
         (
             'ntu60_xsub/crosclr_3s_seed3_e150_d0.25_amp/finetune_e50',
-            f'tools/analyze.py fuse {{work}}/{BASE}/finetune_e50_joint/eval/epoch_50/classifier.npz '
+            'tools/analyze.py fuse '
+            f'{{work}}/{BASE}/finetune_e50_joint/eval/epoch_50/classifier.npz '
             f'{{work}}/{TUNED}/eval/epoch_50/classifier.npz '
             f'{{work}}/{BASE}/finetune_e50_motion/eval/epoch_50/classifier.npz '
             '--out {work}/ntu60_xsub/crosclr_3s_seed3_e150_d0.25_amp/finetune_e50/result.json',
