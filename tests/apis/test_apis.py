@@ -35,27 +35,25 @@ RNG = np.random.default_rng(0)
 
 
 def walk(frames: int, people: int = 1, joints: int = 25) -> np.ndarray:
-    """A movement (M, T, V, 3) of joints that each go their own way."""
+    """Return a random walk (M, T, V, 3) of independent joints."""
     steps = RNG.normal(size=(people, frames, joints, 3)).cumsum(axis=1) / 10
     return (RNG.normal(size=(people, 1, joints, 3)) + steps).astype(np.float32)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Generated data, a small config, and a checkpoint of a network that is not trained."""
+    """Synthetic data, a small config, and a checkpoint of an untrained network."""
     folder = tmp_path_factory.mktemp('apis')
     write_pickle(Synthetic((), 2, 3, 1).dataset(), str(folder / 'data.pkl'))
     (folder / 'tiny.py').write_text(CONFIG.format(data=folder / 'data.pkl'))
     torch.manual_seed(0)
     encoder = load_encoder(folder / 'tiny.py', 'random')
-    statistics = dict(
-        running_mean=lambda shape: torch.randn(shape) / 9,
-        running_var=lambda shape: torch.rand(shape),
-    )
-    state = {
-        name: statistics.get(name.split('.')[-1], lambda _, value=value: value)(value.shape)
-        for name, value in encoder.model.state_dict().items()
-    }  # batch norms that do something
+    state = encoder.model.state_dict()
+    for name, value in state.items():
+        if name.endswith('running_mean'):
+            value.normal_(0, 1 / 9)
+        elif name.endswith('running_var'):
+            value.uniform_(0, 1)
     torch.save(dict(state_dict=state), folder / 'tiny.pth')
     return folder
 
@@ -65,7 +63,7 @@ def encoder(folder):
     return load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
 
 
-def test_embeddings_are_those_that_are_evaluated(folder, encoder):
+def test_embeddings_equal_evaluated_features(folder, encoder):
     cfg = Config.fromfile(folder / 'tiny.py')
     cfg.work_dir = str(folder / 'work')
     features = extract_features(cfg, str(folder / 'tiny.pth'))
@@ -75,7 +73,7 @@ def test_embeddings_are_those_that_are_evaluated(folder, encoder):
     np.testing.assert_allclose(embedded, features.features, rtol=1e-5, atol=1e-6)
 
 
-def test_one_sequence_in_every_form_has_one_embedding(folder, encoder):
+def test_embedding_does_not_depend_on_the_input_form(folder, encoder):
     keypoint = walk(31)
     np.save(folder / 'one.npy', keypoint)
     (folder / 'one.json').write_text(json.dumps(keypoint[0].tolist()))
@@ -110,7 +108,7 @@ def test_lists_of_different_lengths_and_people_keep_their_order(encoder):
     assert cdist(singles, singles).max() > 0.01
 
 
-def test_inferencer_speaks_as_mmengine_does(encoder):
+def test_inferencer_is_called_like_those_of_mmengine(encoder):
     sequences = [walk(9), walk(12)]
     result = encoder(sequences, batch_size=2)
     assert set(result) == {'predictions', 'visualization'}
@@ -141,12 +139,12 @@ def test_inferencer_speaks_as_mmengine_does(encoder):
         (dict(total_frames=3), "'keypoint' of '0: sequence 0' has shape None"),
     ],
 )
-def test_sequences_that_cannot_be_used_are_named(encoder, sequences, message):
+def test_invalid_sequences_are_named(encoder, sequences, message):
     with pytest.raises(ValueError, match=message):
         encoder.embed(sequences)
 
 
-def test_encoders_that_do_not_fit_are_refused(folder):
+def test_mismatched_encoders_are_refused(folder):
     with pytest.raises(FileNotFoundError, match='none.pth'):
         load_encoder(folder / 'tiny.py', folder / 'none.pth')
     with pytest.raises(ValueError, match='does not fit the network of the config'):
@@ -179,7 +177,7 @@ def test_streams_of_a_joint_training(folder):
         load_encoder(cfg, folder / 'streams.pth', stream='depth')
 
 
-def test_classifiers_can_be_embedded_with(folder):
+def test_the_encoder_of_a_classifier_embeds(folder):
     from aimclr_mm.utils.overlays import read_config
 
     cfg = read_config(str(folder / 'tiny.py'), [str(ROOT / 'configs/protocols/finetune.py')])
@@ -192,14 +190,14 @@ def test_classifiers_can_be_embedded_with(folder):
     np.testing.assert_allclose(classifier.embed(sequence), pretrained.embed(sequence), rtol=1e-6)
 
 
-def test_fingerprint_is_that_of_weights_and_preprocessing(folder, encoder):
+def test_fingerprint_depends_on_weights_and_preprocessing(folder, encoder):
     assert load_encoder(folder / 'tiny.py', folder / 'tiny.pth').fingerprint == encoder.fingerprint
     state = torch.load(folder / 'tiny.pth', weights_only=True)['state_dict']
     state['encoder.backbone.gcn.0.gcn.PA'][0, 0, 0] += 1e-4
     torch.save(dict(state_dict=state), folder / 'other.pth')
     assert load_encoder(folder / 'tiny.py', folder / 'other.pth').fingerprint != encoder.fingerprint
     cfg = Config.fromfile(folder / 'tiny.py')
-    cfg.model.data_preprocessor.stream = 'bone'  # of which a checkpoint does not tell
+    cfg.model.data_preprocessor.stream = 'bone'  # not stored in checkpoints
     assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
     cfg = Config.fromfile(folder / 'tiny.py')
     cfg.test_dataloader.dataset.preprocess[1].length = 30
@@ -266,14 +264,14 @@ def test_original_recordings_are_read(tmp_path):
         ('a.pkl', b'x', "a.pkl'"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path, name, content, message):
+def test_unreadable_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
         read_recordings(tmp_path / name, 'kinect20' if name.endswith('.mat') else 'ntu25')
     assert name in str(error.value)
 
 
-def test_what_is_not_there_or_there_twice(tmp_path):
+def test_missing_and_duplicate_sources(tmp_path):
     with pytest.raises(FileNotFoundError, match='none'):
         read_recordings(tmp_path / 'none')
     with pytest.raises(ValueError, match='holds no file'):
@@ -284,7 +282,7 @@ def test_what_is_not_there_or_there_twice(tmp_path):
 
 
 def blobs(classes, count: int = 7, channels: int = 5, spread: float = 0.4):
-    """Embeddings (N, C) around a direction for each class, and labels."""
+    """Return embeddings (N, C) around one direction per class, and labels."""
     centers = RNG.normal(size=(len(classes), channels))
     labels = np.repeat(classes, count)
     return (
@@ -293,7 +291,7 @@ def blobs(classes, count: int = 7, channels: int = 5, spread: float = 0.4):
 
 
 @pytest.mark.parametrize('classes', [[3, 8], ['b', 'a', 'c']])
-def test_classifier_is_scikit_learns(classes):
+def test_classifier_equals_scikit_learn(classes):
     embeddings, labels = blobs(classes)
     queries, _ = blobs(classes)
     unit = [e / np.linalg.norm(e, axis=1, keepdims=True) for e in (embeddings, queries)]
@@ -305,12 +303,11 @@ def test_classifier_is_scikit_learns(classes):
         classifier.probabilities(queries), reference.predict_proba(unit[1]), atol=1e-7
     )
     assert classifier.predict(queries).tolist() == reference.predict(unit[1]).tolist()
-    np.testing.assert_array_equal(
-        classifier.predict(17 * queries), classifier.predict(queries)
-    )  # of any length
+    # independent of the length of the embeddings
+    np.testing.assert_array_equal(classifier.predict(17 * queries), classifier.predict(queries))
 
 
-def test_classifier_survives_a_file(tmp_path):
+def test_classifier_file(tmp_path):
     embeddings, labels = blobs(['wave', 'sit'])
     classifier = fit_classifier(embeddings, labels)
     classifier.encoder = 'abc'
@@ -336,13 +333,11 @@ def test_classifier_survives_a_file(tmp_path):
         classes=classifier.classes.astype(object),
         encoder=np.array('abc'),
     )
-    with pytest.raises(
-        ValueError, match='cannot be read'
-    ):  # objects are pickles, which are not run
+    with pytest.raises(ValueError, match='cannot be read'):  # pickled objects are not loaded
         EmbeddingClassifier.load(str(tmp_path / 'e.npz'))
 
 
-def test_leaving_one_out_knows_what_is_easy_and_what_is_chance():
+def test_leave_one_out_of_separate_classes_and_of_noise():
     embeddings, labels = blobs([0, 1, 2], spread=0.01)
     assert leave_one_out(embeddings, labels) == 100.0
     embeddings, labels = RNG.normal(size=(60, 5)), np.repeat([0, 1], 30)
@@ -360,12 +355,12 @@ def test_leaving_one_out_knows_what_is_easy_and_what_is_chance():
         (np.ones((1, 2, 3)), [0], r'must be \(N, C\)'),
     ],
 )
-def test_examples_that_cannot_be_learnt_from(embeddings, labels, message):
+def test_invalid_examples(embeddings, labels, message):
     with pytest.raises(ValueError, match=message):
         fit_classifier(embeddings, labels)
 
 
-def test_nearest_is_scipys():
+def test_nearest_equals_scipy():
     query, gallery = RNG.normal(size=(9, 4)), RNG.normal(size=(50, 4))
     distance = cdist(query, gallery, 'cosine')
     found = nearest(query, gallery, k=6)
@@ -383,12 +378,12 @@ def test_nearest_is_scipys():
         (np.ones(4), 1.5, 'k=1.5'),
     ],
 )
-def test_questions_without_an_answer(query, k, message):
+def test_invalid_searches(query, k, message):
     with pytest.raises(ValueError, match=message):
         nearest(query, RNG.normal(size=(50, 4)), k)
 
 
-def test_embeddings_survive_a_file_and_are_those_of_one_encoder(tmp_path, folder, encoder):
+def test_embeddings_file_is_bound_to_its_encoder(tmp_path, folder, encoder):
     for name in ('sit/a', 'sit/b', 'run/c'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         np.save(tmp_path / f'{name}.npy', walk(8))

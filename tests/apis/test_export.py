@@ -1,4 +1,4 @@
-"""Encoders as files: the graph against the encoder, its metadata, refusals; the command and its page."""
+"""Exported encoders: the graph against the encoder, metadata, refusals, the documented commands."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ from tests.runs import ROOT
 
 
 def small(name: str, overlays: tuple = ()):
-    """A config of the project with few channels."""
+    """Return a config of the project with few channels."""
     cfg = read_config(
         str(ROOT / 'configs' / f'{name}.py'), [str(ROOT / 'configs' / o) for o in overlays]
     )
@@ -39,7 +39,7 @@ def small(name: str, overlays: tuple = ()):
 
 
 def open_small(name: str, overlays: tuple = (), stream: str | None = None):
-    """Its encoder, whose batch norms do something."""
+    """Return its encoder, with random batch-norm statistics."""
     encoder = load_encoder(small(name, overlays), 'random', 'cpu', stream)
     torch.manual_seed(1)
     for module in encoder.model.modules():
@@ -58,7 +58,7 @@ def few_times(monkeypatch):
 
 
 @pytest.mark.parametrize('length', [1, 7, 50])
-def test_resize_is_that_of_torch_for_each_sample(length):
+def test_resize_equals_torch_for_each_sample(length):
     x, frames, start = torch.randn(5, 2, 60, 3, 3), torch.tensor([1, 2, 13, 50, 57]), 3
     found = resize_frames(x, length, frames, start)
     for sample, count, result in zip(x, frames.tolist(), found):
@@ -82,8 +82,8 @@ def test_resize_is_that_of_torch_for_each_sample(length):
         'aimclr_ntu60_xsub_joint_2d',
     ],
 )
-def test_module_is_the_encoder(name, few_times):
-    """Streams, layouts of 25, 20 and 17 joints; one frame to 333, absent people, gaps."""
+def test_module_equals_the_encoder(name, few_times):
+    """Streams; 25, 20 and 17 joints; 1 to 333 frames, absent people, gaps."""
     encoder = open_small(name)
     module = ExportedEncoder(encoder)
     rows = list(
@@ -115,7 +115,7 @@ def test_one_stream_of_several():
         ExportedEncoder(open_small('aimclr_ntu60_xsub_joint', ('methods/crosclr.py',)))
 
 
-def test_picture_size_is_that_of_mmaction2():
+def test_normalisation_by_image_size_equals_mmaction2():
     x, step = torch.rand(2, 1, 4, 17, 3) * 500, PreNormalize2D(img_shape=(480, 640))
     expected = step.transform(dict(keypoint=x.numpy().copy()))['keypoint']
     np.testing.assert_allclose(tensor_step(step)(x), expected, rtol=1e-6, atol=1e-6)
@@ -164,7 +164,7 @@ def test_missing_packages_name_the_extra(monkeypatch):
         (lambda y: y[:, :-1], r'\(1, 5\)'),
     ],
 )
-def test_wrong_file_is_not_left(wrong, message, tmp_path, monkeypatch, few_times):
+def test_file_that_disagrees_is_not_kept(wrong, message, tmp_path, monkeypatch, few_times):
     encoder = open_small('aimclr_ntu60_xsub_joint')
     module = ExportedEncoder(encoder)
 
@@ -194,7 +194,7 @@ def test_error_of_the_exporter_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_surplus_on_both_sides_has_open_sizes():
-    """The one step whose arithmetic on T differs between the settings, traced by itself."""
+    """The one step whose arithmetic on T depends on its settings, traced alone."""
 
     class Step(torch.nn.Module):
         def forward(self, x):
@@ -215,7 +215,7 @@ def test_surplus_on_both_sides_has_open_sizes():
 
 @pytest.mark.slow
 def test_page_runs_as_printed(tmp_path):
-    """docs/deployment.md: both files by the command, metadata, the examples; the files are the encoder."""
+    """Commands and examples of docs/deployment.md; the files agree with the encoder."""
     pytest.importorskip('onnxscript', reason='onnxscript is not installed (extra export)')
     onnxruntime = pytest.importorskip(
         'onnxruntime', reason='onnxruntime is not installed (extra export)'

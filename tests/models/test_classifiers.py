@@ -1,4 +1,4 @@
-"""Classifiers: one labelled view, the loss and the scores of the head, bfloat16, graphs of other networks."""
+"""Classifiers: labelled view, loss and scores of the head, bfloat16, graphs of other networks."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ BACKBONES = {
 
 
 def recognizer(backbone: str = 'AimCLRSTGCN', width: int = 16, **views):
-    """mmaction2's recognizer with the project's head and data preprocessor."""
+    """Build mmaction2's recognizer with the project's head and data preprocessor."""
     with DefaultScope.overwrite_default_scope('mmaction'):
         return MODELS.build(
             dict(
@@ -44,7 +44,7 @@ def recognizer(backbone: str = 'AimCLRSTGCN', width: int = 16, **views):
 
 
 def batch(clips: int = 1) -> dict:
-    """Sequences with labels, as a data loader gives them."""
+    """Return labelled sequences as from a data loader."""
     samples = [
         ActionDataSample(metainfo=dict(frame_dir=f's{i}')).set_gt_label(label)
         for i, label in enumerate(LABELS)
@@ -93,7 +93,7 @@ def test_view_refuses_another_layout():
 
 @torch.no_grad()
 def logits(model, x: torch.Tensor) -> np.ndarray:
-    """Scores of each clip (N, clips, classes) by hand, float64."""
+    """Return the scores (N, clips, classes) of each clip, computed in float64."""
     maps = model.backbone(x.flatten(0, 1)).double().numpy()  # (N * clips, M, C, T, V)
     h = maps.mean(axis=(3, 4)).mean(axis=1)
     result = (

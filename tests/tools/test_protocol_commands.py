@@ -158,7 +158,7 @@ def test_two_ranks_stay_equal(folder):
     assert first['iterations'] == second['iterations'] == 8
     names = [name for name in first['state'] if 'running_' not in name]
     assert {tuple(name.split('.')[1:3]) for name in names} == {
-        (stream, part) for stream in STREAMS for part in ('encoder', 'key_encoder', 'queue')
+        (stream, part) for stream in STREAMS for part in ('encoder', 'key_encoder', 'memory_bank')
     }
     for name in names:
         assert torch.equal(first['state'][name], second['state'][name]), name
