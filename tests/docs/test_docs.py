@@ -240,6 +240,22 @@ def test_every_page_is_in_the_navigation():
     assert beside - set(told) == set(), 'pages beside docs/ that mkdocs.yml does not name'
 
 
+def test_fault_table_names_existing_tests():
+    """Every test file and function that docs/robustness.md refers to exists."""
+    files = list(ROOT.glob('tests/**/test_*.py'))
+    existing = {path.stem for path in files}
+    for path in files:
+        existing.update(re.findall(r'def (test_\w+)', path.read_text(encoding='utf-8')))
+
+    text = (ROOT / 'docs/robustness.md').read_text(encoding='utf-8')
+    named = {
+        name
+        for code in re.findall(r'`([^`\n]*)`', text)
+        for name in re.findall(r'\btest_\w+', code)
+    }
+    assert len(named) > 50 and not named - existing
+
+
 # running
 
 
