@@ -96,8 +96,7 @@ def linear(
 ) -> LinearResult:
     """Train a linear classifier on the gallery and test it on the queries after every epoch.
 
-    The defaults are the settings of the paper. The encoder is frozen and there is no augmentation:
-    features do not change between epochs.
+    The defaults are the settings of the paper. Features are the same in every epoch.
 
     Args:
         features: gallery and queries.
