@@ -1,4 +1,4 @@
-"""Installs aimclr_mm: pip install -e '.[lite]' -c constraints.txt"""
+"""Install aimclr_mm: pip install -e '.[lite]' -c constraints.txt"""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ exec((ROOT / 'aimclr_mm' / 'version.py').read_text(), version)
 setup(
     name='aimclr_mm',
     version=version['__version__'],
-    description='AimCLR, self-supervised learning of human actions from skeleton sequences, for mmaction2',
+    description='AimCLR for mmaction2: self-supervised action recognition from skeletons',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='MIT',

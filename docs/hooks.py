@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: Markdown files beside docs/ become pages too, and links lead to the same place as on GitHub."""
+"""Hooks of mkdocs: Markdown files outside docs/ become pages, with the links that GitHub has."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ LINK = re.compile(r'(?<!!)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)')
 
 
 def site_links(markdown: str, folder: str) -> str:
-    """Markdown in which links to other files of the repository are links between pages of the site.
+    """Turn links to other files of the repository into links between pages of the site.
 
     Args:
         markdown: text of a file.
-        folder: where it lies, relative to the root of the repository.
+        folder: its folder, relative to the root of the repository.
 
     Returns:
-        The text; of links to files that are no pages (a config, a test) only what is to be read is left. Links to
-        files that do not exist stay as they are, and mkdocs complains of them.
+        The text. Links to files that are not pages (a config, a test) become plain text. Links to
+        missing files stay, and mkdocs reports them.
     """
 
     def replace(match: re.Match) -> str:
@@ -41,7 +41,7 @@ def site_links(markdown: str, folder: str) -> str:
 
 
 def on_files(files, config):
-    """Adds the files beside docs/."""
+    """Add the files outside docs/."""
     for name, page in PAGES.items():
         text = (ROOT / name).read_text(encoding='utf-8')
         files.append(File.generated(config, page, content=site_links(text, '')))
@@ -49,5 +49,5 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown: str, page, **kwargs) -> str:
-    """Links of the pages in docs/."""
+    """Convert the links of the pages in docs/."""
     return markdown if page.file.generated_by else site_links(markdown, 'docs')

@@ -1,4 +1,4 @@
-"""Code blocks of the documentation, and how they are run in a folder that looks like the project."""
+"""Run code blocks of the documentation in a folder that looks like the project."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def make_project(folder: Path) -> Path:
 
 
 def import_libraries() -> None:
-    """What tools import, once instead of for each of them; some of it is imported late by libraries."""
+    """Import the libraries of the tools once, those that are imported late included."""
     for name in (
         'aimclr_mm.apis',
         'torch._dynamo',
@@ -189,7 +189,7 @@ class Folder:
         return printed
 
     def tool(self, name: str, words: list[str], log: Path) -> int:
-        """Exit code of one of the project's tools, in a copy of this process, which has imported the libraries."""
+        """Return the exit code of a tool, run in a fork that has the libraries imported."""
         import_libraries()
         words = (str(self.path), name, words, str(log))
         process = multiprocessing.get_context('fork').Process(target=work_in, args=words)

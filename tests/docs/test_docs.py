@@ -1,7 +1,7 @@
-"""What the documentation says: its links lead somewhere, its commands are understood, its blocks run as printed.
+"""The documentation: links resolve, commands parse, code blocks run as printed.
 
-Every ``bash``, ``python`` and ``yaml`` block of README.md, CONTRIBUTING.md and docs/ is in one of two tables, RUN or
-NOT_RUN, or its page has a test of its own.
+Every ``bash``, ``python`` and ``yaml`` block of README.md, CONTRIBUTING.md and docs/ is in one of
+the tables RUN and NOT_RUN, or its page has a test of its own.
 """
 
 import io
@@ -160,7 +160,7 @@ def test_readme_begins_as_the_site_does():
     'page', sorted({block.page for block in BLOCKS if block.language == 'bash'})
 )
 def test_commands_are_understood(page, tmp_path, monkeypatch, capsys):
-    """The options of every printed command of a tool are options of that tool, and scripts are there."""
+    """Every printed command of a tool parses, and every script exists."""
     monkeypatch.chdir(tmp_path)
     for block in BLOCKS:
         if block.page != page or block.language != 'bash' or why_not(block) == 'synopsis':
@@ -260,7 +260,7 @@ def test_fault_table_names_existing_tests():
 
 
 def made_up_archive(path: Path) -> None:
-    """Skeleton.zip with recordings of 12 frames: each action once, some of people 1 and 2 four times."""
+    """Write Skeleton.zip: 12 frames, each action once, some of people 1 and 2 four times."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, 'w') as archive:
         for action in range(1, 28):
@@ -311,7 +311,7 @@ def stand_in(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_pages_run_as_printed(tmp_path):
-    """What a newcomer would type, in the order of the pages; it prints what the pages show, but for numbers."""
+    """The commands of the first pages, in order, print what the pages show, except for numbers."""
     project = Folder(make_project(tmp_path), REDUCTIONS, after=stand_in)
     made_up_archive(tmp_path / 'Skeleton.zip')
     printed = {}

@@ -1,4 +1,4 @@
-"""The documentation as a site: built without a warning, and in headless Chromium no error and no request elsewhere."""
+"""The site builds without warnings; in Chromium it has no errors and no external requests."""
 
 import functools
 import http.server
@@ -28,7 +28,7 @@ WIDE = {
 
 @pytest.fixture(scope='module')
 def site(tmp_path_factory) -> Path:
-    """The built site; every broken link, anchor or page without a place in the navigation is an error."""
+    """The built site; broken links and anchors, and pages outside the navigation, are errors."""
     pytest.importorskip(
         'material', reason="mkdocs-material is not installed (pip install -e '.[docs]')"
     )
@@ -106,7 +106,8 @@ def show(browser: Browser, url: str, *view) -> None:
 def wait(browser: Browser, condition: str, seconds: float = 10) -> bool:
     """Whether a JavaScript condition becomes true in time."""
     script = f"""new Promise(done => {{ const end = Date.now() + {1000 * seconds}, look = () =>
-        {condition} ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 20); look(); }})"""
+        {condition} ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 20);
+        look(); }})"""
     return browser.call('Runtime.evaluate', expression=script, awaitPromise=True)['result']['value']
 
 
@@ -128,8 +129,11 @@ def test_pages_are_quiet_and_fit_the_window(site, address, browser):
 
 def test_search_finds_a_word_without_leaving_the_site(address, browser):
     show(browser, address, 1280, 800, 'light')
-    browser.evaluate("""{const box = document.querySelector('input[data-md-component="search-query"]');
-        box.focus(); box.value = 'collapses'; box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
+    browser.evaluate("""{
+        const box = document.querySelector('input[data-md-component="search-query"]');
+        box.focus();
+        box.value = 'collapses';
+        box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
         box.dispatchEvent(new Event('input', {bubbles: true})); null}""")
     assert wait(browser, 'document.querySelectorAll(".md-search-result__item a").length > 0')
     assert problems(browser, address) == []

@@ -1,4 +1,4 @@
-"""The project beside others: a user's own tree, mmaction2's own commands, registries, other styles of configs."""
+"""A user's own project, mmaction2's own commands, registries, other styles of configs."""
 
 import json
 import subprocess
@@ -18,10 +18,14 @@ from tests.runs import ROOT, assert_same, environment, finish, start, write_conf
 
 MMACTION = Path(mmaction.__file__).parent / '.mim' / 'tools'
 EVALUATION = """
-test_dataloader = dict(batch_size=64, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dict(
+test_dataloader = dict(
+    batch_size=64, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dict(
     train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
 test_cfg = dict(type='TestLoop')
-test_evaluator = [dict(type='KNNMetric', k=[1]), dict(type='LinearProbeMetric', epochs=2, milestones=(1,))]
+test_evaluator = [
+    dict(type='KNNMetric', k=[1]),
+    dict(type='LinearProbeMetric', epochs=2, milestones=(1,)),
+]
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(by_epoch=True, interval=1))
 """
 NOTEBOOK = """
@@ -39,7 +43,7 @@ def page() -> dict[str, Block]:
 
 
 def own_tree(folder: Path) -> Path:
-    """The user's folder of docs/training.md beside the repository; data as in data/synthetic, but fewer."""
+    """The user's folder of docs/training.md next to the repository, with a small data set."""
     (folder / 'aimclr_mm').symlink_to(ROOT)
     work = folder / 'my_work'
     work.mkdir()

@@ -1,4 +1,4 @@
-"""docs/own_data.md from its first block to its last; made-up recordings and what reads one's own."""
+"""docs/own_data.md from its first block to its last; sample recordings and their readers."""
 
 import json
 import pickle
@@ -21,7 +21,8 @@ REDUCTIONS = {
     'python tools/prepare_data.py samples poses': '--subjects 2 --repetitions 1',
     'python tools/prepare_data.py samples': '--subjects 4',
     'python tools/prepare_data.py': '--workers 1',
-    'python tools/train.py': '--epochs 1 --no-validate --cfg-options train_dataloader.batch_size=14',
+    'python tools/train.py': '--epochs 1 --no-validate '
+    '--cfg-options train_dataloader.batch_size=14',
 }
 
 

@@ -1,10 +1,11 @@
-"""Views and representations of several streams, and equality with the public code of CrosSCLR, number by number.
+"""Views and representations of several streams, and equality with the released CrosSCLR.
 
-``data/crosclr.json`` was recorded on the CPU by running net/crossclr_3views.py of LinguoLi/CrosSCLR, as it stands in
-Levigty/AimCLR (MIT), with a head of its own for each stream (there, those of motion and bone contain that of joint)
-and key encoders at rest; losses are those of its trainer. Inputs and parameters are made by the formulas of
-``test_released`` and by ``recorded_views``; the last biases, which centre the embeddings, are in the file. Of the
-first stage's logits every 5th value is kept, of the second stage the positives, without those of the context.
+``data/crosclr.json`` was recorded on the CPU with net/crossclr_3views.py of LinguoLi/CrosSCLR as it
+is in Levigty/AimCLR (MIT), with a separate head for each stream (there the heads of motion and bone
+contain that of joint) and key encoders that do not move; the losses are those of its trainer.
+Inputs and parameters follow the formulas of ``test_released`` and ``recorded_views``; the last
+biases, which centre the embeddings, are in the file. It keeps every 5th logit of the first stage,
+and the positives of the second stage without those of the context.
 """
 
 import copy
@@ -103,7 +104,7 @@ def test_data_preprocessor_feeds_the_model():
     assert len(samples) == N and samples[0].feature.shape == (24,)
 
 
-# the public code
+# the released code
 
 
 def recorded_views() -> dict[str, torch.Tensor]:
@@ -118,7 +119,7 @@ def recorded_views() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope='module')
 def recorded():
-    """Our model with the recorded parameters, the recorded inputs, and the logits of each stream."""
+    """The model with the recorded parameters, the recorded inputs, and each stream's logits."""
     cfg = dict(
         type='SkeletonCLR',
         backbone=dict(type='AimCLRSTGCN', base_channels=4, out_channels=16),
@@ -150,14 +151,14 @@ def recorded():
 
 
 @pytest.mark.parametrize('stream', THREE)
-def test_first_stage_of_the_public_code(recorded, stream):
+def test_first_stage_of_the_released_code(recorded, stream):
     logits, expected = recorded[2][stream], RECORDED['first'][stream]
     np.testing.assert_allclose(logits.flatten()[::5].numpy(), expected['logits'], atol=1e-3)
     assert info_nce(logits).item() == pytest.approx(expected['loss'], rel=1e-4)
 
 
 @pytest.mark.parametrize('name', RECORDED['cross'])
-def test_second_stage_of_the_public_code(recorded, name):
+def test_second_stage_of_the_released_code(recorded, name):
     model, inputs, logits = recorded
     model = copy.deepcopy(model)
     model.topk, model.context = int(name[3]), name.endswith('_context')

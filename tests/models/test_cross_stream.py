@@ -51,7 +51,7 @@ def inputs_of(model) -> dict[str, dict[str, torch.Tensor]]:
 
 @torch.no_grad()
 def embed(single, inputs: dict) -> dict:
-    """Embeddings of one stream in float64: those of its queries (z_hat first), its keys, its queue."""
+    """Return a stream's embeddings in float64: queries (z_hat first), keys, memory bank."""
     queries = [single.encoder(inputs['query'])]
     if hasattr(single, 'eadm'):
         maps = single.encoder.backbone(inputs['extreme'])
@@ -66,7 +66,7 @@ def embed(single, inputs: dict) -> dict:
 
 
 def margin(e: dict) -> float:
-    """How much nearer, at least, the last neighbour that is mined is than the first that is not, for k of 1 and 3."""
+    """Return the smallest gap between the last mined neighbor and the next one, for k = 1 and 3."""
     nearest = [
         np.sort(cosines(single, query, i)[1:])[::-1]
         for single in e.values()
@@ -88,7 +88,7 @@ def prepared(kind: str, streams: tuple[str, ...]) -> tuple:
 
 
 def draw(kind: str, streams: tuple[str, ...]) -> tuple:
-    """A model, its state, inputs and embeddings; queues hold embeddings of the batch, so that neighbours differ."""
+    """Return a model, its state, inputs and embeddings; banks hold embeddings of the batch."""
     weights = dict(alpha=2.0, beta=0.5) if kind == 'AimCLR' else {}
     model = build(kind, streams, weights)
     inputs = inputs_of(model)
@@ -108,7 +108,7 @@ def with_neighbours(
     context: bool = True,
     reduction: str = 'mean',
 ) -> tuple:
-    """The prepared model in the state before its first batch, with its inputs and their embeddings."""
+    """Return the prepared model before its first batch, its inputs and their embeddings."""
     model, state, inputs, e = prepared(kind, streams)
     model.load_state_dict(state)
     model.zero_grad()
@@ -122,7 +122,7 @@ def with_neighbours(
 
 
 def cosines(e: dict, query: int, sample: int) -> list[float]:
-    """With the own key, then with the queue."""
+    """Return the cosines with the own key, then with the memory bank."""
     q = e['queries'][query][sample]
     return [q @ e['key'][sample], *(e['queue'] @ q)]
 
@@ -130,7 +130,7 @@ def cosines(e: dict, query: int, sample: int) -> list[float]:
 def cross_terms(
     own: dict, other: dict, topk: int, context: bool
 ) -> tuple[list[np.ndarray], list[set[int]]]:
-    """Probabilities and positives of each sample when one stream learns from another."""
+    """Return each sample's probabilities and positives when one stream learns from another."""
     rows, sets = [], []
     for i in range(N):
         row, theirs = cosines(own, 0, i), cosines(other, 0, i)
@@ -149,7 +149,7 @@ def cross_terms(
 
 
 def divergence(e: dict) -> float:
-    """D3M loss of a stream: mean of the extreme queries' cross entropies with the normal one's distribution."""
+    """Return a stream's D3M loss: mean cross entropy of the extreme queries with the normal one."""
     p = [softmax(np.array([cosines(e, query, i) for i in range(N)]) / TAU) for query in range(3)]
     return sum(-(p[0] * np.log(student)).sum(1).mean() for student in p[1:]) / 2
 
@@ -191,7 +191,7 @@ def test_second_stage_equals_loops(kind, streams, context, topk, reduction):
 
 
 def test_neighbours_of_all_queries_of_aimclr_are_positives():
-    """The union is larger than what z_hat alone mines, so that the loops above can tell."""
+    """The union is larger than what z_hat alone mines, so the loops above can tell."""
     *_, e = prepared('AimCLR', TWO)
     assert max(len(s) for s in cross_terms(e['bone'], e['motion'], 1, False)[1]) > 2
 

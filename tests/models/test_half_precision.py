@@ -69,7 +69,7 @@ def test_settings_of_eadm_that_are_none(options, message):
 def all_losses(
     query: torch.Tensor, key: torch.Tensor, queue: torch.Tensor, temperature: float
 ) -> list[torch.Tensor]:
-    """Every loss of a query against a key and a queue, with the opposite and the same as other queries."""
+    """Return every loss of a query; the other queries are its opposite and itself."""
     logits, other, equal = (
         losses.contrastive_logits(q, key, queue, temperature)
         for q in (query, -query, query.detach())

@@ -155,7 +155,7 @@ def test_mining_without_neighbors_is_info_nce(logits, reduction):
 
 @pytest.mark.parametrize('level', [0.0, 1 / TAU, -1 / TAU])
 def test_equal_logits_give_the_chance_level(level):
-    """ln(K + 1) for InfoNCE and D3M, once a positive for the sum of mining; as for parallel embeddings."""
+    """InfoNCE and D3M give ln(K + 1), mining with sum gives it once per positive."""
     logits, chance = torch.full((N, 1 + K), level), math.log(K + 1)
     positives = torch.zeros(N, 1 + K, dtype=torch.bool)
     positives[:, :3] = True
@@ -180,7 +180,7 @@ def test_equal_opposite_and_zero_embeddings_stay_finite(sign, temperature):
 
 
 def test_value_far_from_the_teacher():
-    """Where a softmax in float32 is zero, the cross entropy is still the difference of the logits."""
+    """Where the softmax underflows, the cross entropy is still the difference of the logits."""
     teacher, student = torch.tensor([[1000.0, 0, 0]]), torch.tensor([[0.0, 1000, 0]])
     assert d3m(teacher, student).item() == pytest.approx(1000)
     assert info_nce(student).item() == pytest.approx(1000)

@@ -1,4 +1,4 @@
-"""AimCLR and SkeletonCLR with a tiny encoder: losses by hand, gradients, key encoder, queue, modes, precision."""
+"""AimCLR and SkeletonCLR with a tiny encoder: losses, gradients, key encoder, modes, precision."""
 
 import math
 
@@ -16,7 +16,7 @@ VIEWS = dict(
 
 
 def build(kind: str = 'AimCLR', **options):
-    """A model with some 5,000 weights and no dropout, in train mode."""
+    """Return a model with some 5,000 weights and no dropout, in train mode."""
     cfg = dict(
         type=kind,
         backbone=dict(type='AimCLRSTGCN', base_channels=4, out_channels=8, tcn_dropout=0.0),
@@ -38,12 +38,12 @@ def skeletons(joints: int = 25, samples: int = N) -> torch.Tensor:
 
 
 def views(*names: str) -> dict[str, torch.Tensor]:
-    """Random views; all three if no names are given."""
+    """Return random views; all three if no names are given."""
     return {name: skeletons() for name in names or ('query', 'key', 'extreme')}
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """Of each row, in float64."""
+    """Return the softmax of each row, in float64."""
     e = np.exp(x - x.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
 
@@ -64,13 +64,13 @@ def embed(model, inputs: dict) -> dict[str, np.ndarray]:
 
 
 def probabilities(e: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Softmax over the own key and the queue, sample by sample (Eq. 1, 5, 6)."""
+    """Return the softmax over the own key and the bank, sample by sample (Eq. 1, 5, 6)."""
     rows = [[e[name][i] @ e['key'][i], *(e[name][i] @ m for m in e['queue'])] for i in range(N)]
     return softmax(np.array(rows) / TAU)
 
 
 def mined(e: dict[str, np.ndarray]) -> list[set[int]]:
-    """Positive sets: the own key and the nearest of the queue to each of the three queries."""
+    """Return the positive sets: the own key and the bank's nearest to each of three queries."""
     return [
         {
             0,
@@ -84,7 +84,7 @@ def mined(e: dict[str, np.ndarray]) -> list[set[int]]:
 
 
 def divergence(e: dict[str, np.ndarray]) -> float:
-    """D3M loss: mean of both extreme embeddings' cross entropies with the normal one's distribution."""
+    """Return the D3M loss: mean cross entropy of both extreme embeddings with the normal one."""
     teacher = probabilities(e, 'query')
     students = [
         -(teacher * np.log(probabilities(e, name))).sum(1).mean() for name in ('extreme', 'dropped')
@@ -189,7 +189,7 @@ def test_teacher_of_d3m_gets_no_gradient():
 
 
 def states_equal(a: nn.Module, b: nn.Module) -> bool:
-    """Whether all tensors of two modules are equal."""
+    """Return whether all tensors of two modules are equal."""
     return all(
         torch.equal(x, y)
         for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)

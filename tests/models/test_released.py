@@ -1,8 +1,9 @@
 """Equality with the released code, number by number.
 
-``data/released.json`` was recorded by running Levigty/AimCLR (MIT) on the CPU. Inputs and parameters are made
-by formulas: ``wave``, ``parameter``, ``skeletons`` and ``clip`` below. Of long results every 37th value is
-kept, of the feature map every 7th, in the order (M, T, V, C). Random parameters were given, not drawn.
+``data/released.json`` was recorded by running Levigty/AimCLR (MIT) on the CPU. Inputs and parameters
+follow formulas: ``wave``, ``parameter``, ``skeletons`` and ``clip`` below. It keeps every 37th value
+of long results, and every 7th of the feature map in the order (M, T, V, C). Random parameters were
+given, not drawn.
 """
 
 import json
@@ -109,7 +110,7 @@ def released_name(name: str) -> str:
 
 @pytest.fixture(scope='module', params=['AimCLRSTGCN', 'FastSTGCN'])
 def feature_map(request):
-    """The encoder with the recorded parameters in eval mode, and the recorded input's feature map."""
+    """The encoder with the recorded parameters in eval mode, and its feature map."""
     encoder = Encoder(dict(BACKBONE, type=request.param), dict(type='ProjectionHead')).eval()
     state = encoder.state_dict()
     names = {released_name(n): n for n in state if not n.endswith(('.A', 'num_batches_tracked'))}

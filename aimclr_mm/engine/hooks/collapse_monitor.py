@@ -114,7 +114,7 @@ class CollapseMonitorHook(Hook):
                 f'the embedding has collapsed: the mean cosine between different sequences is '
                 f'{cosine:.3f}, the encoder maps them to almost the same point. Small data sets '
                 'need a smaller queue_length, a lower momentum, less dropout and a higher '
-                'temperature than the paper\'s; see "When the embedding collapses" in docs/training.md'
+                'temperature than in the paper (docs/training.md, "When the embedding collapses")'
             )
         if loss > self.max_chance * chance:
             problems.append(
