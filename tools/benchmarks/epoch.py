@@ -1,123 +1,107 @@
 """Whole epochs with data: the config's training, and the released processor with its own loader.
 
-Ours is ``Runner.train()`` as tools/train.py calls it, with an annotation file whose cache exists. The released epoch
-runs between two of ours, so that both meet the same machine.
+Ours is ``Runner.train()`` as tools/train.py calls it, on an annotation file whose cache exists. An
+epoch of the released code follows each of ours, so that drifts of the machine meet both.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping
-from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from rich.progress import Progress
 
-from .data import skeletons, write_annotations, write_released
-from .machine import PeakMemory
+from .measure import Case, PeakMemory, Times, figures, timer, warm_up
 from .official import Official
-from .settings import Settings, layout_of, project_config, versions_of_ours
-from .timing import STDERR, Case, Times, clock, figures, synchronize, warm_up
+from .settings import (
+    Settings,
+    layout_of,
+    project_config,
+    skeletons,
+    versions_of_ours,
+    write_annotations,
+    write_released,
+)
 
 
 class Turns(Hook):
-    """Times every epoch of a training and lets another implementation run an epoch after it.
+    """Time the epochs of a training; run an epoch of a peer after each.
 
     Args:
-        device: ``cpu`` or ``cuda``.
-        warmup: epochs that are not timed; the last of them gives the peak memory.
-        peer: the other one, or None.
-        bar, task: progress bar to advance.
+        warmup: epochs before those that are timed; the last of them gives the peak memory.
+        peer: the other implementation, or None.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(
-        self, device: str, warmup: int, peer: Case | None, bar: Progress, task: Any
-    ) -> None:
-        self.device, self.warmup, self.peer, self.bar, self.task = device, warmup, peer, bar, task
+    def __init__(self, warmup: int, peer: Case | None) -> None:
+        self.warmup, self.peer = warmup, peer
         self.ours, self.theirs = Times(), Times()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Starts the clock."""
-        synchronize(self.device)
-        self.memory = PeakMemory(self.device) if runner.epoch == self.warmup - 1 else None
-        if self.memory:
+        """Start the clock."""
+        self.memory = PeakMemory()
+        if runner.epoch == self.warmup - 1:
             self.memory.__enter__()
-        self.start = time.perf_counter()
+        self.start = timer()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Stops the clock; then it is the other one's turn."""
-        synchronize(self.device)
-        seconds = time.perf_counter() - self.start
-        if self.memory:
+        """Stop the clock and run the peer."""
+        seconds = timer() - self.start
+        timed = runner.epoch >= self.warmup
+        if runner.epoch == self.warmup - 1:
             self.memory.__exit__()
             self.ours.peak_memory = self.memory.mebibytes
-        if runner.epoch >= self.warmup:
+            if self.peer is not None:
+                self.theirs = warm_up(self.peer, self.warmup)
+        if timed:
             self.ours.seconds.append(seconds)
-        self.bar.advance(self.task)
-        if self.peer is not None:
-            if runner.epoch >= self.warmup:
-                clock(self.peer, self.device, self.theirs)
-            elif runner.epoch == self.warmup - 1:
-                warm_up(self.peer, self.device, self.theirs, self.warmup)
-
-
-def train(
-    settings: Settings, dtype: str, variant: Mapping[str, Any], ann_file: str, peer: Case | None
-) -> Turns:
-    """Trains ours for the epochs to measure."""
-    cfg = project_config(settings, dtype, variant, ann_file)
-    epochs = settings.warmup + settings.rounds
-    cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs + 1)
-    cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
-    with Progress(console=STDERR) as bar:
-        turns = Turns(
-            settings.device,
-            settings.warmup,
-            peer,
-            bar,
-            bar.add_task(f'Epochs, {dtype}', total=epochs),
-        )
-        runner = Runner.from_cfg(cfg)
-        runner.register_hook(turns)
-        runner.train()
-    return turns
+        if timed and self.peer is not None:
+            self.theirs.seconds.append(self.peer.seconds())
 
 
 def measure(settings: Settings) -> dict:
-    """Samples a second over whole epochs; each version of ours takes turns with the released code."""
+    """Return samples per second over whole epochs."""
     if settings.samples < settings.batch:
         raise ValueError(f'--samples {settings.samples} is less than one batch of {settings.batch}')
-    official = None if settings.official is None else Official(settings.official, settings.device)
     layout = layout_of(project_config(settings))
     x = skeletons(settings, settings.samples, layout)
     ann_file = os.path.join(settings.folder, 'epoch.pkl')
     write_annotations(ann_file, layout, x, x[:0])
-    samples, peer = (
-        settings.samples // settings.batch * settings.batch,
-        None,
-    )  # both drop what is left over
-    if official is not None:
-        processor = official.processor(
-            'pretrain', settings, write_released(settings.folder, 'epoch', x)
-        )
 
-        def released() -> None:
-            with official.running():
-                processor.train(1)
-
-        peer = Case(released, samples, True)
+    samples = settings.samples // settings.batch * settings.batch  # both drop the last batch
+    peer = None
+    if settings.official is not None:
+        peer = Case(released_epoch(settings, x), samples, peer=True)
     del x
+
     result = dict(measured={}, ratio={})
+    epochs = settings.warmup + settings.rounds
     for name, (dtype, variant, _) in versions_of_ours(settings).items():
-        turns = train(settings, dtype, variant, ann_file, peer)
-        cases, times = {name: Case(turns, samples)}, {name: turns.ours}
+        cfg = project_config(settings, dtype, variant, ann_file)
+        cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs + 1)
+        cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
+        runner, turns = Runner.from_cfg(cfg), Turns(settings.warmup, peer)
+        runner.register_hook(turns)
+        runner.train()
+
+        cases, times = {name: Case(runner.train, samples)}, {name: turns.ours}
         if peer is not None:
-            released_name = f'released beside {name}'
-            cases[released_name], times[released_name] = peer, turns.theirs
+            cases[f'released beside {name}'] = peer
+            times[f'released beside {name}'] = turns.theirs
         for key, value in figures(cases, times).items():
             result[key].update(value)
     return result
+
+
+def released_epoch(settings: Settings, x):
+    """Return a function that trains the released model for an epoch."""
+    official = Official(settings.official, settings.device)
+    files = write_released(settings.folder, 'epoch', x)
+    processor = official.processor('pretrain', settings, files)
+
+    def epoch() -> None:
+        with official.running():
+            processor.train(1)
+
+    return epoch

@@ -1,7 +1,8 @@
-"""Linear evaluation with the paper's 100 epochs: features once, against the frozen encoder in every epoch.
+"""Linear evaluation of 100 epochs: features once, against the frozen encoder in every epoch.
 
-The peers run the encoder as often as the released code does: on the training split every epoch, on the test split every
-fifth. Few epochs of theirs are measured, each with a fifth of the test split, and scaled to 100; the result says so.
+The peers run the encoder as often as the released code: on the training split every epoch, on the
+test split every fifth. Few of their epochs are measured, each with a fifth of the test split, and
+scaled to 100.
 """
 
 from __future__ import annotations
@@ -14,16 +15,25 @@ import torch
 import torch.nn.functional as F
 from mmaction.models.backbones import STGCN
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from aimclr_mm.evaluation.evaluate import evaluate
 from aimclr_mm.models.encoder import pool
 
-from .data import CLASSES, QUERIES, labels, skeletons, write_annotations, write_released
 from .features import make_encoder
+from .measure import Case, alternate, figures
 from .official import Official
-from .settings import Settings, layout_of, project_config, versions_of_ours
-from .timing import Case, alternate, figures
+from .settings import (
+    CLASSES,
+    QUERIES,
+    Settings,
+    labels,
+    layout_of,
+    project_config,
+    skeletons,
+    versions_of_ours,
+    write_annotations,
+    write_released,
+)
 
 EPOCHS = 100  # of the paper
 TEST_INTERVAL = 5  # of the released code
@@ -32,32 +42,27 @@ TEST_INTERVAL = 5  # of the released code
 def frozen_epochs(
     settings: Settings, plain: STGCN, train: np.ndarray, test: np.ndarray
 ) -> Callable[[], None]:
-    """A function that trains a linear layer on a frozen encoder, which it runs in every step, from memory."""
-    plain = plain.to(settings.device)
-    classifier = nn.Linear(plain.gcn[-1].gcn.out_channels, CLASSES).to(settings.device)
+    """Return a function that trains a linear layer on a frozen encoder, run in every step."""
+    device = settings.device
+    plain = plain.to(device)
+    classifier = nn.Linear(plain.gcn[-1].gcn.out_channels, CLASSES).to(device)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=3.0, momentum=0.9)
-    loaders = [
-        DataLoader(
-            TensorDataset(torch.from_numpy(x), torch.from_numpy(labels(len(x)))),
-            settings.batch,
-            shuffle=x is train,
-        )
-        for x in (train, test)
-    ]
+    x, queries, y = (torch.from_numpy(array) for array in (train, test, labels(len(train))))
 
-    def features(x: torch.Tensor) -> torch.Tensor:
+    def scores(x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            return pool(plain(x.to(settings.device)))
+            features = pool(plain(x.to(device)))
+        return classifier(features)
 
     def run() -> None:
         for _ in range(settings.epochs):
-            for x, y in loaders[0]:
-                loss = F.cross_entropy(classifier(features(x)), y.to(settings.device))
+            for batch in torch.randperm(len(x)).split(settings.batch):
+                loss = F.cross_entropy(scores(x[batch]), y[batch].to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            for x, _ in loaders[1]:
-                classifier(features(x)).argmax(dim=1).cpu()
+            for batch in queries.split(settings.batch):
+                scores(batch).argmax(dim=1).cpu()
 
     return run
 
@@ -65,7 +70,7 @@ def frozen_epochs(
 def released_epochs(
     settings: Settings, official: Official, train: np.ndarray, test: np.ndarray
 ) -> Callable[[], None]:
-    """A function that runs epochs of the released linear evaluation."""
+    """Return a function that runs epochs of the released linear evaluation."""
     processor = official.processor(
         'linear',
         settings,
@@ -83,8 +88,7 @@ def released_epochs(
 
 
 def measure(settings: Settings) -> dict:
-    """Seconds of a linear evaluation of some training sequences and, for each, NTU-60's share of test sequences."""
-    official = None if settings.official is None else Official(settings.official, settings.device)
+    """Return seconds of a linear evaluation, with NTU-60's ratio of test to training sequences."""
     layout = layout_of(project_config(settings))
     queries = max(TEST_INTERVAL, round(settings.samples * QUERIES))
     x = skeletons(settings, settings.samples + queries, layout)
@@ -92,23 +96,26 @@ def measure(settings: Settings) -> dict:
     ann_file = os.path.join(settings.folder, 'linear.pkl')
     write_annotations(ann_file, layout, train, test)
     checkpoint, plain = make_encoder(settings)
+
     cases = {}
     for name, (_, variant, peer) in versions_of_ours(settings).items():
         cfg = project_config(settings, variant=variant, ann_file=ann_file)
-        cases[name] = Case(
-            lambda cfg=cfg: evaluate(cfg, checkpoint, ('linear',)), settings.samples, peer
-        )
-    fifth, scale = test[: len(test) // TEST_INTERVAL], EPOCHS / settings.epochs
-    cases['frozen encoder of mmaction2'] = Case(
-        frozen_epochs(settings, plain, train, fifth), settings.samples, True, scale=scale
-    )
-    if official is not None:
-        cases['released'] = Case(
-            released_epochs(settings, official, train, fifth), settings.samples, True, scale=scale
-        )
+        run = lambda cfg=cfg: evaluate(cfg, checkpoint, ('linear',))  # noqa: E731
+        cases[name] = Case(run, settings.samples, peer)
+
+    fifth = test[: len(test) // TEST_INTERVAL]
+    peers = {'frozen encoder of mmaction2': frozen_epochs(settings, plain, train, fifth)}
+    if settings.official is not None:
+        official = Official(settings.official, settings.device)
+        peers['released'] = released_epochs(settings, official, train, fifth)
+    scale = EPOCHS / settings.epochs
+    for name, run in peers.items():
+        cases[name] = Case(run, settings.samples, peer=True, scale=scale)
+
+    times = alternate(cases, settings.rounds, settings.warmup)
     return dict(
         epochs=EPOCHS,
         peer_extrapolated_from_epochs=settings.epochs,
         test_sequences=queries,
-        **figures(cases, alternate(cases, settings.rounds, settings.warmup, settings.device)),
+        **figures(cases, times),
     )

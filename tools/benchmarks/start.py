@@ -1,114 +1,108 @@
-"""From a started process to the first batch: ours from an existing cache, and mmaction2's PoseDataset from its pickle.
+"""From a started process to the first batch: ours from a cache, mmaction2 from its pickle.
 
-Every rank is a process of its own that has imported the libraries and then builds its data loader. Memory is what all
-processes and their workers hold together (PSS: a page that several share counts once) after a pass over the data,
-beyond what the ranks held before they began, beside the size of all arrays.
+Each rank is a process that has imported the libraries and then builds its data loader. Memory is
+what all processes and their workers hold together (PSS: a shared page counts once) after a pass
+over the data, minus what the ranks held before, relative to the size of all arrays.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from rich.progress import track
 
-from .data import skeletons, write_annotations
-from .settings import Settings, layout_of, project_config
-from .timing import STDERR, Case, Times, figures, quiet, spread
+from .measure import STDERR, Case, Times, figures, quiet, spread, timer
+from .settings import Settings, layout_of, project_config, skeletons, write_annotations
 
 
 def processes(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return a process and its descendants."""
     try:
-        with open(f'/proc/{pid}/task/{pid}/children', encoding='utf-8') as file:
-            children = [int(child) for child in file.read().split()]
+        children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
     except FileNotFoundError:  # it has ended
         return []
-    return [pid, *(found for child in children for found in processes(child))]
+    return [pid, *(found for child in children for found in processes(int(child)))]
 
 
 def shared_memory(pids: list[int]) -> int:
-    """Bytes that processes and all that descend from them hold together (PSS)."""
+    """Return the bytes that processes and their descendants hold together (PSS)."""
     total = 0
     for pid in (found for root in pids for found in processes(root)):
-        with open(f'/proc/{pid}/smaps_rollup', encoding='utf-8') as file:
-            total += next(int(line.split()[1]) for line in file if line.startswith('Pss:')) * 1024
+        lines = Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith('Pss:')) * 1024
     return total
 
 
 def rank(pipe: Connection, loader: dict) -> None:
-    """One rank: says when it is ready, tells the seconds to its first batch, and reads all the others but one."""
+    """Send a sign, the seconds to the first batch, and a sign after the other batches but one."""
     with quiet():
         torch.set_num_threads(1)
-        torch.multiprocessing.set_start_method(
-            'fork', force=True
-        )  # of its workers, as in a training
+        torch.multiprocessing.set_start_method('fork', force=True)  # as workers of a training
         init_default_scope('mmaction')
         pipe.send(None)
         pipe.recv()
-        start = time.perf_counter()
+
+        start = timer()
         batches = Runner.build_dataloader(loader, seed=0)
         iterator = iter(batches)
         next(iterator)
-        pipe.send(time.perf_counter() - start)
-        for _ in range(len(batches) - 2):  # one stays: workers end after the last
+        pipe.send(timer() - start)
+
+        for _ in range(len(batches) - 2):  # workers end after the last batch
             next(iterator)
         pipe.send(None)
         pipe.recv()
 
 
-class Starts:
-    """Starts all ranks; keeps the seconds of the slowest of each start, and the memory.
+def start(ranks: int, loader: dict) -> tuple[float, int]:
+    """Start and end ranks; return the seconds of the slowest, and the bytes of all."""
+    context = torch.multiprocessing.get_context('spawn')
+    pipes, started = [], []
+    for _ in range(ranks):
+        ours, theirs = context.Pipe()
+        pipes.append(ours)
+        started.append(context.Process(target=rank, args=(theirs, loader)))
+        started[-1].start()
+        theirs.close()
 
-    Args:
-        settings: number of ranks.
-        loader: config of their data loader.
-    """
+    pids = [process.pid for process in started]
+    try:
+        receive(pipes)
+        before = shared_memory(pids)
+        send(pipes)
+        seconds = max(receive(pipes))
+        receive(pipes)
+        memory = shared_memory(pids) - before
+        send(pipes)
+        return seconds, memory
+    except EOFError as error:
+        raise RuntimeError('a rank has ended early; its error is shown above') from error
+    finally:
+        for pipe, process in zip(pipes, started):
+            pipe.close()
+            process.join(60)
 
-    def __init__(self, settings: Settings, loader: dict) -> None:
-        self.settings, self.loader = settings, loader
-        self.seconds: list[float] = []
-        self.memory: list[int] = []
 
-    def __call__(self) -> None:
-        """Starts and ends the ranks."""
-        context = torch.multiprocessing.get_context('spawn')
-        pipes, ranks = [], []
-        for _ in range(self.settings.ranks):
-            ours, theirs = context.Pipe()
-            pipes.append(ours)
-            ranks.append(context.Process(target=rank, args=(theirs, self.loader)))
-            ranks[-1].start()
-            theirs.close()
-        try:
-            [pipe.recv() for pipe in pipes]
-            pids = [process.pid for process in ranks]
-            before = shared_memory(pids)
-            [pipe.send(None) for pipe in pipes]
-            self.seconds.append(max(pipe.recv() for pipe in pipes))
-            [pipe.recv() for pipe in pipes]
-            self.memory.append(shared_memory(pids) - before)
-            [pipe.send(None) for pipe in pipes]
-        except EOFError as error:
-            raise RuntimeError('a rank has ended early; its error stands above') from error
-        finally:
-            for pipe in pipes:
-                pipe.close()
-            for process in ranks:
-                process.join(60)
+def send(pipes: list[Connection]) -> None:
+    """Send a sign to all ranks."""
+    for pipe in pipes:
+        pipe.send(None)
+
+
+def receive(pipes: list[Connection]) -> list:
+    """Receive from all ranks."""
+    return [pipe.recv() for pipe in pipes]
 
 
 def measure(settings: Settings) -> dict:
-    """Seconds from nothing to the first batch, and memory relative to the size of all arrays."""
+    """Return seconds to the first batch, and memory relative to the size of all arrays."""
     if not os.path.exists('/proc/self/smaps_rollup'):
-        raise RuntimeError(
-            'memory of several processes is read from /proc/PID/smaps_rollup, which this system lacks; '
-            'the part start needs Linux'
-        )
+        raise RuntimeError('/proc/self/smaps_rollup is missing; the part start needs Linux')
     if settings.samples < 2 * settings.batch:
         raise ValueError(
             f'--samples {settings.samples} is less than two batches of {settings.batch}'
@@ -118,38 +112,28 @@ def measure(settings: Settings) -> dict:
     ann_file, size = os.path.join(settings.folder, 'start.pkl'), x.nbytes
     write_annotations(ann_file, layout, x, x[:0])
     del x
+
     ours = project_config(settings, ann_file=ann_file).train_dataloader.to_dict()
     workers = 4 if settings.workers is None else settings.workers
-    pose = dict(
-        type='PoseDataset',
-        ann_file=ann_file,
-        split='xsub_train',
-        pipeline=[
-            dict(type='FormatGCNInput', num_person=settings.people),
-            dict(type='PackActionInputs'),
-        ],
-    )
-    # the first start, which is not timed, makes the cache
-    starts = dict(
-        ours=Starts(settings, ours),
-        mmaction2=Starts(
-            settings, dict(ours, dataset=pose, num_workers=workers, persistent_workers=workers > 0)
-        ),
-    )
+    pipeline = [dict(type='FormatGCNInput', num_person=settings.people)]
+    pose = dict(type='PoseDataset', ann_file=ann_file, split='xsub_train')
+    pose['pipeline'] = [*pipeline, dict(type='PackActionInputs')]
+    theirs = dict(ours, dataset=pose, num_workers=workers, persistent_workers=workers > 0)
+
+    found = dict(ours=[], mmaction2=[])  # the first start, which is not timed, makes the cache
     for _ in track(range(settings.warmup + settings.rounds), 'Starting', console=STDERR):
-        for start in starts.values():
-            start()
-    cases = {name: Case(start, peer=name == 'mmaction2') for name, start in starts.items()}
-    memory = {name: start.memory[settings.warmup :] for name, start in starts.items()}
-    times = {
-        name: Times(start.seconds[settings.warmup :], max(memory[name]) / 2**20)
-        for name, start in starts.items()
-    }
+        for name, loader in dict(ours=ours, mmaction2=theirs).items():
+            found[name].append(start(settings.ranks, loader))
+
+    cases, times, memory = {}, {}, {}
+    for name, starts in found.items():
+        seconds, memory[name] = map(list, zip(*starts[settings.warmup :]))
+        cases[name] = Case(start, peer=name == 'mmaction2')
+        times[name] = Times(seconds, max(memory[name]) / 2**20)
     result = figures(cases, times)
     for name, values in memory.items():
-        result['measured'][name]['memory_relative_to_arrays'] = spread(
-            [value / size for value in values]
-        )
+        relative = spread([value / size for value in values])
+        result['measured'][name]['memory_relative_to_arrays'] = relative
     return dict(
         ranks=settings.ranks,
         arrays_gigabytes=size / 1e9,

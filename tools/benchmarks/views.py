@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from mmaction.registry import MODELS
 
-from .data import AXES, skeletons, write_released
+from aimclr_mm.datasets.batch import SkeletonBatch
+
+from .measure import Case, alternate, figures
 from .official import Official
-from .settings import Settings, layout_of, project_config, versions_of_ours
-from .timing import Case, alternate, figures
+from .settings import (
+    AXES,
+    Settings,
+    layout_of,
+    project_config,
+    skeletons,
+    versions_of_ours,
+    write_released,
+)
 
 
 def measure(settings: Settings) -> dict:
-    """Triples of views a second. The released feeder reads from memory and draws all eight augmentations."""
-    layout = layout_of(project_config(settings))
-    array = skeletons(settings, settings.batch, layout)
+    """Return triples of views per second; the released feeder draws all eight augmentations."""
+    array = skeletons(settings, settings.batch, layout_of(project_config(settings)))
+    x = torch.from_numpy(array).to(settings.device)
+    batch = SkeletonBatch(x[:, None])  # (N, clips, M, T, V, C)
+
     cases = {}
-    official = None if settings.official is None else Official(settings.official, settings.device)
     for name, (_, variant, peer) in versions_of_ours(settings).items():
-        preprocessor = MODELS.build(
-            project_config(settings, variant=variant).model.data_preprocessor
-        )
-        preprocessor.to(settings.device)
-        x = torch.from_numpy(array).to(settings.device)[:, None]  # (N, 1, M, T, V, C)
-        _check(
-            [view.permute(AXES) for view in preprocessor(dict(inputs=x), True)['inputs'].values()],
-            array,
-            name,
-        )
-        cases[name] = Case(
-            lambda p=preprocessor, x=x: p(dict(inputs=x), True), settings.batch, peer, repeats=10
-        )
-    if official is not None:
+        cfg = project_config(settings, variant=variant).model.data_preprocessor
+        preprocessor = MODELS.build(cfg).to(settings.device)
+
+        def run(preprocessor=preprocessor) -> dict:
+            return preprocessor(batch, True)['inputs']
+
+        _check([view.permute(AXES) for view in run().values()], array, name)
+        cases[name] = Case(run, settings.batch, peer, repeats=10)
+
+    if settings.official is not None:
+        official = Official(settings.official, settings.device)
         feeder = official.modules['feeder.ntu_feeder'].Feeder_triple(
             *write_released(settings.folder, 'views', array), mmap=False, aug_method='123456'
         )
-        _check(
-            [torch.from_numpy(view.copy())[None] for view in feeder[0][0]], array[:1], 'released'
-        )
-        cases['released'] = Case(
-            lambda: [feeder[index] for index in range(settings.batch)], settings.batch, True
-        )
-    return figures(cases, alternate(cases, settings.rounds, settings.warmup, settings.device))
+        views = [torch.from_numpy(view.copy())[None] for view in feeder[0][0]]
+        _check(views, array[:1], 'released')
+        released = lambda: [feeder[index] for index in range(settings.batch)]  # noqa: E731
+        cases['released'] = Case(released, settings.batch, True)
+    return figures(cases, alternate(cases, settings.rounds, settings.warmup))
 
 
-def _check(views: list[torch.Tensor], array, name: str) -> None:
-    """Raises RuntimeError unless there are three finite views (N, C, T, V, M) of the sequences."""
-    n, m, t, v, c = array.shape
-    if [tuple(view.shape) for view in views] != [(n, c, t, v, m)] * 3:
-        raise RuntimeError(
-            f'{name}: the views have the shapes {[tuple(view.shape) for view in views]}; three of '
-            f'{(n, c, t, v, m)} are needed to compare'
-        )
+def _check(views: list[torch.Tensor], array: np.ndarray, name: str) -> None:
+    """Raise RuntimeError unless there are three finite views (N, C, T, V, M) of the sequences."""
+    wanted = [tuple(array.shape[axis] for axis in AXES)] * 3
+    shapes = [tuple(view.shape) for view in views]
+    if shapes != wanted:
+        raise RuntimeError(f'{name}: the views have the shapes {shapes} instead of {wanted}')
     if not all(torch.isfinite(view).all() for view in views):
         raise RuntimeError(f'{name}: a view is not finite')
