@@ -170,7 +170,12 @@ class Official:
         cudnn = torch.backends.cudnn
         on_cpu = patch.object(torch.Tensor, 'cuda', lambda tensor, *_, **__: tensor)
         with (
-            patch.multiple(cudnn, benchmark=False, deterministic=True),
+            cudnn.flags(
+                enabled=cudnn.enabled,
+                benchmark=False,
+                deterministic=True,
+                allow_tf32=cudnn.allow_tf32,
+            ),
             nullcontext() if self.cuda else on_cpu,
             warnings.catch_warnings(),
         ):

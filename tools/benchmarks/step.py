@@ -115,7 +115,7 @@ def measure(settings: Settings) -> dict:
     cases = our_cases(settings, views) | released
     times = alternate(cases, settings.rounds, settings.warmup)
 
-    losses = {name: float(found.result) for name, found in times.items()}
+    losses = {name: torch.as_tensor(found.result).item() for name, found in times.items()}
     for name, loss in losses.items():
         if not math.isfinite(loss):
             raise RuntimeError(f'{name}: the loss is {loss}; its times mean nothing')
