@@ -1,11 +1,11 @@
 """AAGCN, the network of 2s-AGCN with attention (Shi et al., 2020), as the encoder. An overlay."""
 
+same = {k: v for k, v in _base_.model.backbone.items() if k in ('layout', 'in_channels')}
 model = dict(
     backbone=dict(
         _delete_=True,
         type='SkeletonAAGCN',
-        layout=_base_.model.data_preprocessor.layout,
-        in_channels=_base_.model.backbone.in_channels,
+        **same,
         graph_mode='spatial',
         data_bn_type='VC',
     ),

@@ -1,11 +1,11 @@
 """ST-GCN++ as the encoder (Duan et al., 2022): mmaction2's STGCN with its options. An overlay."""
 
+same = {k: v for k, v in _base_.model.backbone.items() if k in ('layout', 'in_channels')}
 model = dict(
     backbone=dict(
         _delete_=True,
         type='SkeletonSTGCN',
-        layout=_base_.model.data_preprocessor.layout,
-        in_channels=_base_.model.backbone.in_channels,
+        **same,
         gcn_adaptive='init',
         gcn_with_res=True,
         tcn_type='mstcn',

@@ -6,13 +6,11 @@ python tools/train.py CONFIG --with configs/protocols/finetune.py               
 The paper gives no settings for it: learning rate, schedule and epochs are ours.
 """
 
-views = _base_.model.data_preprocessor
+views = {k: v for k, v in _base_.model.data_preprocessor.items() if k not in ('key', 'extreme')}
 model = dict(
     _delete_=True,
     type='RecognizerGCN',
-    data_preprocessor=dict(
-        type='LabelledViews', layout=views.layout, stream=views.stream, query=views.query
-    ),
+    data_preprocessor=dict(views, type='LabelledViews'),
     backbone=_base_.model.backbone,
     cls_head=dict(
         type='SkeletonHead',

@@ -32,7 +32,7 @@ every = pytest.mark.parametrize(
         for path in (UTD, XSET, OFFICIAL, SYNTHETIC)
     ],
 )
-VARIABLES = {'kept', 'views', 'streams', 'single', 'stage', 'extreme'}  # names in overlays
+VARIABLES = {'kept', 'views', 'streams', 'single', 'stage', 'extreme', 'same'}  # names in overlays
 PROTOCOL = {
     'model',
     'optim_wrapper',

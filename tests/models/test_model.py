@@ -347,6 +347,7 @@ def test_data_preprocessor_refuses_another_layout():
         (dict(momentum=-0.1), 'momentum=-0.1'),
         (dict(mining_reduction='max'), "mining_reduction='max'"),
         (dict(topk=-1), 'topk=-1'),
+        (dict(data_preprocessor=VIEWS), 'data_preprocessor.extreme is not set.*SkeletonCLR'),
         (dict(topk=K + 1), f'topk={K + 1}.*{K}'),
         (dict(eadm=dict(type='EADM', temporal='row')), "temporal='row'"),
         (dict(data_preprocessor=dict(VIEWS, stream='speed')), "'speed'.*joint, bone, motion"),

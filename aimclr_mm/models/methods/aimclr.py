@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from mmaction.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from aimclr_mm.models.losses import REDUCTIONS, d3m, info_nce, mining_loss, nearest_neighbors
 from aimclr_mm.utils.arguments import check_choice
@@ -45,6 +45,7 @@ class AimCLR(SkeletonCLR):
     ) -> None:
         super().__init__(*args, **kwargs)
         check_choice('mining_reduction', mining_reduction, REDUCTIONS)
+        require_extreme_view(self.data_preprocessor)
         if not 0 <= topk <= len(self.memory_bank):
             raise ValueError(
                 f'topk={topk}; it must lie between 0 and queue_length={len(self.memory_bank)}'
@@ -97,3 +98,13 @@ class AimCLR(SkeletonCLR):
         sums_positives = self.mining and self.mining_reduction == 'sum'
         count = float(self.num_positives) if sums_positives else 1.0
         return (self.alpha * count + self.beta) * math.log(len(self.memory_bank) + 1)
+
+
+def require_extreme_view(data_preprocessor: nn.Module | None) -> None:
+    """Raise ValueError if a data preprocessor makes views, but no extreme one."""
+    views = getattr(data_preprocessor, 'views', None)
+    if views is not None and 'extreme' not in views:
+        raise ValueError(
+            'AimCLR needs an extreme view, but data_preprocessor.extreme is not set; list its '
+            'transforms there, or use SkeletonCLR'
+        )

@@ -17,7 +17,7 @@ from aimclr_mm.models.encoder import attach_features
 from aimclr_mm.models.losses import REDUCTIONS, cross_stream_loss, d3m, nearest_neighbors
 from aimclr_mm.utils.arguments import check_choice
 
-from .aimclr import AimCLR
+from .aimclr import AimCLR, require_extreme_view
 from .skeletonclr import SkeletonCLR
 
 
@@ -60,6 +60,9 @@ class CrossStream(BaseModel):
         check_choice('mining_reduction', mining_reduction, REDUCTIONS)
 
         self.streams = nn.ModuleDict({stream: MODELS.build(model) for stream in streams})
+        if any(isinstance(single, AimCLR) for single in self.streams.values()):
+            require_extreme_view(self.data_preprocessor)
+
         length = min(len(single.memory_bank) for single in self.streams.values())
         if not 1 <= topk <= length:
             raise ValueError(f'topk={topk}; it must lie between 1 and queue_length={length}')
