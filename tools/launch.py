@@ -1,10 +1,10 @@
-"""Starts one of the tools on several ranks with torchrun; dist_train.sh and dist_test.sh call it.
+"""Start one of the tools on several ranks with torchrun; dist_train.sh and dist_test.sh call it.
 
     python tools/launch.py TOOL PROCESSES [arguments of the tool]
 
-One machine: PORT is free to choose, and chosen if it is not set. Several machines: NNODES, NODE_RANK, MASTER_ADDR and
-PORT (29500 if not set) in the environment of each. A rank that fails or is killed ends all others; the last line names
-it, and the exit code is its own, or 128 and the number of its signal.
+On one machine PORT is optional. On several machines each needs NNODES, NODE_RANK, MASTER_ADDR and
+PORT (default: 29500) in its environment. If a rank fails or is killed, all others end; the last
+line names it, and the exit code is its own, or 128 plus the number of its signal.
 """
 
 import os
@@ -19,26 +19,24 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 TOOLS = os.path.dirname(os.path.abspath(__file__))
 
 
-def whole(name: str, text: str | None, least: int, most: int) -> int:
-    """A whole number; ends the command with one line if it is none, or out of range."""
-    if text is None or not text.isdecimal() or not least <= int(text) <= most:
-        sys.exit(
-            f'error: {name} is {"not set" if text is None else repr(text)}; it must be a whole number of {least} '
-            f'to {most}'
-        )
+def parse_integer(name: str, text: str | None, minimum: int, maximum: int) -> int:
+    """Return an integer; end the command with one line if it is missing or out of range."""
+    if text is None or not text.isdecimal() or not minimum <= int(text) <= maximum:
+        given = 'not set' if text is None else repr(text)
+        sys.exit(f'error: {name} is {given}; it must be a whole number of {minimum} to {maximum}')
     return int(text)
 
 
 def meeting_point() -> list[str]:
-    """Options of torchrun: how many machines there are, and where their ranks find each other."""
+    """Return torchrun's options for the machines and the rendezvous of their ranks."""
     environment = os.environ
-    nodes = whole('NNODES', environment.get('NNODES', '1'), 1, 10000)
-    node = whole(
+    nodes = parse_integer('NNODES', environment.get('NNODES', '1'), 1, 10000)
+    node = parse_integer(
         'NODE_RANK', environment.get('NODE_RANK', '0' if nodes == 1 else None), 0, nodes - 1
     )
     if nodes == 1 and 'PORT' not in environment:
         return ['--standalone', '--local-addr=127.0.0.1']
-    port = whole('PORT', environment.get('PORT', '29500'), 1, 65535)
+    port = parse_integer('PORT', environment.get('PORT', '29500'), 1, 65535)
     host = environment.get('MASTER_ADDR', '127.0.0.1' if nodes == 1 else '')
     try:
         socket.getaddrinfo(host or None, port)
@@ -46,8 +44,8 @@ def meeting_point() -> list[str]:
             raise OSError('it is not set')
     except OSError as error:
         sys.exit(
-            f'error: MASTER_ADDR is {host!r} ({error}); it must be the name or address of the first of the '
-            f'{nodes} machines'
+            f'error: MASTER_ADDR is {host!r} ({error}); it must be the name or address of the '
+            f'first of the {nodes} machines'
         )
     return [
         f'--nnodes={nodes}',
@@ -58,36 +56,38 @@ def meeting_point() -> list[str]:
 
 
 def end(message: str, code: int) -> None:
-    """Ends the command with a line on stderr."""
+    """End the command with a line on stderr."""
     print(message, file=sys.stderr)
     sys.exit(code)
 
 
 def explain(error: ChildFailedError) -> None:
-    """Ends the command with a line about the rank that failed first."""
+    """End the command with a line about the rank that failed first."""
     rank, failure = error.get_first_failure()
     if failure.exitcode == 128 + signal.SIGTERM:
         end(f'rank {rank} ended after a SIGTERM, as its message above says', failure.exitcode)
     if failure.exitcode >= 0:
         end(
-            f'error: rank {rank} failed with exit code {failure.exitcode}; its message stands above',
+            f'error: rank {rank} failed with exit code {failure.exitcode}; its message is above',
             failure.exitcode,
         )
+
     name = signal.Signals(-failure.exitcode).name
-    hint = '; the system does that when memory runs out' if name == 'SIGKILL' else ''
+    hint = '; the system does this when memory runs out' if name == 'SIGKILL' else ''
     end(f'error: rank {rank} was ended by {name}{hint}', 128 - failure.exitcode)
 
 
 def main() -> None:
-    """Runs the ranks and leaves with the exit code of the first that failed."""
+    """Run the ranks; exit with the code of the first that failed."""
     if len(sys.argv) < 3:
         end(f'usage: {os.path.basename(__file__)} TOOL PROCESSES [arguments of the tool]', 2)
     tool, processes, *arguments = sys.argv[1:]
     if not os.path.isfile(os.path.join(TOOLS, tool)):
         sys.exit(f'error: there is no tool {tool!r} in {TOOLS}')
-    count = whole('the number of processes', processes, 1, 10000)
+    count = parse_integer('the number of processes', processes, 1, 10000)
     os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // count, 1)))
     options = meeting_point()
+
     try:
         torchrun.main(
             [

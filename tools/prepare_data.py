@@ -138,7 +138,7 @@ def verify_pickle(args: argparse.Namespace) -> None:
     print(f'{args.source}:\n{summary}')
     if summary.problems:
         raise ValueError(
-            f'{args.source!r} has {len(summary.problems)} defects, the first of which are shown above'
+            f'{args.source!r} has {len(summary.problems)} defects; the first are shown above'
         )
 
     if args.out:

@@ -1,4 +1,4 @@
-"""The arithmetic, data and checks behind tools/benchmark.py, on known values; test_benchmark.py runs the parts."""
+"""Arithmetic, data and checks of tools/benchmarks; test_benchmark.py runs the parts."""
 
 import os
 import pickle

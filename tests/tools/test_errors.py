@@ -1,4 +1,4 @@
-"""What every command says of wrong arguments, files and settings: one line, a code other than 0, nothing half written.
+"""Wrong arguments, files and settings of all tools: one line, a failing exit code, no files left.
 
 The tools run in forks of this process, which has imported what they need.
 """
@@ -25,11 +25,18 @@ import aimclr_mm.visualization.report  # noqa: F401
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import load_annotations
 from aimclr_mm.evaluation import FeatureSet, ScoreSet
+from aimclr_mm.utils.overlays import read_config
 from tests.runs import ROOT, write_config
 
 EVALUATED = """
-test_dataloader = dict(batch_size=16, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                       dataset=dict(train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True))
+num_classes = 14
+model.update(data_preprocessor=dict(layout='ntu25'))
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(train_dataloader['dataset'], split=['xsub_train', 'xsub_val'], test_mode=True),
+)
 test_cfg = dict(type='TestLoop')
 test_evaluator = [dict(type='KNNMetric', k=[1, 5]), dict(type='LinearProbeMetric', epochs=2)]
 """
@@ -106,6 +113,8 @@ def files(tmp_path_factory) -> Path:
     for name in ('c.pth', 'f.npz', 'data.pkl'):
         (folder / f'cut.{name}').write_bytes((folder / name).read_bytes()[:700])
     (folder / 'folder').mkdir()
+    write_recordings(folder)
+    write_overlaid(folder)
     for name, text in dict(
         syntax='model = dict(\n',
         failing='x = 1 / 0\n',
@@ -121,6 +130,32 @@ def files(tmp_path_factory) -> Path:
     return folder
 
 
+def write_recordings(folder: Path) -> None:
+    """Write recordings in folders named by class, and files that are not recordings."""
+    rng = np.random.default_rng(0)
+    for name in ('wave', 'sit/a', 'sit/b', 'jump/a', 'jump/b', 'jump/c'):
+        (folder / name).parent.mkdir(exist_ok=True)
+        np.save(folder / f'{name}.npy', rng.normal(size=(12, 25, 3)).astype(np.float32))
+    np.save(folder / 'empty.npy', np.zeros((4, 25, 3), np.float32))
+    (folder / 'text.npy').write_text('not an array')
+    (folder / 'bad.csv').write_text('a,b\n1,2\n')
+    (folder / 'broken.zip').write_bytes(b'PK\x03\x04')
+
+
+def write_overlaid(folder: Path) -> None:
+    """Write configs with several streams and of a classifier, and a checkpoint of the streams."""
+    (folder / 'validated.py').write_text(
+        "_base_ = 'tiny.py'\nval_dataloader = dict(_delete_=True, **_base_.test_dataloader)\n"
+        "val_cfg = dict(_delete_=True, type='ValLoop')\n"
+        "val_evaluator = [dict(type='KNNMetric', k=[1])]\n"
+    )
+    for name, overlay in dict(streams='methods/crosclr', tuned='protocols/finetune').items():
+        cfg = read_config(str(folder / 'validated.py'), [str(ROOT / f'configs/{overlay}.py')])
+        cfg.dump(str(folder / f'{name}.py'))
+    model = MODELS.build(Config.fromfile(folder / 'streams.py').model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'streams.pth')
+
+
 def case(command: str, *fragments: str, code: int = 1) -> tuple:
     """A command, in which {f} is the folder of files, what its message holds, and its exit code."""
     return command, fragments, code
@@ -132,6 +167,59 @@ def setting(option: str, *fragments: str) -> tuple:
 
 
 FILES = ('gone', 'folder', 'empty', 'text', 'noise')
+WAVE = 'visualize.py sequence {f}/wave.npy'
+VISUALIZE = [
+    case('visualize.py sequence gone.npy --out x.png', "'gone.npy' does not exist"),
+    case(f'{WAVE} --out x.bmp', "'x.bmp': a picture is a .png, .svg or .pdf file"),
+    case(f'{WAVE} --layout coco17 --out x.png', 'wave.npy'),
+    case(f'{WAVE} --layout coco --out x.png', "unknown joint layout 'coco'"),
+    case(f'{WAVE} --name jump --out x.png', "no sequence 'jump'; the first of its 1 are '"),
+    case(f'{WAVE} --frames 13 --out x.png', 'give 1 to 12'),
+    case(f'{WAVE} --fps 99 --out x.gif', 'fps=99; a GIF plays'),
+    case(f'{WAVE} --elev 100 --out x.gif', 'elev from -90 to 90'),
+    case('visualize.py sequence {f}/empty.npy --out x.gif', 'empty.npy'),
+    case(
+        'visualize.py augmentations {f}/wave.npy --config gone.py --out x.gif', "'x.gif': a picture"
+    ),
+    case('visualize.py augmentations {f}/wave.npy --config gone.py --out x.png', 'gone.py'),
+    case(
+        'visualize.py eadm {f}/wave.npy --config {f}/tiny.py --checkpoint gone.pth --out x.png',
+        'gone.pth',
+    ),
+    case(
+        'visualize.py neighbors {f}/tiny.py random --queries 9 --out x.png',
+        '9 queries; a picture holds at most 8',
+    ),
+]
+
+
+def embed(verb: str, arguments: str, *fragments: str, code: int = 1) -> tuple:
+    """Return a case of tools/embed.py with an encoder."""
+    return case(f'embed.py {verb} {{f}}/tiny.py {{f}}/c.pth {arguments}', *fragments, code=code)
+
+
+SEARCH = '{f}/sit/a.npy --gallery {f}/jump'
+EMBED = [
+    embed('embed', 'none.npy', "'none.npy' does not exist"),
+    embed('embed', '{f}/text.npy', "text.npy': is not a readable"),
+    embed('embed', '{f}/sit {f}/sit', 'two sequences have the name'),
+    embed('embed', '{f}/sit --out .', 'is a folder', code=2),
+    embed('embed', '{f}/sit --device cuda:99', 'cannot be used here'),
+    embed('embed', '{f}/sit --stream bone', 'holds a single stream'),
+    embed('search', f'{SEARCH} -k 4', '-k 4: the gallery holds 3 sequences'),
+    embed('search', f'{SEARCH} -k 0', 'it must be at least 1', code=2),
+    embed('search', f'{SEARCH} --picture x.bmp', 'a picture is a .png'),
+    embed('few_shot', '--examples {f}/sit --save c.npz', 'has no label'),
+    embed('few_shot', '--examples {f}/sit', 'nothing to do', code=2),
+    embed(
+        'few_shot',
+        '--examples {f}/sit --save c.npz --out p.csv',
+        '--out is for predictions',
+        code=2,
+    ),
+    embed('few_shot', '--classifier none.npz --classify {f}/sit', "'none.npz' does not exist"),
+    embed('few_shot', '--classifier {f}/text.npy --classify {f}/sit', 'cannot be read'),
+]
 COMMANDS = [  # of these no network and no data set is built
     *(case(f'train.py {{f}}/{name} --work-dir w', f"/{name}'", 'config ') for name in FILES),
     case('train.py {f}/c.pth', "c.pth' is not a .py, .json or .yaml file"),
@@ -223,7 +311,7 @@ COMMANDS = [  # of these no network and no data set is built
     setting('randomness.seed=-1', 'Seed must be between 0 and 2**32 - 1'),
     setting('log_level=LOUD', "log_level='LOUD'", 'DEBUG'),
     setting('resume=maybe', "resume='maybe'; it must be True or False"),
-    case('test.py {f}/tiny.py', 'required: checkpoint', code=2),
+    case('test.py {f}/tiny.py', 'required: CHECKPOINT', code=2),
     case('test.py {f}/tiny.py random --eval svm', "unknown evaluator 'svm'"),
     case('test.py {f}/tiny.py random --out {f}/folder', "--out: '{f}/folder' is a folder", code=2),
     case('test.py {f}/tiny.py random --dump {f}/text', "--dump: '{f}/text'", code=2),
@@ -297,6 +385,22 @@ COMMANDS = [  # of these no network and no data set is built
         code=2,
     ),
     case('prepare_data.py custom {f}/text --out o.pkl', '{f}/text', 'path'),
+    case('prepare_data.py ntu60 {f}/folder --seed 1', 'unrecognized arguments: --seed 1', code=2),
+    case('prepare_data.py synthetic --cameras 9', 'cameras=9 is out of range'),
+    case('prepare_data.py pku_mmd_v1 {f}/folder', 'skeleton'),
+    case('prepare_data.py custom {f}/broken.zip', 'broken.zip'),
+    case('prepare_data.py custom {f}/bad.csv', 'bad.csv'),
+    case('prepare_data.py folders {f}/folder --layout no.yaml', 'no.yaml'),
+    case('prepare_data.py folders {f}/folder --layout ntu26', 'unknown joint layout'),
+    case('prepare_data.py mmaction2 {f}/bad.csv', 'bad.csv'),
+    case('prepare_data.py mmaction2 a.pkl b.pkl', 'unrecognized arguments: b.pkl', code=2),
+    case('prepare_data.py mmaction2 a.pkl --bodies first', 'arguments: --bodies first', code=2),
+    case('prepare_data.py official no.pkl', '--out is missing'),
+    case('prepare_data.py official {f}/folder', 'train_position.npy'),
+    case('prepare_data.py utd_mhad {f}/broken.zip', 'not a readable zip archive'),
+    case('prepare_data.py samples out --subjects 0', 'subjects'),
+    *VISUALIZE,
+    *EMBED,
     case('reproduce.py 9', "invalid choice: '9'", code=2),
     case('reproduce.py 2 --dataset nothing', 'configs/aimclr_nothing_'),
     case('reproduce.py 2 --dataset ntu60 --split xsub', 'ntu60_3d.pkl', 'prepare_data.py ntu60'),
@@ -313,6 +417,19 @@ BUILT = [  # these build what they refuse
     setting('model.queue_length=4', 'the memory bank holds 4 keys', 'increase queue_length'),
     setting('model.data_preprocessor.stream=speed', "unknown stream 'speed'"),
     setting('model.head.in_channels=9', 'the head takes 9 channels, but the backbone gives 4'),
+    setting(
+        'train_dataloader.dataset.layout=kinect20',
+        '25 joints, but the layout of the config has 20',
+    ),
+    setting('model.backbone.layout=kinect20', 'the encoder takes 20 joints'),
+    case(
+        f'train.py {{f}}/validated.py --work-dir w --with {ROOT}/configs/protocols/finetune.py '
+        '--epochs 1 --pretrained {f}/streams.pth',
+        'joint, bone, motion',
+        'name one of them',
+    ),
+    case('test.py {f}/tuned.py raw --work-dir w', 'classifier'),
+    case('test.py {f}/streams.py {f}/c.pth --eval knn --work-dir w', 'c.pth', 'stream'),
     setting(
         'train_dataloader.batch_size=64',
         'an epoch has no batch: the 42 training sequences',
@@ -344,7 +461,8 @@ BUILT = [  # these build what they refuse
         'k=1000, but the gallery holds only 42',
     ),
     case(
-        'test.py {f}/tiny.py random --eval knn --work-dir w --cfg-options test_evaluator.0.device=gpu',
+        'test.py {f}/tiny.py random --eval knn --work-dir w '
+        '--cfg-options test_evaluator.0.device=gpu',
         "device='gpu' cannot be used here",
     ),
 ]

@@ -1,8 +1,7 @@
-"""tools/prepare_data.py as people call it: what it writes and says, and what it says when something is wrong."""
+"""tools/prepare_data.py: results, summaries and messages of whole commands."""
 
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -118,46 +117,6 @@ def test_authors_folders_there_and_back(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    'arguments, message',
-    [
-        (['ntu60'], 'required: SOURCE'),
-        (['ntu60', 'gone'], "'gone' does not exist"),
-        (['ntu60', 'empty', '--seed', '1'], 'unrecognized arguments: --seed 1'),
-        (['what', 'empty'], 'invalid choice'),
-        (['ntu60', 'empty'], 'holds no recording of ntu60'),
-        (['ntu60', 'empty', '--workers', '0'], '--workers: 0: it must be at least 1'),
-        (['synthetic', '--cameras', '9'], 'cameras=9 is out of range'),
-        (['pku_mmd_v1', 'empty'], 'skeleton'),
-        (['custom', 'broken.zip'], 'broken.zip'),
-        (['custom', 'bad.csv'], 'bad.csv'),
-        (['folders', 'empty', '--layout', 'no.yaml'], 'no.yaml'),
-        (['folders', 'empty', '--layout', 'ntu26'], 'unknown joint layout'),
-        (['mmaction2', 'bad.csv'], 'bad.csv'),
-        (['mmaction2', 'bad.csv', 'bad.csv'], 'unrecognized arguments: bad.csv'),
-        (['mmaction2', 'bad.csv', '--bodies', 'first'], 'unrecognized arguments: --bodies first'),
-        (['official', 'no.pkl'], '--out is missing'),
-        (['official', 'empty'], 'train_position.npy'),
-        (['utd_mhad', 'broken.zip'], 'not a readable zip archive'),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    (tmp_path / 'bad.csv').write_text('a,b\n1,2\n')
-    (tmp_path / 'broken.zip').write_bytes(b'PK\x03\x04')
-    (tmp_path / 'empty').mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'argv', ['prepare_data.py', *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(str(ROOT / 'tools' / 'prepare_data.py'), run_name='__main__')
-    said = (
-        stopped.value.code
-        if isinstance(stopped.value.code, str)
-        else capsys.readouterr().err.splitlines()[-1]
-    )
-    assert stopped.value.code != 0 and message in said and '\n' not in said
-    assert sorted(os.listdir(tmp_path)) == ['bad.csv', 'broken.zip', 'empty']
-
-
 @pytest.mark.slow
 def test_interrupt_is_one_line_and_the_second_run_goes_on(tmp_path):
     command = [
@@ -211,7 +170,7 @@ def block(language: str, first_line: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize('labelled', [True, False], ids=['labels', 'no labels'])
 def test_own_recordings_as_the_documentation_shows(tmp_path, labelled):
-    """The commands, the layout and the config of "Your own recordings", with recordings of every form."""
+    """Commands, layout and config of "Your own recordings" with recordings of every format."""
     rng = np.random.default_rng(0)
     (tmp_path / 'recordings').mkdir()
     rows = ['path,label,split,subject']
