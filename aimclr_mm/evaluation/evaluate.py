@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from statistics import mean, pstdev
 
 from mmaction.registry import METRICS, RUNNERS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import Runner, autocast
 from torch.utils.data import DataLoader
 
 from aimclr_mm.checkpoints.loading import load_model
@@ -120,6 +121,11 @@ def build_loader(cfg: Config) -> DataLoader:
     return Runner.build_dataloader(cfg.test_dataloader, (cfg.get('randomness') or {}).get('seed'))
 
 
+def precision(cfg: Config) -> AbstractContextManager:
+    """Return the autocast context that ``test_cfg.fp16`` asks for, as mmengine's test loop does."""
+    return autocast(enabled=bool((cfg.get('test_cfg') or {}).get('fp16')))
+
+
 def extract_features(
     cfg: Config, checkpoint: str, seed: int | None = None, stream: str | None = None
 ) -> FeatureSet | None:
@@ -132,7 +138,8 @@ def extract_features(
     if stream is not None:
         cfg = stream_config(cfg, stream)
     model = build_model(cfg, checkpoint, seed, stream)
-    return extract(model, build_loader(cfg))
+    with precision(cfg):
+        return extract(model, build_loader(cfg))
 
 
 def evaluate_features(
@@ -231,7 +238,8 @@ def evaluate_classifier(
             'give it a checkpoint'
         )
     model = build_model(cfg, checkpoint, seed)
-    scores = classify(model, build_loader(cfg))
+    with precision(cfg):
+        scores = classify(model, build_loader(cfg))
     if scores is None:
         return None
 

@@ -4,6 +4,7 @@ from statistics import mean, pstdev
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -14,6 +15,7 @@ from aimclr_mm.evaluation.evaluate import (
     build_model,
     evaluate,
     evaluate_features,
+    precision,
     save_results,
 )
 
@@ -109,3 +111,12 @@ def test_test_data_are_needed():
 def test_raw_coordinates_of_a_classifier_are_refused():
     with pytest.raises(ValueError, match="'raw' stands for coordinates"):
         evaluate(Config(dict(model=dict(type='RecognizerGCN'))), 'raw')
+
+
+@pytest.mark.parametrize('fp16', [False, True])
+def test_half_precision_is_that_of_the_test_config(fp16):
+    with precision(Config(dict(test_cfg=dict(fp16=fp16)))):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if fp16 else torch.float32)
+    with precision(Config({})):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
