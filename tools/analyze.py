@@ -210,7 +210,7 @@ def load_queries(
     names, sets = None, []
     for path in files:
         if EmbeddingSet.is_file(path):
-            features, names = EmbeddingSet.load(path).labelled(path)
+            features, names = EmbeddingSet.load(path).labeled(path)
             sets.append(features)
         else:
             sets.append(FeatureSet.load(path))

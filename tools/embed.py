@@ -95,7 +95,7 @@ def _add_few_shot(parser: cli.Parser) -> None:
         '--examples',
         nargs='+',
         metavar='SOURCE',
-        help='labelled recordings, or a file of their embeddings',
+        help='labeled recordings, or a file of their embeddings',
     )
     origin.add_argument('--classifier', metavar='FILE', help='classifier written by --save')
     verb.add_argument(
@@ -221,7 +221,7 @@ def few_shot(args: argparse.Namespace) -> None:
 
 
 def fit(encoder: EmbeddingInferencer, sources: list[str], strength: float) -> EmbeddingClassifier:
-    """Fit a classifier to labelled recordings; print its leave-one-out accuracy."""
+    """Fit a classifier to labeled recordings; print its leave-one-out accuracy."""
     examples = encoder.embed_recordings(sources)
     if unknown := [name for name, label in zip(examples.names, examples.labels) if not label]:
         raise ValueError(
@@ -256,12 +256,12 @@ def classify(
 
     width = max(map(len, queries.names))
     for (name, predicted, probability), label in zip(rows, queries.labels):
-        note = f'  (labelled {label})' if label and label != predicted else ''
+        note = f'  (labeled {label})' if label and label != predicted else ''
         print(f'{name:{width}}  {probability}  {predicted}{note}')
 
     correct = [label == row[1] for row, label in zip(rows, queries.labels) if label]
     if correct:
-        print(f'accuracy on the {len(correct)} labelled recordings: {100 * np.mean(correct):.1f} %')
+        print(f'accuracy on the {len(correct)} labeled recordings: {100 * np.mean(correct):.1f} %')
     if out:
         write_csv(out, ('name', 'predicted', 'probability'), rows)
 

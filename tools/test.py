@@ -72,7 +72,7 @@ def row_names(checkpoints: list[str]) -> list[str]:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Return accuracies in per cent as text: a row for each checkpoint, a column for each metric.
+    """Return accuracies in percent as text: a row for each checkpoint, a column for each metric.
 
     The standard deviation over seeds, ``<metric>_std``, follows its metric as "± 0.12".
     """

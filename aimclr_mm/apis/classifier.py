@@ -1,4 +1,4 @@
-"""Few-shot classification and nearest-neighbour search with embeddings."""
+"""Few-shot classification and nearest-neighbor search with embeddings."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class EmbeddingClassifier(ArrayFile):
 def fit_classifier(
     embeddings: np.ndarray, labels: Labels, strength: float = 100.0
 ) -> EmbeddingClassifier:
-    """Fit a classifier to labelled embeddings; one example per class is enough.
+    """Fit a classifier to labeled embeddings; one example per class is enough.
 
     Multinomial logistic regression of scikit-learn on unit embeddings, which is deterministic.
     Classes have equal weight, however many examples they have.
@@ -122,7 +122,7 @@ def fit_classifier(
 
 
 def leave_one_out(embeddings: np.ndarray, labels: Labels, strength: float = 100.0) -> float:
-    """Return the leave-one-out accuracy of :func:`fit_classifier` in per cent.
+    """Return the leave-one-out accuracy of :func:`fit_classifier` in percent.
 
     Args:
         embeddings, labels, strength: see :func:`fit_classifier`; at least two examples per class.
@@ -146,19 +146,19 @@ def leave_one_out(embeddings: np.ndarray, labels: Labels, strength: float = 100.
 
 
 class Neighbors(NamedTuple):
-    """The k nearest neighbours of Q queries, the nearest first."""
+    """The k nearest neighbors of Q queries, the nearest first."""
 
     indices: np.ndarray  # (Q, k) rows of the gallery
     similarities: np.ndarray  # (Q, k) cosines
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, k: int = 5) -> Neighbors:
-    """Find the k nearest neighbours by cosine similarity, exactly.
+    """Find the k nearest neighbors by cosine similarity, exactly.
 
     Args:
         query: (Q, C) embeddings, or (C,) for one.
         gallery: (B, C) embeddings.
-        k: number of neighbours, at most B.
+        k: number of neighbors, at most B.
 
     Raises:
         ValueError: if shapes do not match or k is out of range.

@@ -118,7 +118,7 @@ SHARED: dict[str, dict[str, Any]] = {
         help='folder of logs and results; default: work_dirs/<name of the config>',
     ),
     '--workers': dict(type=integer(1), metavar='N', help='number of CPU processes'),
-    '-k': dict(type=integer(1), help='number of neighbours'),
+    '-k': dict(type=integer(1), help='number of neighbors'),
 }
 CONFIG_OPTIONS = ('--with', '--cfg-options')
 ENCODER = ('config', 'checkpoint', '--stream', '--device', *CONFIG_OPTIONS)

@@ -266,7 +266,7 @@ def random_sequences(shape: tuple[int, ...], dims: int, seed: int) -> np.ndarray
 
     Args:
         shape: (N, M, T, V, C).
-        dims: 3 for coordinates in metres; 2 for pixels of a 1920 x 1080 image, with scores if C
+        dims: 3 for coordinates in meters; 2 for pixels of a 1920 x 1080 image, with scores if C
             is 3.
         seed: seed of the random numbers.
     """

@@ -211,7 +211,7 @@ class EmbeddingInferencer(BaseInferencer):
             sequences: one sequence, or a list of sequences of any lengths, each of them
 
                 - an array (T, V, C) or (M, T, V, C): T frames at any rate, V joints in the order
-                  of the layout, C coordinates in the unit of the training data (metres for
+                  of the layout, C coordinates in the unit of the training data (meters for
                   NTU RGB+D, pixels of a 1920 x 1080 image for 2D poses), or one more for a score;
                   M people, of whom the config's ``num_person`` are used;
                 - the path of a recording or folder, see
@@ -220,7 +220,7 @@ class EmbeddingInferencer(BaseInferencer):
             batch_size: sequences per batch.
 
         Returns:
-            (N, C) float32, one row per sequence, not normalised; compare rows by their cosine.
+            (N, C) float32, one row per sequence, not normalized; compare rows by their cosine.
 
         Raises:
             FileNotFoundError, ValueError: if a sequence is invalid; the message names it.

@@ -46,7 +46,7 @@ class SkeletonDataset(PoseDataset):
     """Sequences of one split for pre-training, or of two for evaluation.
 
     Every sample gets ``split`` and ``role``: ``gallery`` for the first split, ``query`` for the
-    second. Evaluators find neighbours and train classifiers on the gallery and are scored on the
+    second. Evaluators find neighbors and train classifiers on the gallery and are scored on the
     queries, so that one pass over one dataset yields all features they need.
 
     A sequence passes through ``preprocess`` once, before training, and through ``pipeline``

@@ -6,7 +6,7 @@ class is determined by which limbs move how and when; body, habits, idle posture
 phase, side, facing, camera and sensor noise are nuisance factors.
 
 The frame of a person has x to their left, y up, z ahead; the camera frame of Kinect has x to the
-left of the camera, y up, z away from it. Both are right-handed, in metres. Angles are in degrees,
+left of the camera, y up, z away from it. Both are right-handed, in meters. Angles are in degrees,
 phases in cycles.
 """
 
@@ -24,7 +24,7 @@ MIN_FRAMES = 30
 MAX_FRAMES = 100
 CAMERA_AZIMUTHS = (-45.0, 0.0, 45.0)  # degrees
 
-# Offset of a joint from its neighbour towards the pelvis with hanging arms, metres; x points away
+# Offset of a joint from its neighbor towards the pelvis with hanging arms, meters; x points away
 # from the midline.
 _OFFSETS = {
     'spine_mid': (0, 0.26, 0),
@@ -73,13 +73,13 @@ class Action(NamedTuple):
     Moves are ``joint envelope ahead [out [twist]]``, separated by semicolons: a joint is blended to
     a rotation that moves the limb beyond it ahead and out (on the midline: left) and twists it,
     degrees. ``both_`` stands for left and right; the pseudo-joint ``travel`` moves the body ahead,
-    left and up, metres.
+    left and up, meters.
     """
 
     period: float  # seconds per cycle
     moves: str
     partner: str = ''
-    distance: float = 0  # to the partner, metres
+    distance: float = 0  # to the partner, meters
 
 
 @cache
@@ -209,7 +209,7 @@ def _rotation(axis: int, degrees: np.ndarray | float) -> np.ndarray:
 class Body(NamedTuple):
     """Properties of a person that are the same in all recordings."""
 
-    offsets: np.ndarray  # (V, 3) offset from the neighbour towards the pelvis, metres
+    offsets: np.ndarray  # (V, 3) offset from the neighbor towards the pelvis, meters
     posture: np.ndarray  # (V + 1, 3) habitual rotation, degrees
     amplitude: float  # fraction of a move that is carried out
     tempo: float  # duration of a cycle, relative to the period of the action
@@ -367,7 +367,7 @@ def synthesize(
         noise: whether the sensor adds jitter, jumps of joints and lost bodies (frames of zeros).
 
     Returns:
-        keypoint: (M, T, V, 3) float32, metres in the camera frame, 30 frames per second; M is 1 or
+        keypoint: (M, T, V, 3) float32, meters in the camera frame, 30 frames per second; M is 1 or
             2 persons.
 
     Raises:

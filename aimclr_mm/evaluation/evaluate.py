@@ -155,7 +155,7 @@ def evaluate_features(
         seeds: seeds of the linear probes; None for that of the evaluator's config.
 
     Returns:
-        Metrics in per cent, over several seeds the mean and, as ``<name>_std``, the population
+        Metrics in percent, over several seeds the mean and, as ``<name>_std``, the population
         standard deviation; and by evaluator the logits of each seed.
     """
     metrics, logits = {}, {}
@@ -265,7 +265,7 @@ def evaluate(
         dump: folder for features and scores, see :mod:`aimclr_mm.evaluation.results`.
 
     Returns:
-        Metrics in per cent, such as ``knn/top1``; None on ranks other than the first.
+        Metrics in percent, such as ``knn/top1``; None on ranks other than the first.
     """
     if cfg.model.type == CLASSIFIER:
         return evaluate_classifier(cfg, checkpoint, seeds[0], dump)

@@ -78,12 +78,12 @@ def fuse(sets: Sequence[AnySet], weights: Sequence[float] | None = None) -> AnyS
 def fuse_files(
     paths: Sequence[str], weights: Sequence[float] | None = None, k: Sequence[int] | None = None
 ) -> dict[str, float]:
-    """Return the accuracy of fused streams in per cent, from files of ``tools/test.py --dump``.
+    """Return the accuracy of fused streams in percent, from files of ``tools/test.py --dump``.
 
     Args:
         paths: score files or feature files of the same sequences, one per stream.
         weights: one per file; if not given, those of the paper for joint, bone and motion.
-        k: numbers of neighbours, for feature files; 1 if not given.
+        k: numbers of neighbors, for feature files; 1 if not given.
 
     Returns:
         ``fused/top1`` and ``fused/top5`` of summed logits (score files), or ``fused/knn/...`` of

@@ -20,12 +20,12 @@ LONG = 20000  # gallery sequences from which on a progress bar is shown
 class LinearResult(NamedTuple):
     """Result of a linear probe."""
 
-    history: list[tuple[float, float]]  # top-1 and top-5 accuracy in per cent after each epoch
+    history: list[tuple[float, float]]  # top-1 and top-5 accuracy in percent after each epoch
     scores: ScoreSet  # logits of the queries after the last epoch
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Accuracies in per cent of the last and of the best epoch.
+        """Accuracies in percent of the last and of the best epoch.
 
         ``top1`` and ``top5`` belong to the last epoch. ``best_top1`` and ``best_top5`` belong to
         ``best_epoch`` (1-based), the best one on the test split. The released code reports the

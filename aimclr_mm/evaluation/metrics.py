@@ -42,7 +42,7 @@ class FeatureMetric(BaseMetric):
         return self.evaluate_features(feature_set(results))
 
     def evaluate_features(self, features: FeatureSet) -> dict[str, float]:
-        """Return metrics in per cent."""
+        """Return metrics in percent."""
         raise NotImplementedError
 
 
@@ -114,10 +114,10 @@ class LinearProbeMetric(FeatureMetric):
 
 @METRICS.register_module()
 class ClassifierMetric(BaseMetric):
-    """Accuracies ``acc/top1`` and ``acc/top5`` of a classifier, in per cent.
+    """Accuracies ``acc/top1`` and ``acc/top5`` of a classifier, in percent.
 
     For networks that were trained with labels ("Finetune Protocol", "Semi-supervised Evaluation
-    Protocol"). mmaction2's ``AccMetric`` reports fractions instead of per cent.
+    Protocol"). mmaction2's ``AccMetric`` reports fractions instead of percent.
     """
 
     default_prefix = 'acc'

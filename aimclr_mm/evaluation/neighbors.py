@@ -1,4 +1,4 @@
-"""K-nearest-neighbour classification of frozen features ("KNN Evaluation Protocol")."""
+"""K-nearest-neighbor classification of frozen features ("KNN Evaluation Protocol")."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from aimclr_mm.utils.device import resolve_device
 
 from .results import FeatureSet, top_k_accuracy
 
-RANKING = 200  # neighbours that order the classes without a vote, for the top-5 accuracy
+RANKING = 200  # neighbors that order the classes without a vote, for the top-5 accuracy
 
 
 def nearest_in_gallery(
     gallery: Tensor, queries: Tensor, k: int, chunk: int = 4096
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Find the k nearest neighbours by cosine similarity, chunk by chunk.
+    """Find the k nearest neighbors by cosine similarity, chunk by chunk.
 
     Args:
         gallery: (B, C) features.
         queries: (Q, C) features.
-        k: number of neighbours, at most B.
+        k: number of neighbors, at most B.
         chunk: number of queries compared at once, which bounds the memory.
 
     Yields:
@@ -46,15 +46,15 @@ def knn_votes(
     num_classes: int | None = None,
     chunk: int = 4096,
 ) -> Tensor:
-    """Return the votes (Q, num_classes) of the k nearest neighbours.
+    """Return the votes (Q, num_classes) of the k nearest neighbors.
 
-    Ties are decided in favour of the class of the nearest neighbour.
+    Ties are decided in favor of the class of the nearest neighbor.
 
     Args:
         gallery: (B, C) features.
         gallery_labels: (B,) class indices.
         queries: (Q, C) features.
-        k: number of neighbours, at most B.
+        k: number of neighbors, at most B.
         weighted: weight a vote by exp(similarity / temperature) instead of 1.
         temperature: see ``weighted``.
         num_classes: the largest label + 1 if not given.
@@ -66,7 +66,7 @@ def knn_votes(
     votes = []
     for similarity, index in nearest_in_gallery(gallery, queries, k, chunk):
         if weighted:
-            # relative to the nearest neighbour, so that exp does not overflow
+            # relative to the nearest neighbor, so that exp does not overflow
             weight = (similarity / temperature - similarity[:, :1] / temperature).exp()
         else:
             weight = torch.ones_like(similarity)
@@ -78,7 +78,7 @@ def knn_votes(
 
 
 def check_neighbors(k: int | Sequence[int]) -> list[int]:
-    """Return the numbers of neighbours as a list.
+    """Return the numbers of neighbors as a list.
 
     Raises:
         ValueError: if there is none, or one is below 1.
@@ -96,13 +96,13 @@ def knn(
     temperature: float = 0.07,
     device: str | None = None,
 ) -> dict[str, float]:
-    """Return the accuracy of a k-nearest-neighbour classifier with cosine similarity, in per cent.
+    """Return the accuracy of a k-nearest-neighbor classifier with cosine similarity, in percent.
 
     The gallery classifies the queries; nothing is trained.
 
     Args:
         features: gallery and queries.
-        k: one or several numbers of neighbours.
+        k: one or several numbers of neighbors.
         weighted, temperature: see :func:`knn_votes`.
         device: device of the computation; None for a GPU where there is one.
 
@@ -125,7 +125,7 @@ def knn(
         )
 
     votes = {count: vote(count, weighted, temperature) for count in ks if count <= len(gallery)}
-    # more distant neighbours rank the classes that have no vote
+    # more distant neighbors rank the classes that have no vote
     ranking = votes[ks[0]] + 1e-12 * vote(min(RANKING, len(gallery)), weighted=True)
 
     return dict(

@@ -31,7 +31,7 @@ AnyArrayFile = TypeVar('AnyArrayFile', bound='ArrayFile')
 
 
 def top_k_accuracy(scores: Tensor, labels: Tensor, k: int) -> float:
-    """Return the top-k accuracy in per cent.
+    """Return the top-k accuracy in percent.
 
     Args:
         scores: (N, classes) logits or votes.
@@ -193,7 +193,7 @@ class ScoreSet(ArrayFile):
     names: np.ndarray
 
     def accuracy(self, k: int = 1) -> float:
-        """Return the top-k accuracy in per cent."""
+        """Return the top-k accuracy in percent."""
         scores = np.asarray(self.scores, dtype=np.float64)
         labels = np.asarray(self.labels, dtype=np.int64)
         return top_k_accuracy(torch.from_numpy(scores), torch.from_numpy(labels), k)
@@ -220,8 +220,8 @@ class EmbeddingSet(ArrayFile):
     sources: np.ndarray
     encoder: str = ''
 
-    def labelled(self, path: str) -> tuple[FeatureSet, list[str]]:
-        """Return the labelled rows as queries, and the class names by class index.
+    def labeled(self, path: str) -> tuple[FeatureSet, list[str]]:
+        """Return the labeled rows as queries, and the class names by class index.
 
         Args:
             path: file of the embeddings, for the error message.

@@ -1,4 +1,4 @@
-"""Joint layouts: the only table of joints, bones, left/right pairs, centre and shoulders."""
+"""Joint layouts: the only table of joints, bones, left/right pairs, center and shoulders."""
 
 from .layouts import COCO17, KINECT20, LAYOUTS, NTU25, Layout, get_layout
 

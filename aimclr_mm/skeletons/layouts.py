@@ -1,6 +1,6 @@
 """Joint layouts: the only place of the project that holds joint numbers.
 
-A layout lists ``(joint, parent)`` names. Everything that graphs, bone streams, flips and centring
+A layout lists ``(joint, parent)`` names. Everything that graphs, bone streams, flips and centering
 need (edges, bone parents, left/right pairs, shoulders) is derived from these names. Joint indices
 are 0-based and follow the order of the list, which is the order of the recordings.
 """
@@ -24,11 +24,11 @@ class Layout:
         joints: names of the V joints in the order of the data. ``left_`` and ``right_`` mark
             mirrored joints.
         parents: name of the parent of each joint; the root is its own parent.
-        center: joint that is the centre of the graph and the origin after centring.
+        center: joint that is the center of the graph and the origin after centering.
         dims: number of spatial coordinates, 2 or 3; further channels (a keypoint score) do not
             count.
         shoulders: names of the left and the right shoulder.
-        extra_edges: graph edges ``(joint, neighbour)`` that replace the bone of the joint in the
+        extra_edges: graph edges ``(joint, neighbor)`` that replace the bone of the joint in the
             graph, for layouts whose graph and bone conventions differ.
 
     Raises:
@@ -113,9 +113,9 @@ class Layout:
 
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """Graph edges ``(joint, neighbour towards the centre)`` without self-links."""
-        neighbours = {**dict(zip(self.joints, self.parents)), **dict(self.extra_edges)}
-        return tuple((self.index(a), self.index(b)) for a, b in neighbours.items() if a != b)
+        """Graph edges ``(joint, neighbor towards the center)`` without self-links."""
+        neighbors = {**dict(zip(self.joints, self.parents)), **dict(self.extra_edges)}
+        return tuple((self.index(a), self.index(b)) for a, b in neighbors.items() if a != b)
 
     @cached_property
     def mirror(self) -> tuple[int, ...]:
@@ -124,7 +124,7 @@ class Layout:
 
     @property
     def center_index(self) -> int:
-        """Index of the centre."""
+        """Index of the center."""
         return self.index(self.center)
 
     @property

@@ -132,7 +132,7 @@ class GaussianNoise(SkeletonTransform):
     """Gaussian noise: add N(0, std) to every coordinate.
 
     Args:
-        std: standard deviation in the unit of the data (metres for Kinect).
+        std: standard deviation in the unit of the data (meters for Kinect).
         p, layout: see :class:`SkeletonTransform`.
     """
 

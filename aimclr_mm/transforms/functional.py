@@ -210,7 +210,7 @@ def align_shoulders(x: Tensor, left: int, right: int) -> Tensor:
 
 
 def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: int = 0) -> Tensor:
-    """Resize clips to ``length`` frames by linear interpolation between frame centres.
+    """Resize clips to ``length`` frames by linear interpolation between frame centers.
 
     As torch's ``interpolate(mode='linear', align_corners=False)``, but with a number of frames for
     each sample: frame i of the result is at (i + 0.5) frames / length - 0.5, held at both ends.

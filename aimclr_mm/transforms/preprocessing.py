@@ -16,10 +16,10 @@ from .base import SkeletonTransform
 
 @TRANSFORMS.register_module()
 class CenterSkeleton(SkeletonTransform):
-    """Make the layout's centre joint the origin, for each person.
+    """Make the layout's center joint the origin, for each person.
 
     Args:
-        frame: ``each`` (the paper's preprocessing) centres every frame on its own; ``first`` moves
+        frame: ``each`` (the paper's preprocessing) centers every frame on its own; ``first`` moves
             the whole clip by the position in the person's first frame, which keeps the trajectory.
         layout: see :class:`SkeletonTransform`.
     """
@@ -31,7 +31,7 @@ class CenterSkeleton(SkeletonTransform):
         self.frame = frame
 
     def apply(self, x: Tensor) -> Tensor:
-        """Centre skeletons (N, M, T, V, C)."""
+        """Center skeletons (N, M, T, V, C)."""
         return F.center(x, self.layout.center_index, self.layout.dims, self.frame)
 
 

@@ -1,4 +1,4 @@
-"""The interface for notebooks: recordings, encoders, classifiers, neighbours."""
+"""The interface for notebooks: recordings, encoders, classifiers, neighbors."""
 
 import json
 
@@ -392,7 +392,7 @@ def test_embeddings_file_is_bound_to_its_encoder(tmp_path, folder, encoder):
     again = encoder.embed_recordings([tmp_path / 'e.npz'])
     for name in ('features', 'names', 'labels', 'sources'):
         np.testing.assert_array_equal(getattr(again, name), getattr(embedded, name))
-    features, classes = embedded.labelled('x')
+    features, classes = embedded.labeled('x')
     assert classes == ['run', 'sit'] and features.labels.tolist() == [0, 1, 1]
     EmbeddingSet(**{**vars(embedded), 'encoder': '0' * 16}).save(tmp_path / 'f.npz')
     with pytest.raises(ValueError, match='another checkpoint'):

@@ -115,7 +115,7 @@ def test_one_stream_of_several():
         ExportedEncoder(open_small('aimclr_ntu60_xsub_joint', ('methods/crosclr.py',)))
 
 
-def test_normalisation_by_image_size_equals_mmaction2():
+def test_normalization_by_image_size_equals_mmaction2():
     x, step = torch.rand(2, 1, 4, 17, 3) * 500, PreNormalize2D(img_shape=(480, 640))
     expected = step.transform(dict(keypoint=x.numpy().copy()))['keypoint']
     np.testing.assert_allclose(tensor_step(step)(x), expected, rtol=1e-6, atol=1e-6)

@@ -133,7 +133,7 @@ def test_every_sequence_has_the_same_chance():
     assert (np.abs(seen / 400 - 0.2) < 4.5 * np.sqrt(0.2 * 0.8 / 400)).all()
 
 
-def test_equal_remainders_do_not_always_favour_the_same_class():
+def test_equal_remainders_do_not_always_favor_the_same_class():
     labels, extra = labels_of(15, 15, 15, 15), collections.Counter()
     for seed in range(60):
         extra.update(

@@ -26,7 +26,7 @@ def bone_lengths(keypoint: np.ndarray) -> np.ndarray:
 
 
 def joint(keypoint: np.ndarray, name: str) -> np.ndarray:
-    """Return the track (M, T, 3) of a joint, metres."""
+    """Return the track (M, T, 3) of a joint, meters."""
     return keypoint[:, :, NTU25.index(name)]
 
 
@@ -38,7 +38,7 @@ def facing(camera: int) -> float:
 
 
 def features(keypoint: np.ndarray, align: bool) -> np.ndarray:
-    """Return flat coordinates of 2 persons in 50 frames, aligned or only centred on frame 0."""
+    """Return flat coordinates of 2 persons in 50 frames, aligned or only centered on frame 0."""
     pose, (left, right), center = keypoint.astype(float), NTU25.shoulder_indices, NTU25.center_index
     pose = pose - pose[:, : None if align else 1, center, None]
     if align:
@@ -56,7 +56,7 @@ def features(keypoint: np.ndarray, align: bool) -> np.ndarray:
     return out.ravel()
 
 
-def nearest_neighbour(dataset: dict, split: str, align: bool) -> tuple[float, float]:
+def nearest_neighbor(dataset: dict, split: str, align: bool) -> tuple[float, float]:
     """Return the 1-NN accuracy by cosine and by Euclidean distance."""
     names, label, x = zip(
         *(
@@ -232,8 +232,8 @@ def test_subset_of_actions_keeps_labels():
         ('xsub', False, 0.15, 0.75),
     ],
 )
-def test_raw_nearest_neighbour_is_between_chance_and_solved(dataset, split, align, low, high):
-    for accuracy in nearest_neighbour(dataset, split, align):
+def test_raw_nearest_neighbor_is_between_chance_and_solved(dataset, split, align, low, high):
+    for accuracy in nearest_neighbor(dataset, split, align):
         assert low < accuracy < high
 
 

@@ -51,7 +51,7 @@ def test_page_runs_as_printed(tmp_path):
         '   5  ',
         'examples: bow 4, clap',
         'leave-one-out accuracy on the examples',
-        'accuracy on the 20 labelled recordings',
+        'accuracy on the 20 labeled recordings',
     ):
         assert line in printed, line
     for name in (

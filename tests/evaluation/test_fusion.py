@@ -34,7 +34,7 @@ def test_fused_logits_equal_a_loop(tmp_path, weights):
 
 @pytest.mark.parametrize('weights', [(0.6, 0.6, 0.4), (0.1, 2.0, 0.0)])
 @pytest.mark.parametrize('k', [1, 3])
-def test_fused_neighbours_equal_a_loop(tmp_path, weights, k):
+def test_fused_neighbors_equal_a_loop(tmp_path, weights, k):
     sets = [stream_features(60, width, seed=seed) for seed, width in enumerate((5, 3, 8))]
     gallery, queries = np.flatnonzero(sets[0].gallery), np.flatnonzero(~sets[0].gallery)
 
@@ -136,6 +136,6 @@ def test_weights_of_the_paper_are_for_three_files(tmp_path, count):
 @pytest.mark.parametrize(
     'k, message', [([0], 'at least 1'), ([], 'at least 1'), ([99], 'k=99.*only 20')]
 )
-def test_invalid_numbers_of_neighbours(tmp_path, k, message):
+def test_invalid_numbers_of_neighbors(tmp_path, k, message):
     with pytest.raises(ValueError, match=message):
         fuse_files(save_all(tmp_path, [stream_features(), stream_features(seed=1)]), [1, 1], k)

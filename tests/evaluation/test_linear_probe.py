@@ -190,7 +190,7 @@ def encode_every_epoch(model, data, seed: int, frozen: bool = True) -> list[torc
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Top-1 accuracy in per cent."""
+    """Top-1 accuracy in percent."""
     return 100 * (logits.argmax(dim=1) == labels).float().mean().item()
 
 

@@ -68,7 +68,7 @@ def test_ties_go_to_the_class_of_the_nearest(nearest):
     assert votes.argmax(1).tolist() == [nearest]
 
 
-def test_one_close_neighbour_does_not_outvote_two():
+def test_one_close_neighbor_does_not_outvote_two():
     gallery = torch.tensor([[1.0, 0.0], [1.0, 0.2], [1.0, 0.3]])
     votes = knn_votes(gallery, torch.tensor([2, 0, 0]), torch.tensor([[1.0, 0.0]]), 3)
     assert votes.argmax(1).tolist() == [0]
@@ -102,7 +102,7 @@ def test_k_below_one_is_refused(features, k):
         knn(features, k)
 
 
-def test_more_distant_neighbours_settle_the_top5_of_one():
+def test_more_distant_neighbors_settle_the_top5_of_one():
     gallery = F.normalize(torch.tensor([[1, 0.1 * i] for i in range(8)]), dim=1)
     queries = torch.tensor([[1.0, 0.0]] * 2)
     metrics = knn(feature_set(gallery, torch.arange(8), queries, torch.tensor([4, 5])), 1)

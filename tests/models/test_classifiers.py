@@ -1,4 +1,4 @@
-"""Classifiers: labelled view, loss and scores of the head, bfloat16, graphs of other networks."""
+"""Classifiers: labeled view, loss and scores of the head, bfloat16, graphs of other networks."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def recognizer(backbone: str = 'AimCLRSTGCN', width: int = 16, **views):
 
 
 def batch(clips: int = 1) -> dict:
-    """Return labelled sequences as from a data loader."""
+    """Return labeled sequences as from a data loader."""
     samples = [
         ActionDataSample(metainfo=dict(frame_dir=f's{i}')).set_gt_label(label)
         for i, label in enumerate(LABELS)

@@ -4,7 +4,7 @@
 is in Levigty/AimCLR (MIT), with a separate head for each stream (there the heads of motion and bone
 contain that of joint) and key encoders that do not move; the losses are those of its trainer.
 Inputs and parameters follow the formulas of ``test_released`` and ``recorded_views``; the last
-biases, which centre the embeddings, are in the file. It keeps every 5th logit of the first stage,
+biases, which center the embeddings, are in the file. It keeps every 5th logit of the first stage,
 and the positives of the second stage without those of the context.
 """
 

@@ -100,7 +100,7 @@ def draw(kind: str, streams: tuple[str, ...]) -> tuple:
     return model, {name: value.clone() for name, value in model.state_dict().items()}, inputs, e
 
 
-def with_neighbours(
+def with_neighbors(
     kind: str,
     streams=THREE,
     mining: bool = True,
@@ -162,7 +162,7 @@ def divergence(e: dict) -> float:
 @pytest.mark.parametrize('context', [True, False], ids=['context', 'plain'])
 @pytest.mark.parametrize('topk, reduction', [(1, 'mean'), (3, 'mean'), (3, 'sum')])
 def test_second_stage_equals_loops(kind, streams, context, topk, reduction):
-    model, inputs, e = with_neighbours(kind, streams, True, topk, context, reduction)
+    model, inputs, e = with_neighbors(kind, streams, True, topk, context, reduction)
     result, chance, alpha = model(inputs, mode='loss'), 0.0, 2.0 if kind == 'AimCLR' else 1.0
     for own in streams:
         losses, levels = [], []
@@ -190,7 +190,7 @@ def test_second_stage_equals_loops(kind, streams, context, topk, reduction):
     assert model.chance_loss() == pytest.approx(chance, rel=1e-5)
 
 
-def test_neighbours_of_all_queries_of_aimclr_are_positives():
+def test_neighbors_of_all_queries_of_aimclr_are_positives():
     """The union is larger than what z_hat alone mines, so the loops above can tell."""
     *_, e = prepared('AimCLR', TWO)
     assert max(len(s) for s in cross_terms(e['bone'], e['motion'], 1, False)[1]) > 2
@@ -198,7 +198,7 @@ def test_neighbours_of_all_queries_of_aimclr_are_positives():
 
 @pytest.mark.parametrize('kind', ['SkeletonCLR', 'AimCLR'])
 def test_first_stage_equals_single_streams(kind):
-    model, inputs, _ = with_neighbours(kind, mining=False)
+    model, inputs, _ = with_neighbors(kind, mining=False)
     weights = dict(alpha=2.0, beta=0.5) if kind == 'AimCLR' else {}
     singles = {stream: MODELS.build(method(kind, **weights)).train() for stream in THREE}
     for stream, single in singles.items():
@@ -219,7 +219,7 @@ def test_first_stage_equals_single_streams(kind):
 @pytest.mark.parametrize('reduction', ['mean', 'sum'])
 @pytest.mark.parametrize('mining, context', [(False, True), (True, True), (True, False)])
 def test_chance_is_the_loss_of_an_embedding_without_information(kind, reduction, mining, context):
-    model, inputs, _ = with_neighbours(kind, TWO, mining, 2, context, reduction)
+    model, inputs, _ = with_neighbors(kind, TWO, mining, 2, context, reduction)
     point = torch.eye(D)[0]
     with torch.no_grad():
         for single in model.streams.values():
@@ -237,7 +237,7 @@ def test_chance_is_the_loss_of_an_embedding_without_information(kind, reduction,
 
 @pytest.mark.parametrize('kind', ['SkeletonCLR', 'AimCLR'])
 def test_gradients_reach_every_query_encoder_and_no_key(kind):
-    model, inputs, _ = with_neighbours(kind)
+    model, inputs, _ = with_neighbors(kind)
     result = model(inputs, mode='loss')
     sum(value for name, value in result.items() if 'loss' in name).backward()
     for single in model.streams.values():
@@ -249,7 +249,7 @@ def test_gradients_reach_every_query_encoder_and_no_key(kind):
 
 @pytest.mark.parametrize('context', [True, False])
 def test_context_passes_gradients_on_to_the_other_streams(context):
-    model, inputs, _ = with_neighbours('SkeletonCLR', context=context)
+    model, inputs, _ = with_neighbors('SkeletonCLR', context=context)
     model(inputs, mode='loss')['joint.loss_cross'].backward()
     reached = {
         stream: any(p.grad is not None and p.grad.any() for p in single.encoder.parameters())
@@ -316,7 +316,7 @@ def test_momentum_moves_every_key_encoder(mining):
 
 @pytest.mark.parametrize('mining', [False, True])
 def test_queue_of_each_stream_takes_its_own_keys(mining):
-    model, inputs, e = with_neighbours('AimCLR', THREE, mining)
+    model, inputs, e = with_neighbors('AimCLR', THREE, mining)
     before = {stream: single.memory_bank.keys.clone() for stream, single in model.streams.items()}
     model(inputs, mode='loss')
     for stream, single in model.streams.items():
@@ -370,9 +370,9 @@ def test_streams_of_the_data_preprocessor_must_contain_those_of_the_model(stream
 @pytest.mark.parametrize('kind', ['SkeletonCLR', 'AimCLR'])
 @pytest.mark.parametrize('mining', [False, True])
 def test_autocast_gives_finite_losses_near_those_of_float32(kind, mining):
-    model, inputs, _ = with_neighbours(kind, THREE, mining)
+    model, inputs, _ = with_neighbors(kind, THREE, mining)
     full = model(inputs, mode='loss')
-    model, inputs, _ = with_neighbours(kind, THREE, mining)
+    model, inputs, _ = with_neighbors(kind, THREE, mining)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         half = model(inputs, mode='loss')
     assert set(half) == set(full)

@@ -9,7 +9,7 @@ def _numbers(text: str) -> list[int]:
     return list(map(int, text.split()))
 
 
-# NTU RGB+D: 1-based joint and neighbour towards the centre
+# NTU RGB+D: 1-based joint and neighbor towards the center
 NTU_BONES = _pairs(
     """
     1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17

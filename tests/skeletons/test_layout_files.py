@@ -113,8 +113,8 @@ def test_a_layout_of_the_table_survives_a_file(write):
         ('a: &a {x: 1}\nb: {<<: [*a, *a]}', r'alias \(\*name\)'),
         ('joints: &j [chest, *j]', 'alias'),
         (
-            BONES + 'colour: red',
-            "unknown field 'colour'; known are .*'bones', 'joints', 'parents', 'center', 'dims'",
+            BONES + 'color: red',
+            "unknown field 'color'; known are .*'bones', 'joints', 'parents', 'center', 'dims'",
         ),
         (BONES + '3: 4', "unknown field '3'"),
         (BONES + 'joints: [chest]', "both 'bones' and 'joints'"),

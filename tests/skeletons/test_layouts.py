@@ -105,7 +105,7 @@ def test_mirror_is_an_involution(layout):
 
 
 @all_layouts
-def test_edges_form_a_tree_towards_the_centre(layout):
+def test_edges_form_a_tree_towards_the_center(layout):
     towards = dict(layout.edges)
     assert len(towards) == len(layout.edges) == layout.num_joints - 1
     for joint in range(layout.num_joints):
@@ -162,7 +162,7 @@ def test_unknown_name_lists_known_ones():
             dict(parents=['left_shoulder', 'left_shoulder', 'right_shoulder', 'chest', 'chest']),
             'no root',
         ),
-        (dict(colour='red'), 'colour'),
+        (dict(color='red'), 'color'),
     ],
 )
 def test_bad_layout(change, message):

@@ -101,7 +101,7 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
     embeddings = load_encoder(folder / 'tiny.py', folder / 'tiny.pth').embed(files)
     expected = fit_classifier(embeddings, labels).predict(embeddings).tolist()
     right = sum(map(str.__eq__, expected, labels))
-    assert f'accuracy on the 5 labelled recordings: {20 * right:.1f} %' in printed
+    assert f'accuracy on the 5 labeled recordings: {20 * right:.1f} %' in printed
     again = tool('embed.py few_shot', '--classifier', kept, '--classify', '.', '--out', 'p.csv')
     assert [row['predicted'] for row in rows_of('p.csv')] == expected
     assert again.splitlines()[-1] == printed.splitlines()[-1]

@@ -177,17 +177,17 @@ def scalars(work_dir: Path) -> dict[int, dict]:
 def test_train_and_evaluate(folder, trained):
     config = folder / 'tiny.py'
     assert {'epoch_2.pth', 'epoch_4.pth', 'tiny.py'} <= {path.name for path in trained.iterdir()}
-    learnt = evaluate(config, trained / 'epoch_4.pth', folder, '--eval', 'knn', 'linear')
+    learned = evaluate(config, trained / 'epoch_4.pth', folder, '--eval', 'knn', 'linear')
     assert {
         'knn/top1',
         'knn/top1_k5',
         'linear/top1',
         'linear/best_top1',
         'linear/best_epoch',
-    } <= set(learnt)
+    } <= set(learned)
     assert (
-        all(0 <= value <= 100 for value in learnt.values())
-        and learnt['linear/best_top1'] >= learnt['linear/top1']
+        all(0 <= value <= 100 for value in learned.values())
+        and learned['linear/best_top1'] >= learned['linear/top1']
     )
     untrained = evaluate(config, 'random', folder, '--eval', 'knn', '--seed', '1')
     raw = evaluate(config, 'raw', folder, '--eval', 'knn')

@@ -124,7 +124,7 @@ def files(tmp_path_factory) -> Path:
         missing='a = _base_.model.nothing\n',
         module="custom_imports = dict(imports=['no_such_module'])\n",
         half="_base_ = 'tiny.py'\nval_cfg = dict(_delete_=True, type='ValLoop')\n",
-        misspelt="_base_ = 'tiny.py'\ntrain_dataloadr = dict(batch_size=2)\n",
+        misspelled="_base_ = 'tiny.py'\ntrain_dataloadr = dict(batch_size=2)\n",
     ).items():
         (folder / f'{name}.py').write_text(text)
     return folder
@@ -234,7 +234,7 @@ COMMANDS = [  # of these no network and no data set is built
         'val_dataloader, val_cfg, and val_evaluator should be either all None',
     ),
     case(
-        'train.py {f}/misspelt.py',
+        'train.py {f}/misspelled.py',
         "there is no setting 'train_dataloadr'; did you mean 'train_dataloader'?",
     ),
     *(

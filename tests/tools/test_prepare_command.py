@@ -168,8 +168,8 @@ def block(language: str, first_line: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('labelled', [True, False], ids=['labels', 'no labels'])
-def test_own_recordings_as_the_documentation_shows(tmp_path, labelled):
+@pytest.mark.parametrize('labeled', [True, False], ids=['labels', 'no labels'])
+def test_own_recordings_as_the_documentation_shows(tmp_path, labeled):
     """Commands, layout and config of "Your own recordings" with recordings of every format."""
     rng = np.random.default_rng(0)
     (tmp_path / 'recordings').mkdir()
@@ -183,7 +183,7 @@ def test_own_recordings_as_the_documentation_shows(tmp_path, labelled):
             np.savetxt(
                 tmp_path / 'recordings' / name, sequence.reshape(len(sequence), -1), delimiter=','
             )
-        label = ('walk', 'jump', 'sit')[index % 3] if labelled else ''
+        label = ('walk', 'jump', 'sit')[index % 3] if labeled else ''
         rows.append(f'{name},{label},{"val" if index > 35 else "train"},1')
     (tmp_path / 'recordings' / 'manifest.csv').write_text('\n'.join(rows))
     (tmp_path / 'my_layout.yaml').write_text(block('yaml', '# my_layout.yaml'))
@@ -198,11 +198,11 @@ def test_own_recordings_as_the_documentation_shows(tmp_path, labelled):
     ]
     for command, options in (
         (first, []),
-        (second, short if labelled else ['--no-validate', *short]),
+        (second, short if labeled else ['--no-validate', *short]),
     ):
         _, tool, *arguments = [*command.split(), *options]
         result = run(ROOT / tool, *arguments, cwd=tmp_path)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     assert (tmp_path / 'work_dirs' / 'my_config' / 'epoch_1.pth').exists()
     data = read_pickle(str(tmp_path / 'data' / 'custom' / 'custom.pkl'))
-    assert data['metainfo']['classes'] == (['jump', 'sit', 'walk'] if labelled else [])
+    assert data['metainfo']['classes'] == (['jump', 'sit', 'walk'] if labeled else [])

@@ -88,7 +88,7 @@ def test_augmentations_and_eadm(tool, trained):
 
 
 @pytest.mark.slow
-def test_neighbours_are_those_of_query_and_key_encoder(tool, trained):
+def test_neighbors_are_those_of_query_and_key_encoder(tool, trained):
     """Printed similarities equal those of both encoders on the preprocessed training split."""
     from aimclr_mm.visualization.skeletons import training_data
 

@@ -91,7 +91,7 @@ def test_resize_is_that_of_opencv(t, length, layout, c):
 
 
 def test_resize_against_a_loop():
-    """Frame centres: output frame i is at (i + 0.5) T / length - 0.5, held at both ends."""
+    """Frame centers: output frame i is at (i + 0.5) T / length - 0.5, held at both ends."""
     x = skeletons(t=11)
     expected = np.empty((2, 2, 20, 25, 3))
     for i in range(20):

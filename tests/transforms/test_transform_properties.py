@@ -97,7 +97,7 @@ def test_any_probability_transforms_a_sample_or_leaves_it(name, data, seed, p):
 
 @pytest.mark.parametrize('name', AUGMENTATIONS)
 @given(data=skeletons(), seed=SEEDS)
-def test_a_sample_does_not_depend_on_its_neighbours(name, data, seed):
+def test_a_sample_does_not_depend_on_its_neighbors(name, data, seed):
     x, layout = data
     transform = build(name, layout, p=1.0)
     params = seeded(seed, transform.draw, x)
@@ -216,7 +216,7 @@ def test_a_crop_takes_whole_frames_in_their_order(data, seed, ratio):
 
 
 @given(data=skeletons(), seed=SEEDS, taps=st.integers(0, 12).map(lambda half: 2 * half + 1))
-def test_a_normalised_blur_adds_no_energy(data, seed, taps):
+def test_a_normalized_blur_adds_no_energy(data, seed, taps):
     x, layout = data
     y = seeded(seed, build('GaussianBlur', layout, taps=taps, p=1.0).batch, x)
     before, after = (z[..., : layout.dims].double().square().sum(dim=(1, 2, 3, 4)) for z in (x, y))
@@ -241,7 +241,7 @@ def test_a_resized_clip_lies_between_its_frames(data, length):
 
 
 @given(data=skeletons())
-def test_centred_once_is_centred_twice(data):
+def test_centered_once_is_centered_twice(data):
     x, layout = data
     for frame in ('each', 'first'):
         transform = build('CenterSkeleton', layout, frame=frame)

@@ -190,7 +190,7 @@ def test_blur(layout, d, c, normalized, taps):
 
 @pytest.mark.parametrize('normalized, gain', [(True, 1.0), (False, 5.013)])
 def test_blur_gain(normalized, gain):
-    """A still skeleton, away from the ends: sigma 2 gives sqrt(2 pi) 2 without normalisation."""
+    """A still skeleton, away from the ends: sigma 2 gives sqrt(2 pi) 2 without normalization."""
     x = torch.ones(1, 1, 31, 25, 3)
     y = GaussianBlur(normalized=normalized).apply(x, sigma=torch.tensor([2.0]))
     assert y[0, 0, 15].numpy() == pytest.approx(gain, abs=2e-3)
@@ -265,7 +265,7 @@ def test_axis_mask_draws(layout, d, c):
     assert len(counts) == d and counts.sub(1 / d).abs().max() < 0.04
 
 
-def test_noise_std_is_a_centimetre():
+def test_noise_std_is_a_centimeter():
     assert GaussianNoise().draw(MANY)['noise'].std().item() == pytest.approx(0.01, rel=0.02)
 
 

@@ -21,7 +21,7 @@ from .manifest import SEPARATORS, ManifestReader
 from .sequences import check_sequence
 
 PathLike = str | os.PathLike
-HEAD = 2**16  # bytes that are enough to recognise a manifest
+HEAD = 2**16  # bytes that are enough to recognize a manifest
 
 
 def _read_ntu(file: SourceFile, layout: Layout) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from aimclr_mm.skeletons import COCO17, NTU25
 from aimclr_mm.utils.files import atomic_write
 
 FORMS = ('kinect', 'mmpose')
-FOCAL, WIDTH, HEIGHT = 1060.0, 1920, 1080  # pixels, colour camera of Kinect v2
+FOCAL, WIDTH, HEIGHT = 1060.0, 1920, 1080  # pixels, color camera of Kinect v2
 SCORE = 0.9
-MIN_DEPTH = 0.1  # metres
+MIN_DEPTH = 0.1  # meters
 
-# offsets of the joints of the face from the head (right of the person, up, ahead), metres
+# offsets of the joints of the face from the head (right of the person, up, ahead), meters
 _FACE = dict(
     nose=(0, -0.02, 0.1),
     left_eye=(-0.03, 0.02, 0.08),
@@ -31,7 +31,7 @@ def as_coco(keypoint: np.ndarray) -> np.ndarray:
     """Project skeletons into the image, with the 17 joints of COCO as a pose estimator gives them.
 
     Args:
-        keypoint: (M, T, 25, 3) joints in the layout of NTU, metres in the camera frame, z ahead,
+        keypoint: (M, T, 25, 3) joints in the layout of NTU, meters in the camera frame, z ahead,
             y up.
 
     Returns:
@@ -85,7 +85,7 @@ def write_samples(
 
     Args:
         folder: folder to write to.
-        form: ``kinect``: ``.npy`` (M, T, 25, 3) in metres; ``mmpose``: ``.json`` of 17 joints in
+        form: ``kinect``: ``.npy`` (M, T, 25, 3) in meters; ``mmpose``: ``.json`` of 17 joints in
             pixels.
         subjects, cameras, repetitions, seed: see
             :class:`~aimclr_mm.datasets.readers.synthetic.Synthetic`.

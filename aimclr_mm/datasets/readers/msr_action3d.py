@@ -51,7 +51,7 @@ SUBSETS = dict(
     as3=frozenset((6, *range(14, 21))),
 )
 
-# Depth image: focal length and centre in pixels, depth in steps of 4 mm (250 per metre). The values
+# Depth image: focal length and center in pixels, depth in steps of 4 mm (250 per meter). The values
 # are a fit of the two forms of the files to each other, which then differ by less than 7 mm.
 FOCAL = 285.63
 CENTER = (160, 120)
@@ -59,7 +59,7 @@ STEPS = 250
 MAX_PIXEL = 10_000
 
 
-def _to_metres(joints: np.ndarray) -> np.ndarray:
+def _to_meters(joints: np.ndarray) -> np.ndarray:
     """Convert joints in the depth image (lines, 3) to real-world coordinates."""
     outside = np.flatnonzero((joints < 0).any(axis=1) | (joints[:, :2] > MAX_PIXEL).any(axis=1))
     if len(outside):
@@ -92,7 +92,7 @@ def read_skeleton(content: bytes, screen: bool = False) -> np.ndarray:
         screen: whether the coordinates are those of the depth image.
 
     Returns:
-        (1, T, 20, 3) float32 in metres, x to the right of the image, y up, z away from the camera,
+        (1, T, 20, 3) float32 in meters, x to the right of the image, y up, z away from the camera,
         in the joint order of the layout table.
 
     Raises:
@@ -109,13 +109,13 @@ def read_skeleton(content: bytes, screen: bool = False) -> np.ndarray:
 
     joints = table[:, :3]
     if screen:
-        joints = _to_metres(joints)
+        joints = _to_meters(joints)
     keypoint = joints.reshape(1, -1, JOINTS, 3)[:, :, _ORDER]
     return np.ascontiguousarray(keypoint, dtype=np.float32)
 
 
 class MSRAction3D(Reader):
-    """MSR Action3D: 567 recordings of 20 actions by 10 subjects, 20 Kinect joints in metres.
+    """MSR Action3D: 567 recordings of 20 actions by 10 subjects, 20 Kinect joints in meters.
 
     There are cross-subject splits of all actions and of the three subsets of the authors, all with
     the labels of the 20 actions. ``published`` counts the 567 files of the download.

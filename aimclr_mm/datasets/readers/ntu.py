@@ -2,7 +2,7 @@
 
 A file is text: the number of frames; for each frame the number of bodies; for each body a line of
 ten values that begins with its id, the number of joints, and one line of twelve values per joint,
-of which the first three are x, y, z in metres in the camera frame. Kinect assigns a new id to a
+of which the first three are x, y, z in meters in the camera frame. Kinect assigns a new id to a
 body that it lost and may change the order of bodies, so ids do not identify people. Like mmaction2
 and ST-GCN, this reader takes the n-th body of each frame as the n-th person.
 """

@@ -12,7 +12,7 @@ skeleton was found; otherwise it has, for each person, a line with one number an
 person is used, as in most readers of the field. ``fileList.txt`` is ignored. Folders with the
 frames of two recordings are refused.
 
-Joints are those of Kinect v1 in the order of its SDK, in metres in the camera frame. (The JSON form
+Joints are those of Kinect v1 in the order of its SDK, in meters in the camera frame. (The JSON form
 was derived from the other one by third parties, who do not state its unit.) The actions 1 (pick up
 with one hand), 2 (pick up with two hands), 3 (drop trash), 4 (walk around), 5 (sit down), 6 (stand
 up), 8 (donning), 9 (doffing), 11 (throw) and 12 (carry) become the classes 0 to 9 in this order.
@@ -173,7 +173,7 @@ def read_folder(files: tuple[SourceFile, ...]) -> np.ndarray:
 
 
 class NWUCLA(Reader):
-    """NW-UCLA: 1,494 recordings of 10 actions by 10 subjects from 3 views, 20 joints in metres.
+    """NW-UCLA: 1,494 recordings of 10 actions by 10 subjects from 3 views, 20 joints in meters.
 
     ``published`` counts the 1,484 sequences of the JSON form, on which published results rest.
     """

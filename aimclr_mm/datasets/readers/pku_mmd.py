@@ -1,12 +1,12 @@
-"""PKU-MMD (Liu et al., ACM Multimedia workshops 2017), I and II: labelled intervals of videos.
+"""PKU-MMD (Liu et al., ACM Multimedia workshops 2017), I and II: labeled intervals of videos.
 
 The skeletons of a video are a text file ``0002-L.txt`` (part I: video and camera) or
 ``A01N01-L.txt`` (part II: script, subject and camera). A line is a frame of 150 numbers: x, y, z in
-metres of 25 Kinect v2 joints of two bodies; an absent body is zeros. The labels are a file of the
+meters of 25 Kinect v2 joints of two bodies; an absent body is zeros. The labels are a file of the
 same name in another folder with one line ``action,start,end,confidence`` per interval; in part II
 the confidence may be missing. ``cross-subject.txt`` and ``cross-view.txt`` (part II:
 ``cross_subject_v2.txt`` and ``cross_view_v2.txt``) hold a heading and a list of training videos,
-and a (misspelt) heading and a list of validation videos.
+and a (misspelled) heading and a list of validation videos.
 
 The authors do not say how frames are counted. As in the preprocessing of the released code, the
 first frame is 1 and the end is inclusive; a start of 0 also means the first frame. Labels are the
@@ -45,7 +45,7 @@ FilesByVideo = dict[str, list[SourceFile]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A labelled interval of a video, as the label file states it.
+    """A labeled interval of a video, as the label file states it.
 
     Args:
         labels: label file.
@@ -104,7 +104,7 @@ def is_label_file(file: SourceFile) -> bool:
 def read_lists(content: bytes) -> dict[str, set[str]]:
     """Return the videos that a split file lists, as ``train`` and ``val``.
 
-    Headings are recognised by the words train, val and test, as their spelling varies.
+    Headings are recognized by the words train, val and test, as their spelling varies.
     """
     lists: dict[str, set[str]] = dict(train=set(), val=set())
     current: set[str] = set()  # videos before the first heading are ignored
@@ -138,7 +138,7 @@ def read_interval(interval: Interval) -> np.ndarray:
     """Read the bodies of an interval, clipped to the end of the video.
 
     Returns:
-        (1 or 2, T, 25, 3) float32 in metres.
+        (1 or 2, T, 25, 3) float32 in meters.
 
     Raises:
         RecordingError: if the interval is not possible, or its frames are damaged or all zeros.
@@ -186,7 +186,7 @@ class PKUMMD1(Reader):
     split_source = 'cross-subject.txt or cross-view.txt'
 
     def recordings(self) -> list[Interval | Unusable]:
-        """Return the labelled intervals, video by video, and the files and lines without one.
+        """Return the labeled intervals, video by video, and the files and lines without one.
 
         Raises:
             ValueError: if there are no skeletons, no labels or no split file.

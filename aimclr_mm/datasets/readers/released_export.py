@@ -100,10 +100,10 @@ def _select_splits(data: Mapping, path: str) -> Splits:
                 f'no sequence {unknown[:1]}'
             )
         members = [by_name[name] for name in names]
-        unlabelled = sum(not is_whole(member.get('label')) for member in members)
-        if unlabelled:
+        unlabeled = sum(not is_whole(member.get('label')) for member in members)
+        if unlabeled:
             raise ValueError(
-                f'{path!r}: {unlabelled} of {len(names)} sequences of split {split!r} have no label'
+                f'{path!r}: {unlabeled} of {len(names)} sequences of split {split!r} have no label'
             )
         result[split] = _sort_by_row(members, split)
     return result

@@ -1,7 +1,7 @@
 """UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015): the skeleton archive of the authors.
 
 The archive holds ``aA_sS_tT_skeleton.mat`` (action A of 27, subject S of 8, trial T of 4), each
-with a variable ``d_skel`` of shape (20, 3, T): Kinect v1 joints in metres. In the cross-subject
+with a variable ``d_skel`` of shape (20, 3, T): Kinect v1 joints in meters. In the cross-subject
 protocol of the authors subjects with odd numbers train.
 """
 
@@ -47,7 +47,7 @@ def read_skeleton(content: bytes) -> np.ndarray:
     """Read the joints of a file.
 
     Returns:
-        (1, T, 20, 3) float32 in metres, in the joint order of the layout table.
+        (1, T, 20, 3) float32 in meters, in the joint order of the layout table.
 
     Raises:
         RecordingError: if the file is damaged or holds something else.

@@ -18,7 +18,7 @@ class AimCLRSTGCN(STGCN):
     ``out_channels``, which the options of mmaction2 cannot express.
 
     Args:
-        layout: joint layout of the data; its edges and its centre define the graph.
+        layout: joint layout of the data; its edges and its center define the graph.
         out_channels: channels of the last block.
         base_channels: channels of the first four blocks.
         in_channels: channels of the data.

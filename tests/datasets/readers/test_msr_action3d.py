@@ -38,7 +38,7 @@ LINES = dict(
 
 
 def real(frames: int = 3, action: int = 1) -> str:
-    """Return a file in metres: x is the line of the joint, y the frame, z the action."""
+    """Return a file in meters: x is the line of the joint, y the frame, z the action."""
     return ''.join(
         f'{line}.250000 {frame}.500000 {action}.750000 1.000000\n'
         for frame in range(frames)
@@ -101,8 +101,8 @@ def test_files(tmp_path, form):
         assert keypoint[0, :, KINECT20.index(joint)].tolist() == expected, joint
 
 
-def test_screen_coordinates_become_metres():
-    # 40 pixels left of and above the centre, 669 steps of 4 mm away; then the centre, 2 m away
+def test_screen_coordinates_become_meters():
+    # 40 pixels left of and above the center, 669 steps of 4 mm away; then the center, 2 m away
     keypoint = read_skeleton(screen('120 80 669 1', '160 120 500 0.97').encode(), screen=True)
     assert keypoint.shape == (1, 1, 20, 3)
     left, right, head = (

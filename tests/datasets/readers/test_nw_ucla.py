@@ -140,7 +140,7 @@ def test_public_frame_is_a_standing_person():
         joints[15],
         joints[19],
         joints[0],
-    )  # of layout kinect20, in metres
+    )  # of layout kinect20, in meters
     assert head[1] - hip[1] > 0.5 and hip[1] - max(left_foot[1], right_foot[1]) > 0.9
 
 

@@ -35,7 +35,7 @@ def write(tmp_path):
     return writer
 
 
-def test_raw_sequences_are_centred_resized_and_turned(write, tmp_path):
+def test_raw_sequences_are_centered_resized_and_turned(write, tmp_path):
     path = write(
         raw('a', 20),
         raw('b', 75, people=3),
