@@ -8,7 +8,7 @@ are 0-based and follow the order of the list, which is the order of the recordin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -194,7 +194,114 @@ COCO17 = _layout(
     extra_edges=(('left_hip', 'left_shoulder'), ('right_hip', 'right_shoulder')),
 )
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (NTU25, KINECT20, COCO17)}
+# OpenNI 1 (NITE): the 15 joints it tracks, in the order of XnSkeletonJoint (XnTypes.h); SBU Kinect
+# Interaction has the same order. NiTE 2 numbers both shoulders first: reorder its joints.
+OPENNI15 = _layout(
+    'openni15',
+    'torso',
+    """
+    head<neck neck<torso torso<torso
+    left_shoulder<neck left_elbow<left_shoulder left_hand<left_elbow
+    right_shoulder<neck right_elbow<right_shoulder right_hand<right_elbow
+    left_hip<torso left_knee<left_hip left_foot<left_knee
+    right_hip<torso right_knee<right_hip right_foot<right_knee""",
+)
+
+# Azure Kinect: k4abt_joint_id_t and the joint hierarchy of the body tracking documentation
+# (learn.microsoft.com/azure/kinect-dk/body-joints).
+AZURE32 = _layout(
+    'azure32',
+    'pelvis',
+    """
+    pelvis<pelvis spine_navel<pelvis spine_chest<spine_navel neck<spine_chest
+    left_clavicle<spine_chest left_shoulder<left_clavicle left_elbow<left_shoulder
+    left_wrist<left_elbow left_hand<left_wrist left_hand_tip<left_hand left_thumb<left_wrist
+    right_clavicle<spine_chest right_shoulder<right_clavicle right_elbow<right_shoulder
+    right_wrist<right_elbow right_hand<right_wrist right_hand_tip<right_hand
+    right_thumb<right_wrist
+    left_hip<pelvis left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
+    right_hip<pelvis right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
+    head<neck nose<head left_eye<head left_ear<head right_eye<head right_ear<head""",
+)
+
+# MediaPipe pose (BlazePose): landmarks and connections of its pose landmarker documentation. The
+# world landmarks are in metres around the middle of the hips. There is no joint in the torso: as in
+# COCO, shoulders are connected to the nose.
+MEDIAPIPE33 = _layout(
+    'mediapipe33',
+    'nose',
+    """
+    nose<nose left_eye_inner<nose left_eye<left_eye_inner left_eye_outer<left_eye
+    right_eye_inner<nose right_eye<right_eye_inner right_eye_outer<right_eye
+    left_ear<left_eye_outer right_ear<right_eye_outer left_mouth<nose right_mouth<nose
+    left_shoulder<nose right_shoulder<nose left_elbow<left_shoulder right_elbow<right_shoulder
+    left_wrist<left_elbow right_wrist<right_elbow left_pinky<left_wrist right_pinky<right_wrist
+    left_index<left_wrist right_index<right_wrist left_thumb<left_wrist right_thumb<right_wrist
+    left_hip<left_shoulder right_hip<right_shoulder left_knee<left_hip right_knee<right_hip
+    left_ankle<left_knee right_ankle<right_knee left_heel<left_ankle right_heel<right_ankle
+    left_foot_index<left_heel right_foot_index<right_heel""",
+)
+MEDIAPIPE33_2D = replace(MEDIAPIPE33, name='mediapipe33_2d', dims=2)  # landmarks in the image
+
+# OpenPose: POSE_COCO_BODY_PARTS and POSE_BODY_25_BODY_PARTS (doc/02_output.md). In openpose18 a hip
+# is connected to the shoulder, as in the graphs of ST-GCN and mmaction2.
+OPENPOSE18 = _layout(
+    'openpose18',
+    'neck',
+    """
+    nose<neck neck<neck
+    right_shoulder<neck right_elbow<right_shoulder right_wrist<right_elbow
+    left_shoulder<neck left_elbow<left_shoulder left_wrist<left_elbow
+    right_hip<right_shoulder right_knee<right_hip right_ankle<right_knee
+    left_hip<left_shoulder left_knee<left_hip left_ankle<left_knee
+    right_eye<nose left_eye<nose right_ear<right_eye left_ear<left_eye""",
+    dims=2,
+)
+OPENPOSE25 = _layout(
+    'openpose25',
+    'neck',
+    """
+    nose<neck neck<neck
+    right_shoulder<neck right_elbow<right_shoulder right_wrist<right_elbow
+    left_shoulder<neck left_elbow<left_shoulder left_wrist<left_elbow
+    mid_hip<neck right_hip<mid_hip right_knee<right_hip right_ankle<right_knee
+    left_hip<mid_hip left_knee<left_hip left_ankle<left_knee
+    right_eye<nose left_eye<nose right_ear<right_eye left_ear<left_eye
+    left_big_toe<left_ankle left_small_toe<left_big_toe left_heel<left_ankle
+    right_big_toe<right_ankle right_small_toe<right_big_toe right_heel<right_ankle""",
+    dims=2,
+)
+
+# Halpe (github.com/Fang-Haoshu/Halpe-FullBody), body keypoints of AlphaPose and mmpose: `head` is
+# the top of the head. The project draws the face apart from the body; here the nose is connected to
+# the neck.
+HALPE26 = _layout(
+    'halpe26',
+    'neck',
+    """
+    nose<neck left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye
+    left_shoulder<neck right_shoulder<neck left_elbow<left_shoulder right_elbow<right_shoulder
+    left_wrist<left_elbow right_wrist<right_elbow left_hip<hip right_hip<hip
+    left_knee<left_hip right_knee<right_hip left_ankle<left_knee right_ankle<right_knee
+    head<neck neck<neck hip<neck
+    left_big_toe<left_heel right_big_toe<right_heel left_small_toe<left_heel
+    right_small_toe<right_heel left_heel<left_ankle right_heel<right_ankle""",
+    dims=2,
+)
+
+_TABLE = (
+    NTU25,
+    KINECT20,
+    OPENNI15,
+    AZURE32,
+    MEDIAPIPE33,
+    COCO17,
+    OPENPOSE18,
+    OPENPOSE25,
+    HALPE26,
+    MEDIAPIPE33_2D,
+)
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in _TABLE}
 
 
 def get_layout(layout: str | Mapping | Layout) -> Layout:

@@ -1,6 +1,7 @@
 """The joint table against the conventions of the field, typed by hand."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from .conventions import (
     COCO_MIRROR,
     NTU_BONES,
     NTU_MIRROR,
+    PROJECT_BONES,
+    PROJECT_JOINTS,
+    PROJECT_MIRROR,
     UCLA_EDGES,
     UCLA_MIRROR,
 )
@@ -36,9 +40,10 @@ def adjacency(layout) -> np.ndarray:
 
 
 def test_known_layouts():
-    assert set(LAYOUTS) == {'ntu25', 'kinect20', 'coco17'}
-    assert [layout.num_joints for layout in (NTU25, KINECT20, COCO17)] == [25, 20, 17]
-    assert [layout.dims for layout in (NTU25, KINECT20, COCO17)] == [3, 3, 2]
+    counts = dict(ntu25=25, kinect20=20, openni15=15, azure32=32, mediapipe33=33)
+    counts_2d = dict(coco17=17, openpose18=18, openpose25=25, halpe26=26, mediapipe33_2d=33)
+    assert {name: layout.num_joints for name, layout in LAYOUTS.items()} == counts | counts_2d
+    assert {name for name, layout in LAYOUTS.items() if layout.dims == 2} == set(counts_2d)
     assert all(
         name == layout.name and get_layout(name) is layout for name, layout in LAYOUTS.items()
     )
@@ -66,6 +71,65 @@ def test_coco17():
     assert list(COCO17.mirror) == COCO_MIRROR
     assert (COCO17.center_index, COCO17.shoulder_indices) == (0, (5, 6))
     assert COCO17.joints[9:11] == ('left_wrist', 'right_wrist')
+
+
+def words(name: str) -> frozenset[str]:
+    """Return the words of a joint's name in any order: LShoulder, ShoulderLeft, left_shoulder."""
+    name = re.sub('^([LR])(?=[A-Z])', lambda side: dict(L='left_', R='right_')[side[1]], name)
+    return frozenset(re.sub('(?<=[a-z])(?=[A-Z])', '_', name).lower().split('_'))
+
+
+@pytest.mark.parametrize('name', PROJECT_JOINTS)
+def test_joints_are_in_the_order_of_their_project(name):
+    layout = get_layout(name)
+    assert list(map(words, layout.joints)) == list(map(words, PROJECT_JOINTS[name].split()))
+    moved = {(a, b) for a, b in enumerate(layout.mirror) if a < b}
+    assert moved == set(PROJECT_MIRROR[name])
+
+
+# bones that the projects do not draw, as their graphs have several parts or are connected otherwise
+@pytest.mark.parametrize(
+    'name, own',
+    [
+        ('openni15', set()),
+        ('azure32', set()),
+        ('mediapipe33', {(0, 9), (0, 10), (0, 11), (0, 12)}),
+        ('openpose25', set()),
+        ('halpe26', {(0, 18)}),
+    ],
+)
+def test_bones_are_those_of_their_project(name, own):
+    drawn = {tuple(sorted(bone)) for bone in PROJECT_BONES[name]}
+    assert {tuple(sorted(bone)) for bone in get_layout(name).edges} - drawn == own
+    if name != 'mediapipe33':  # its drawing has cycles
+        assert len(get_layout(name).edges) == len(drawn | own)
+
+
+@pytest.mark.parametrize(
+    'name, center, shoulders',
+    [
+        ('openni15', 2, (3, 6)),
+        ('azure32', 0, (5, 12)),
+        ('mediapipe33', 0, (11, 12)),
+        ('openpose18', 1, (5, 2)),
+        ('openpose25', 1, (5, 2)),
+        ('halpe26', 18, (5, 6)),
+    ],
+)
+def test_centre_and_shoulders(name, center, shoulders):
+    layout = get_layout(name)
+    assert (layout.center_index, layout.shoulder_indices) == (center, shoulders)
+
+
+def test_mediapipe_in_the_image_differs_in_the_coordinates_only():
+    flat = dataclasses.replace(get_layout('mediapipe33_2d'), name='mediapipe33', dims=3)
+    assert flat == get_layout('mediapipe33')
+
+
+def test_openpose_graph_is_that_of_mmaction2():
+    np.testing.assert_array_equal(
+        adjacency(get_layout('openpose18').graph()), adjacency('openpose')
+    )
 
 
 @pytest.mark.parametrize('layout, dataset', [(NTU25, 'nturgb+d'), (COCO17, 'coco')])
@@ -137,7 +201,7 @@ def test_table_layout_survives_a_mapping():
 
 
 def test_unknown_name_lists_known_ones():
-    with pytest.raises(ValueError, match=r"'ntu60'.*coco17.*kinect20.*ntu25"):
+    with pytest.raises(ValueError, match=r"'ntu60'.*azure32.*coco17.*kinect20.*ntu25"):
         get_layout('ntu60')
 
 
