@@ -10,9 +10,10 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from aimclr_mm.datasets.batch import SkeletonBatch, as_batch
-from aimclr_mm.skeletons import get_layout
+from aimclr_mm.skeletons import LayoutLike, get_layout
 from aimclr_mm.transforms import SkeletonTransform
 from aimclr_mm.transforms.functional import select_stream
+from aimclr_mm.utils.arguments import check_choice
 
 # streams and their weights in fusion ("Experimental Settings")
 STREAMS = {'joint': 0.6, 'bone': 0.6, 'motion': 0.4}
@@ -20,10 +21,10 @@ STREAMS = {'joint': 0.6, 'bone': 0.6, 'motion': 0.4}
 
 @MODELS.register_module()
 class SkeletonViews(BaseDataPreprocessor):
-    """Make the views x_hat (query), x (key) and x_tilde (extreme) of a batch, then their stream.
+    """Make the views of a batch, x_hat (query), x (key) and x_tilde (extreme), and their stream.
 
-    The stream is computed after augmentation; several streams are formed of the same augmented
-    sequences. Outside of training there is one view, without augmentation.
+    The stream is computed after augmentation; several streams are formed from the same
+    augmented sequences. Outside of training there is one view, without augmentation.
 
     Args:
         layout: joint layout of the data; transforms without a layout of their own get it too.
@@ -35,7 +36,7 @@ class SkeletonViews(BaseDataPreprocessor):
 
     def __init__(
         self,
-        layout='ntu25',
+        layout: LayoutLike = 'ntu25',
         stream: str | Sequence[str] = 'joint',
         query: Sequence[dict] = (),
         key: Sequence[dict] = (),
@@ -43,8 +44,7 @@ class SkeletonViews(BaseDataPreprocessor):
     ) -> None:
         super().__init__()
         for name in [stream] if isinstance(stream, str) else stream:
-            if name not in STREAMS:
-                raise ValueError(f'unknown stream {name!r}; known are {", ".join(STREAMS)}')
+            check_choice('stream', name, STREAMS)
         self.layout = get_layout(layout)
         self.stream = stream
 
@@ -86,9 +86,9 @@ class SkeletonViews(BaseDataPreprocessor):
         return views
 
     def form_streams(self, x: Tensor | dict[str, Tensor]) -> Tensor | dict:
-        """Form the stream of joint coordinates (N, M, T, V, C), or of each of a dict of views.
+        """Form the stream of joint coordinates (N, M, T, V, C), or of each view in a dict of views.
 
-        With several streams the result is a dict of these by the name of the stream.
+        With several streams, return a dict of these results by the name of the stream.
         """
         if not isinstance(self.stream, str):
             return {stream: self._form(x, stream) for stream in self.stream}
@@ -105,9 +105,9 @@ class SkeletonViews(BaseDataPreprocessor):
 
         Args:
             data: the batch, see :func:`~aimclr_mm.datasets.batch.as_batch`.
-            training: whether ``inputs`` are a dict of the views, each (N * clips, M, T, V, C), or
-                the unchanged skeletons, one such tensor. With several streams they are a dict of
-                these by the name of the stream.
+            training: if true, ``inputs`` are a dict of views, each (N * clips, M, T, V, C); else
+                one such tensor, the skeletons without augmentation. With several streams they are
+                a dict of these by the name of the stream.
         """
         batch = as_batch(data)
         x = self.load(batch)

@@ -1,6 +1,6 @@
 """Joint layouts: the only table of joints, bones, left/right pairs, center and shoulders."""
 
-from .layouts import COCO17, KINECT20, LAYOUTS, NTU25, Layout, get_layout
+from .layouts import COCO17, KINECT20, LAYOUTS, NTU25, Layout, LayoutLike, get_layout
 from .mapping import map_layout, mapped_dims
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     'LAYOUTS',
     'NTU25',
     'Layout',
+    'LayoutLike',
     'get_layout',
     'map_layout',
     'mapped_dims',

@@ -303,8 +303,11 @@ _TABLE = (
 )
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in _TABLE}
 
+# what get_layout accepts: a name, the path of a YAML file, a mapping of fields, or a layout
+LayoutLike = str | Mapping | Layout
 
-def get_layout(layout: str | Mapping | Layout) -> Layout:
+
+def get_layout(layout: LayoutLike) -> Layout:
     """Return a layout of the table, or build one from a mapping or a YAML file.
 
     Args:

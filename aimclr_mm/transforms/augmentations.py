@@ -13,6 +13,8 @@ import torch
 from mmaction.registry import TRANSFORMS
 from torch import Tensor
 
+from aimclr_mm.skeletons import LayoutLike
+
 from . import functional as F
 from .base import SkeletonTransform
 
@@ -27,11 +29,13 @@ class TemporalCrop(SkeletonTransform):
     """Crop: pad T // padding_ratio mirrored frames on each side, then take a window of T frames.
 
     Args:
-        padding_ratio: T over the padding of one side, in frames; 6 pads a sixth.
+        padding_ratio: T divided by the padding of one side; 6 pads a sixth of the clip.
         p, layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, padding_ratio: int = 6, p: float = 1.0, layout='ntu25') -> None:
+    def __init__(
+        self, padding_ratio: int = 6, p: float = 1.0, layout: LayoutLike = 'ntu25'
+    ) -> None:
         super().__init__(p, layout)
         if not isinstance(padding_ratio, int) or padding_ratio < 1:
             raise ValueError(
@@ -59,7 +63,9 @@ class Shear(SkeletonTransform):
         p, layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, amplitude: float = 0.5, p: float = 1.0, layout='ntu25') -> None:
+    def __init__(
+        self, amplitude: float = 0.5, p: float = 1.0, layout: LayoutLike = 'ntu25'
+    ) -> None:
         super().__init__(p, layout)
         if amplitude < 0:
             raise ValueError(f'Shear: amplitude={amplitude}; it must not be negative')
@@ -77,13 +83,13 @@ class Shear(SkeletonTransform):
 
 @TRANSFORMS.register_module()
 class SpatialFlip(SkeletonTransform):
-    """Spatial flip: exchange left and right joints; all coordinates, also x, stay as they are.
+    """Spatial flip: exchange left and right joints; no coordinate changes sign.
 
     Args:
         p, layout: see :class:`SkeletonTransform`; the layout says which joints are exchanged.
     """
 
-    def __init__(self, p: float = 0.5, layout='ntu25') -> None:
+    def __init__(self, p: float = 0.5, layout: LayoutLike = 'ntu25') -> None:
         super().__init__(p, layout)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -93,7 +99,7 @@ class SpatialFlip(SkeletonTransform):
 
 @TRANSFORMS.register_module()
 class Rotate(SkeletonTransform):
-    """Rotate: a large angle about one main axis, drawn evenly, and small ones about the others.
+    """Rotate: a large angle about a main axis, drawn uniformly, and small ones about the others.
 
     Two-dimensional skeletons rotate in their plane.
 
@@ -108,7 +114,7 @@ class Rotate(SkeletonTransform):
         main_degrees: float = 30.0,
         other_degrees: float = 1.0,
         p: float = 1.0,
-        layout='ntu25',
+        layout: LayoutLike = 'ntu25',
     ) -> None:
         super().__init__(p, layout)
         self.main_degrees = main_degrees
@@ -136,7 +142,7 @@ class GaussianNoise(SkeletonTransform):
         p, layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, std: float = 0.01, p: float = 0.5, layout='ntu25') -> None:
+    def __init__(self, std: float = 0.01, p: float = 0.5, layout: LayoutLike = 'ntu25') -> None:
         super().__init__(p, layout)
         if std < 0:
             raise ValueError(f'GaussianNoise: std={std}; it must not be negative')
@@ -158,7 +164,7 @@ class GaussianBlur(SkeletonTransform):
     """Gaussian blur over time, with one sigma for each sample.
 
     Args:
-        sigma: range of the standard deviation in frames, drawn evenly.
+        sigma: range of the standard deviation in frames, drawn uniformly.
         taps: odd length of the kernel in frames.
         normalized: whether the taps add up to 1; those of the released code do not (gain 1 to 5).
         p, layout: see :class:`SkeletonTransform`.
@@ -170,7 +176,7 @@ class GaussianBlur(SkeletonTransform):
         taps: int = 15,
         normalized: bool = True,
         p: float = 0.5,
-        layout='ntu25',
+        layout: LayoutLike = 'ntu25',
     ) -> None:
         super().__init__(p, layout)
         if taps < 1 or taps % 2 == 0:
@@ -179,7 +185,7 @@ class GaussianBlur(SkeletonTransform):
             )
         if not 0 < sigma[0] <= sigma[1]:
             raise ValueError(
-                f'GaussianBlur: sigma={tuple(sigma)}; it must be a range of positive frames'
+                f'GaussianBlur: sigma={tuple(sigma)}; it must be a range of positive numbers'
             )
         self.sigma = tuple(sigma)
         self.taps = taps
@@ -197,13 +203,13 @@ class GaussianBlur(SkeletonTransform):
 
 @TRANSFORMS.register_module()
 class AxisMask(SkeletonTransform):
-    """Axis mask: set one coordinate, drawn evenly, to zero.
+    """Axis mask: set one coordinate, drawn uniformly, to zero.
 
     Args:
         p, layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, p: float = 0.5, layout='ntu25') -> None:
+    def __init__(self, p: float = 0.5, layout: LayoutLike = 'ntu25') -> None:
         super().__init__(p, layout)
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
@@ -224,7 +230,7 @@ class TemporalFlip(SkeletonTransform):
         p, layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, p: float = 0.5, layout='ntu25') -> None:
+    def __init__(self, p: float = 0.5, layout: LayoutLike = 'ntu25') -> None:
         super().__init__(p, layout)
 
     def apply(self, x: Tensor) -> Tensor:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from torch import Tensor
 
-from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.skeletons import LayoutLike, get_layout
 
 
 class SkeletonTransform(BaseTransform):
@@ -21,10 +19,10 @@ class SkeletonTransform(BaseTransform):
 
     Args:
         p: probability with which a sample is transformed; the others are returned unchanged.
-        layout: name of a joint layout, or a mapping with its fields.
+        layout: joint layout of the data, see :func:`~aimclr_mm.skeletons.get_layout`.
     """
 
-    def __init__(self, p: float = 1.0, layout: str | Mapping | Layout = 'ntu25') -> None:
+    def __init__(self, p: float = 1.0, layout: LayoutLike = 'ntu25') -> None:
         if not 0 <= p <= 1:
             raise ValueError(
                 f'{type(self).__name__}: p={p} is not a probability; it must lie in [0, 1]'
@@ -71,8 +69,8 @@ class SkeletonTransform(BaseTransform):
 
         Args:
             results: ``keypoint`` is (M, T, V, C), or (N, M, T, V, C) for N clips of one sample.
-                ``keypoint_score`` (the same without C) travels as a further channel, so that it
-                follows flips and crops.
+                ``keypoint_score`` (the same without C) is carried along as a further channel, so
+                that it follows flips and crops.
         """
         keypoint = np.array(results['keypoint'], dtype=np.float32, order='C')  # torch needs a copy
         self._check_keypoint(keypoint)

@@ -1,9 +1,8 @@
 """The augmentations, the preprocessing and the streams as pure functions of a batch.
 
-Every function takes skeletons ``x`` (N, M, T, V, C): samples, people, frames, joints, channels.
-Where it is random in the paper, it also takes the drawn parameters, one row for each sample.
-Channels beyond the d coordinates of the layout (a keypoint score) are carried along and never mixed
-with coordinates.
+Skeletons ``x`` are (N, M, T, V, C): samples, people, frames, joints, channels. A function that is
+random in the paper takes its drawn parameters as arguments, one row for each sample. Channels
+beyond the d coordinates of the layout (a keypoint score) are passed through unchanged.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aimclr_mm.skeletons import Layout
+from aimclr_mm.utils.arguments import check_choice
 
 
 def _append_rest(coordinates: Tensor, x: Tensor) -> Tensor:
@@ -26,14 +26,14 @@ def _append_rest(coordinates: Tensor, x: Tensor) -> Tensor:
 
 
 def distinct_people(people: Tensor) -> tuple[Tensor, Tensor]:
-    """Find which of B people to compute: those present, and one for all absent ones (all zeros).
+    """Find the people to compute: all that are present, and one for all absent ones (all zeros).
 
     Args:
-        people: (B, ...).
+        people: (B, ...), B people.
 
     Returns:
-        rows: (P,) people to compute, and
-        place: (B,) the index in ``rows`` of each person's result.
+        rows: (P,) indices of the people to compute, and
+        place: (B,) for each person, the position of its result in ``rows``.
     """
     values = people.flatten(1)
     # faster on a CPU than values.eq(0).all(dim=1)
@@ -247,12 +247,12 @@ def select_stream(x: Tensor, stream: str, layout: Layout) -> Tensor:
     Raises:
         ValueError: if the stream is unknown.
     """
-    coordinates = x[..., : layout.dims]
+    check_choice('stream', stream, ('joint', 'bone', 'motion'))
     if stream == 'joint':
         return x
+
+    coordinates = x[..., : layout.dims]
     if stream == 'bone':
         return _append_rest(coordinates - select_joints(coordinates, layout.bones), x)
-    if stream == 'motion':
-        motion = F.pad(coordinates.diff(dim=2), (0, 0, 0, 0, 0, 1))
-        return _append_rest(motion, x)
-    raise ValueError(f'unknown stream {stream!r}; known are joint, bone and motion')
+    motion = F.pad(coordinates.diff(dim=2), (0, 0, 0, 0, 0, 1))
+    return _append_rest(motion, x)

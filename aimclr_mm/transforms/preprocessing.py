@@ -1,4 +1,4 @@
-"""The preprocessing of the paper ("we follow SkeletonCLR and CrosSCLR"), one transform a step.
+"""The preprocessing of the paper ("we follow SkeletonCLR and CrosSCLR"), one transform per step.
 
 The order is :class:`CenterSkeleton`, :class:`ResizeClip`, :class:`AlignShoulders`, then mmaction2's
 ``FormatGCNInput``, which keeps the first two bodies.
@@ -10,6 +10,9 @@ import torch
 from mmaction.registry import TRANSFORMS
 from torch import Tensor
 
+from aimclr_mm.skeletons import LayoutLike
+from aimclr_mm.utils.arguments import check_choice
+
 from . import functional as F
 from .base import SkeletonTransform
 
@@ -19,15 +22,14 @@ class CenterSkeleton(SkeletonTransform):
     """Make the layout's center joint the origin, for each person.
 
     Args:
-        frame: ``each`` (the paper's preprocessing) centers every frame on its own; ``first`` moves
+        frame: ``each`` (the paper's preprocessing) centers every frame separately; ``first`` moves
             the whole clip by the position in the person's first frame, which keeps the trajectory.
         layout: see :class:`SkeletonTransform`.
     """
 
-    def __init__(self, frame: str = 'each', layout='ntu25') -> None:
+    def __init__(self, frame: str = 'each', layout: LayoutLike = 'ntu25') -> None:
         super().__init__(layout=layout)
-        if frame not in ('each', 'first'):
-            raise ValueError(f"CenterSkeleton: frame={frame!r}; known are 'each' and 'first'")
+        check_choice('CenterSkeleton: frame', frame, ('each', 'first'))
         self.frame = frame
 
     def apply(self, x: Tensor) -> Tensor:
@@ -45,21 +47,24 @@ class ResizeClip(SkeletonTransform):
     Args:
         length: frames of the result.
         max_frames: longer clips are cut to this length first.
-        surplus: which frames of a longer clip are cut off: those at the ``end``, or at ``both``
-            ends so that the middle remains, as the authors do with PKU-MMD.
+        surplus: where a longer clip is cut: at the ``end``, or at ``both`` ends so that the middle
+            remains, as in the released preprocessing of PKU-MMD.
         layout: see :class:`SkeletonTransform`.
     """
 
     def __init__(
-        self, length: int = 50, max_frames: int = 300, surplus: str = 'end', layout='ntu25'
+        self,
+        length: int = 50,
+        max_frames: int = 300,
+        surplus: str = 'end',
+        layout: LayoutLike = 'ntu25',
     ) -> None:
         super().__init__(layout=layout)
         if length < 1 or max_frames < 1:
             raise ValueError(
                 f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1'
             )
-        if surplus not in ('end', 'both'):
-            raise ValueError(f"ResizeClip: surplus={surplus!r}; known are 'end' and 'both'")
+        check_choice('ResizeClip: surplus', surplus, ('end', 'both'))
         self.length = length
         self.max_frames = max_frames
         self.surplus = surplus
@@ -89,7 +94,7 @@ class AlignShoulders(SkeletonTransform):
         layout: see :class:`SkeletonTransform`; it must have three coordinates.
     """
 
-    def __init__(self, layout='ntu25') -> None:
+    def __init__(self, layout: LayoutLike = 'ntu25') -> None:
         super().__init__(layout=layout)
         if self.layout.dims != 3:
             raise ValueError(
@@ -102,5 +107,5 @@ class AlignShoulders(SkeletonTransform):
         return F.align_shoulders(x, *self.layout.shoulder_indices)
 
 
+# transforms that have already been applied to the sequences of a preprocessed annotation file
 PREPROCESSING = (CenterSkeleton, ResizeClip, AlignShoulders)
-"""Transforms that a file of preprocessed sequences has behind it."""

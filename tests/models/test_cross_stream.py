@@ -344,7 +344,10 @@ def test_queue_of_each_stream_takes_its_own_keys(mining):
         (dict(topk=0), f'topk=0.*between 1 and queue_length={K}'),
         (dict(topk=K + 1), f'topk={K + 1}.*{K}'),
         (dict(mining_reduction='max'), "mining_reduction='max'"),
-        (dict(data_preprocessor=dict(VIEWS, stream=['joint', 'speed'])), "unknown stream 'speed'"),
+        (
+            dict(data_preprocessor=dict(VIEWS, stream=['joint', 'speed'])),
+            "stream='speed'; choose from 'joint'",
+        ),
     ],
 )
 def test_invalid_arguments(options, message):
@@ -354,7 +357,7 @@ def test_invalid_arguments(options, message):
 
 def test_unknown_mode():
     model = build()
-    with pytest.raises(ValueError, match="unknown mode 'embed'"):
+    with pytest.raises(ValueError, match="mode='embed'; choose from 'loss'"):
         model({stream: views['query'] for stream, views in inputs_of(model).items()}, mode='embed')
 
 

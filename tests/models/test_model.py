@@ -290,7 +290,7 @@ def test_predict_averages_clips(clips):
 
 
 def test_unknown_mode():
-    with pytest.raises(ValueError, match="unknown mode 'embed'"):
+    with pytest.raises(ValueError, match="mode='embed'; choose from 'loss'"):
         build()(skeletons(), mode='embed')
 
 

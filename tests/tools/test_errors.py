@@ -415,7 +415,7 @@ BUILT = [  # these build what they refuse
     setting('train_dataloader.persistent_workers=True', 'needs num_workers > 0'),
     setting('model.topk=1000', 'topk=1000', 'queue_length=40'),
     setting('model.queue_length=4', 'the memory bank holds 4 keys', 'increase queue_length'),
-    setting('model.data_preprocessor.stream=speed', "unknown stream 'speed'"),
+    setting('model.data_preprocessor.stream=speed', "stream='speed'; choose from 'joint'"),
     setting('model.head.in_channels=9', 'the head takes 9 channels, but the backbone gives 4'),
     setting(
         'train_dataloader.dataset.layout=kinect20',

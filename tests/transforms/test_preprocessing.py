@@ -246,5 +246,5 @@ def test_surplus_frames():
     for surplus, first in (('end', 1), ('both', 3)):
         clip = ResizeClip(length=4, max_frames=4, surplus=surplus).batch(x)
         assert clip[0, 0, :, 0, 0].tolist() == [first, first + 1, first + 2, first + 3]
-    with pytest.raises(ValueError, match="surplus='middle'; known are 'end' and 'both'"):
+    with pytest.raises(ValueError, match="surplus='middle'; choose from 'end', 'both'"):
         ResizeClip(surplus='middle')

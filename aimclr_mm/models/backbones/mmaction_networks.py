@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmaction.models.backbones import AAGCN, STGCN
 from mmaction.registry import MODELS
 
-from aimclr_mm.skeletons import get_layout
+from aimclr_mm.skeletons import LayoutLike, get_layout
 
 
 class LayoutGraph:
@@ -17,7 +19,9 @@ class LayoutGraph:
         **kwargs: arguments of the network.
     """
 
-    def __init__(self, layout='ntu25', graph_mode: str = 'spatial', **kwargs) -> None:
+    def __init__(
+        self, layout: LayoutLike = 'ntu25', graph_mode: str = 'spatial', **kwargs: Any
+    ) -> None:
         super().__init__(
             graph_cfg=dict(layout=get_layout(layout).graph(), mode=graph_mode), **kwargs
         )

@@ -7,7 +7,7 @@ from mmaction.models.backbones.stgcn import STGCN, STGCNBlock
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from aimclr_mm.skeletons import get_layout
+from aimclr_mm.skeletons import LayoutLike, get_layout
 
 
 @MODELS.register_module()
@@ -27,7 +27,7 @@ class AimCLRSTGCN(STGCN):
 
     def __init__(
         self,
-        layout='ntu25',
+        layout: LayoutLike = 'ntu25',
         out_channels: int = 256,
         base_channels: int = 16,
         in_channels: int = 3,

@@ -69,6 +69,7 @@ class AimCLR(SkeletonCLR):
         key = self.encode_key(views['key'])  # z (N, D), no gradient
 
         normal, *others = self.compare([query, *extreme], key)  # logits (N, 1 + K) each
+        self.memory_bank.enqueue(key)
 
         if self.mining and self.topk:
             positives = nearest_neighbors([normal, *others], self.topk)  # (N, 1 + K)
@@ -84,7 +85,7 @@ class AimCLR(SkeletonCLR):
     def embed_extreme(self, view: Tensor) -> list[Tensor]:
         """Return z~ (N, D) of the extreme view and, with EADM, z~_drop (N, D).
 
-        One pass of the backbone serves both.
+        Both come from the same forward pass of the backbone.
         """
         feature_map = self.encoder.backbone(view)  # (N, M, C, T, V)
         embeddings = [self.encoder.project(feature_map)]
@@ -101,7 +102,7 @@ class AimCLR(SkeletonCLR):
 
 
 def require_extreme_view(data_preprocessor: nn.Module | None) -> None:
-    """Raise ValueError if a data preprocessor makes views, but no extreme one."""
+    """Raise ValueError if a data preprocessor makes views, but not an extreme one."""
     views = getattr(data_preprocessor, 'views', None)
     if views is not None and 'extreme' not in views:
         raise ValueError(

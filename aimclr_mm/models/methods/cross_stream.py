@@ -18,7 +18,7 @@ from aimclr_mm.models.losses import REDUCTIONS, cross_stream_loss, d3m, nearest_
 from aimclr_mm.utils.arguments import check_choice
 
 from .aimclr import AimCLR, require_extreme_view
-from .skeletonclr import SkeletonCLR
+from .skeletonclr import MODES, SkeletonCLR
 
 
 @MODELS.register_module()
@@ -139,19 +139,18 @@ class CrossStream(BaseModel):
         """Run one of mmengine's three modes.
 
         Args:
-            inputs: for each stream what :meth:`SkeletonCLR.forward` takes.
+            inputs: by stream, the ``inputs`` of :meth:`SkeletonCLR.forward`.
             data_samples: mmaction2's data samples; their labels are not used.
             mode: ``loss``, ``tensor`` or ``predict``, see :meth:`SkeletonCLR.forward`.
 
         Returns:
-            For ``tensor`` the representations (N, S * C') of the S streams, concatenated. Each is a
-            unit vector times the root of its fusion weight, so that the cosine similarity of two
-            samples is the weighted mean of those of the streams.
+            For ``tensor``, the concatenated representations (N, S * C') of the S streams. Each is a
+            unit vector times the square root of its fusion weight, so that the cosine similarity of
+            two samples is the weighted mean of those of the streams.
         """
+        check_choice('mode', mode, MODES)
         if mode == 'loss':
             return self.loss(inputs)
-        if mode not in ('tensor', 'predict'):
-            raise ValueError(f'unknown mode {mode!r}; choose from loss, tensor and predict')
 
         features = [
             math.sqrt(STREAMS[stream]) * F.normalize(single(inputs[stream]).float(), dim=1)
@@ -199,7 +198,11 @@ def compare_views(single: SkeletonCLR, views: dict[str, Tensor]) -> list[Tensor]
     queries = [single.encoder(views['query'])]  # (N, D) each
     if isinstance(single, AimCLR):
         queries += single.embed_extreme(views['extreme'])
-    return single.compare(queries, single.encode_key(views['key']))
+
+    key = single.encode_key(views['key'])  # (N, D), no gradient
+    logits = single.compare(queries, key)
+    single.memory_bank.enqueue(key)
+    return logits
 
 
 def contrast_weight(single: SkeletonCLR) -> float:

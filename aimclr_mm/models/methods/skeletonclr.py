@@ -24,6 +24,8 @@ from aimclr_mm.models.losses import contrastive_logits, info_nce
 from aimclr_mm.models.memory_bank import MemoryBank
 from aimclr_mm.utils.arguments import check_choice
 
+MODES = ('loss', 'tensor', 'predict')  # of mmengine's forward
+
 
 @MODELS.register_module()
 class SkeletonCLR(BaseModel):
@@ -75,6 +77,7 @@ class SkeletonCLR(BaseModel):
         key = self.encode_key(views['key'])  # (N, D), no gradient
 
         (logits,) = self.compare([query], key)  # (N, 1 + K)
+        self.memory_bank.enqueue(key)
         return dict(loss_info=info_nce(logits))
 
     @torch.no_grad()
@@ -83,7 +86,7 @@ class SkeletonCLR(BaseModel):
         return self.key_encoder(view)
 
     def compare(self, queries: Sequence[Tensor], key: Tensor) -> list[Tensor]:
-        """Compare embeddings with their keys and the memory bank, then enqueue the keys.
+        """Compare the embeddings of query views with their own keys and with the memory bank.
 
         Args:
             queries: (N, D) embeddings of each query view.
@@ -93,7 +96,6 @@ class SkeletonCLR(BaseModel):
             Logits (N, 1 + K) of each query view.
         """
         bank = self.memory_bank.snapshot()  # (K, D)
-        self.memory_bank.enqueue(key)
         return [contrastive_logits(query, key, bank, self.temperature) for query in queries]
 
     def forward(
@@ -110,13 +112,12 @@ class SkeletonCLR(BaseModel):
             mode: ``loss`` returns losses, ``tensor`` representations h (N, C'), ``predict`` the
                 data samples with the field ``feature``.
         """
+        check_choice('mode', mode, MODES)
         if mode == 'loss':
             return self.loss(inputs)
-        if mode == 'tensor':
-            return pool(self.encoder.backbone(inputs))
-        if mode == 'predict':
-            return attach_features(self.forward(inputs), data_samples)
-        raise ValueError(f'unknown mode {mode!r}; choose from loss, tensor and predict')
+
+        features = pool(self.encoder.backbone(inputs))  # (N, C')
+        return features if mode == 'tensor' else attach_features(features, data_samples)
 
     def init_weights(self) -> None:
         """Initialize both encoders; by default the key encoder starts as a copy."""

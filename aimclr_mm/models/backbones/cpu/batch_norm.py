@@ -1,4 +1,4 @@
-"""Batch norm with channels last: accurate in training, free in evaluation.
+"""Batch norm with channels last: accurate in training, folded into the weights in evaluation.
 
 PyTorch's CPU kernel for channels last adds up all rows of a channel one by one, in float32. At the
 paper's size this makes the encoder's outputs a hundred times less accurate than with channels
@@ -16,10 +16,10 @@ from torch.autograd.function import once_differentiable
 
 
 def fold_batch_norm(bn: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights of a linear layer with its batch norm in evaluation mode as part of them.
+    """Return the weights of a linear layer with the batch norm that follows it folded in.
 
     Args:
-        bn: the batch norm that follows the layer.
+        bn: the batch norm, whose running statistics are used.
         weight: (C', ...), output channels first.
         bias: (..., C').
     """
@@ -31,9 +31,8 @@ def fold_batch_norm(bn: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> tuple[T
 def batch_norm(bn: nn.Module, x: Tensor) -> Tensor:
     """Return ``bn(x)``, with accurate sums where PyTorch's are not.
 
-    That is in training, on a CPU and in float32 or float64. In bfloat16 PyTorch sums in float32,
-    which is as accurate as the data; on CUDA and with :class:`torch.nn.SyncBatchNorm` the sums are
-    others.
+    That is in training, on a CPU, in float32 or float64. In bfloat16 PyTorch sums in float32, which
+    is as accurate as the data; CUDA and :class:`torch.nn.SyncBatchNorm` have their own kernels.
 
     Args:
         bn: the batch norm.
@@ -60,7 +59,7 @@ def update_running_stats(bn: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: i
     Args:
         bn: the batch norm.
         mean, var: mean and biased variance (C,) of the batch.
-        count: number of values a channel.
+        count: number of values per channel.
     """
     bn.num_batches_tracked += 1
     momentum = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
@@ -83,7 +82,7 @@ def _as_image(x: Tensor) -> Tensor:
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Batch norm in training. Returns also the mean and the biased variance."""
+    """Batch norm in training; also returns the mean and the biased variance of the batch."""
 
     @staticmethod
     def forward(

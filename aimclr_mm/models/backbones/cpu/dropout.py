@@ -1,4 +1,4 @@
-"""Dropout of one half from single random bits: PyTorch's dropout takes an eighth of a step."""
+"""Dropout with p = 1/2 from single random bits; PyTorch's takes an eighth of a training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forward pass with channels last and few multiplications: a training step in half the time."""
+"""ST-GCN with channels last and fewer multiplications: a training step takes half the time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .batch_norm import batch_norm, fold_batch_norm
 from .dropout import dropout_add_relu
 from .fft_conv import fft_conv, product_dtype, use_fft_conv
 
-# C * C' up to which one matrix a frame is faster, measured on CPUs; in bfloat16 on one with AMX
+# C * C' up to which one product per frame is faster, measured on CPUs; in bfloat16 on one with AMX
 NARROW = 256
 NARROW_BFLOAT16 = 1024
 
@@ -27,9 +27,9 @@ class FastSTGCN(AimCLRSTGCN):
 
     The results are those of :class:`AimCLRSTGCN` up to the order of summation: graph convolutions
     are matrix products (:func:`graph_convolution`), long convolutions over time use the convolution
-    theorem (:mod:`.fft_conv`), dropout draws single bits (:mod:`.dropout`), batch norms are part of
-    the weights in evaluation and accurate in training (:mod:`.batch_norm`), and absent people are
-    computed once in evaluation. It runs on CUDA too.
+    theorem (:mod:`.fft_conv`), dropout draws single bits (:mod:`.dropout`), batch norms are folded
+    into the weights in evaluation and accurate in training (:mod:`.batch_norm`), and in evaluation
+    all absent people are computed once. It runs on CUDA, too.
 
     Args:
         **kwargs: as for :class:`AimCLRSTGCN`.
@@ -84,9 +84,9 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
     """Return ``unit(x)`` with channels last, computed by matrix products.
 
     That is mmaction2's ``unit_gcn`` with adaptive='importance' and conv_pos='pre'. In narrow layers
-    the 1x1 convolution and the sum over neighbors are one (V * C', V * C) matrix a frame. In wide
-    ones the sum over neighbors comes first, while there are few channels, and then the convolution;
-    in the last block that takes an eighth of the multiplications.
+    the 1x1 convolution and the sum over neighbors are a single (V * C', V * C) matrix, applied to
+    every frame. In wide ones the sum over neighbors comes first, while there are few channels, and
+    then the convolution; in the last block that takes an eighth of the multiplications.
 
     Args:
         unit: the graph convolution.

@@ -1,4 +1,4 @@
-"""Convolution over time by the convolution theorem: block 10 with a quarter of the products."""
+"""Convolution over time by the convolution theorem: a quarter of the products in block 10."""
 
 from __future__ import annotations
 
