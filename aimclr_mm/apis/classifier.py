@@ -84,13 +84,13 @@ def fit_classifier(
 ) -> EmbeddingClassifier:
     """Fit a classifier to labeled embeddings; one example per class is enough.
 
-    Multinomial logistic regression of scikit-learn on unit embeddings, which is deterministic.
-    Classes have equal weight, however many examples they have.
+    The classifier is scikit-learn's multinomial logistic regression on unit embeddings, which is
+    deterministic. Classes have equal weight, regardless of their numbers of examples.
 
     Args:
         embeddings: (N, C), as returned by :meth:`~aimclr_mm.apis.EmbeddingInferencer.embed`.
         labels: (N,) integers or strings, of at least two classes.
-        strength: inverse regularisation strength (scikit-learn's ``C``); smaller for noisy labels.
+        strength: inverse regularization strength (scikit-learn's ``C``); smaller for noisy labels.
 
     Raises:
         ValueError: if shapes do not match, or there are fewer than two classes.
@@ -157,8 +157,8 @@ def nearest(query: np.ndarray, gallery: np.ndarray, k: int = 5) -> Neighbors:
 
     Args:
         query: (Q, C) embeddings, or (C,) for one.
-        gallery: (B, C) embeddings.
-        k: number of neighbors, at most B.
+        gallery: (G, C) embeddings.
+        k: number of neighbors, at most G.
 
     Raises:
         ValueError: if shapes do not match or k is out of range.

@@ -16,6 +16,7 @@ from mmengine.config import Config, DictAction
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
+from aimclr_mm.evaluation.evaluate import CLASSIFIER
 from aimclr_mm.utils.config_check import check_config, check_options
 from aimclr_mm.utils.files import check_target
 from aimclr_mm.utils.malloc import keep_freed_memory
@@ -23,7 +24,8 @@ from aimclr_mm.utils.overlays import read_config
 
 from .inferencer import EmbeddingInferencer, load_encoder
 
-SPEAKING_ERRORS = (ValueError, OSError, RuntimeError, ImportError, KeyError)  # messages for users
+# errors whose message needs no type in front of it
+READABLE_ERRORS = (ValueError, OSError, RuntimeError, ImportError, KeyError)
 MAX_MESSAGE = 2000  # characters of an error message
 
 
@@ -70,7 +72,7 @@ class Settings(DictAction):
             raise argparse.ArgumentError(self, message) from error
 
 
-# Arguments that several tools have, each declared once. A tool may change a default or a help text.
+# Arguments shared by several tools, each declared once. A tool may change a default or a help text.
 SHARED: dict[str, dict[str, Any]] = {
     'config': dict(help='config file of the pre-training'),
     'checkpoint': dict(help="checkpoint file, or 'random' for an untrained encoder as a baseline"),
@@ -158,8 +160,8 @@ class Parser(argparse.ArgumentParser):
         """Add a subcommand.
 
         Args:
-            name: of the subcommand.
-            run: function of the parsed arguments that does it, stored as ``args.run``.
+            name: name of the subcommand.
+            run: function that runs it, given the parsed arguments; stored as ``args.run``.
             text: help text.
 
         Returns:
@@ -250,7 +252,7 @@ def use_pretrained(cfg: Config, checkpoint: str, stream: str | None) -> None:
         cfg: config of a classifier; changed in place.
         checkpoint, stream: see :class:`~aimclr_mm.engine.LoadEncoderHook`.
     """
-    if cfg.model.type != 'RecognizerGCN':
+    if cfg.model.type != CLASSIFIER:
         raise ValueError(
             f'--pretrained is for classifiers; the config has a {cfg.model.type}. Add --with '
             'configs/protocols/finetune.py, or continue pre-training with --cfg-options '
@@ -272,13 +274,13 @@ def describe(error: BaseException) -> str:
         text = str(error)
 
     text = ' '.join(text.split())
-    if not isinstance(error, SPEAKING_ERRORS) or not text:
+    if not isinstance(error, READABLE_ERRORS) or not text:
         text = f'{type(error).__name__}: {text}'.rstrip(': ')
     return text if len(text) <= MAX_MESSAGE else f'{text[:MAX_MESSAGE]}...'
 
 
 def describe_on_rank(error: BaseException) -> str:
-    """Return the message of an error with the rank; explain errors of the connection of ranks."""
+    """Return the message of an error with the rank, and explain lost connections between ranks."""
     message = describe(error)
     if os.environ.get('WORLD_SIZE', '1') == '1':
         return message
@@ -299,8 +301,8 @@ def describe_on_rank(error: BaseException) -> str:
 def run(main: Callable[[], None]) -> None:
     """Run a tool; report an error in one line on stderr and exit with code 1.
 
-    ``--debug`` adds the traceback. Of several ranks each names itself. The exit code is 130 after
-    an interrupt and 141 after a broken pipe.
+    ``--debug`` adds the traceback. In a distributed run the message names the rank. The exit
+    code is 130 after an interrupt and 141 after a broken pipe.
     """
     try:
         main()

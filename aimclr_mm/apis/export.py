@@ -229,7 +229,7 @@ def check_suffix(path: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress output, warnings and log messages of exporters; shorten their errors to a line."""
+    """Suppress output, warnings and log messages of exporters; shorten their errors to one line."""
     output = io.StringIO()
     level = logging.root.manager.disable
     with (

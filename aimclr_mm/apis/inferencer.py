@@ -42,7 +42,7 @@ LONG = 256  # sequences from which on a progress bar is shown
 
 
 def init_random(model: BaseModel) -> None:
-    """Initialise the weights without mmengine's log message for every parameter."""
+    """Initialize the weights without mmengine's log message for every parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')
@@ -53,12 +53,12 @@ def init_random(model: BaseModel) -> None:
 class EmbeddingInferencer(BaseInferencer):
     """mmengine inferencer for the encoder of a pre-training or of a classifier.
 
-    Sequences pass the preprocessing of the config's test data set and the encoder in evaluation
-    mode: their representations are those that ``tools/test.py`` evaluates.
+    Sequences go through the preprocessing of the config's test data set and through the encoder in
+    evaluation mode, so that the representations are those that ``tools/test.py`` evaluates.
 
     Args:
         model: config file, or mmengine's ``Config``.
-        weights: checkpoint file; ``random`` for an encoder without training, as a baseline.
+        weights: checkpoint file; or ``random`` for an untrained encoder, as a baseline.
         device: such as ``cuda:0``; a GPU where there is one if not given.
         stream: stream to take from a checkpoint of several streams; all of them, concatenated, if
             not given.

@@ -1,4 +1,4 @@
-"""Strict loading of weights: every tensor fits, or nothing is loaded."""
+"""Strict loading of weights: all tensors must fit, or none is loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_weights(module: nn.Module, checkpoint: dict, filename: str, prefix: str
     Raises:
         ValueError: if a tensor is missing, unknown or of another shape; the message names it.
     """
-    state = tensors(checkpoint, filename)
+    state = state_dict_of(checkpoint, filename)
     found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
     wanted = module.state_dict()
 
@@ -49,14 +49,14 @@ def _shape(value: Any) -> tuple[int, ...] | str:
     return f'of a {type(value).__name__}, not a tensor'
 
 
-def tensors(checkpoint: dict, filename: str) -> dict[str, Tensor]:
+def state_dict_of(checkpoint: dict, filename: str) -> dict[str, Tensor]:
     """Return the state dict of a checkpoint.
 
     Args:
         checkpoint, filename: see :func:`load_weights`.
 
     Raises:
-        ValueError: if it holds something else in its place.
+        ValueError: if it holds anything but named tensors.
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
@@ -77,8 +77,8 @@ def stream_prefix(checkpoint: dict, filename: str, stream: str | None) -> str:
         ValueError: if the checkpoint holds several streams and ``stream`` is not among them, or it
             holds a single stream and one was named.
     """
-    names = [name for name in tensors(checkpoint, filename) if name.startswith('streams.')]
-    streams = list(dict.fromkeys(name.split('.')[1] for name in names))
+    state = state_dict_of(checkpoint, filename)
+    streams = list(dict.fromkeys(n.split('.')[1] for n in state if n.startswith('streams.')))
 
     if not streams and stream is not None:
         raise ValueError(
@@ -96,7 +96,7 @@ def stream_prefix(checkpoint: dict, filename: str, stream: str | None) -> str:
 def load_model(
     model: nn.Module, checkpoint: dict, filename: str, stream: str | None = None
 ) -> None:
-    """Load the weights an evaluation needs: the encoder of a pre-training, or a whole classifier.
+    """Load the weights that an evaluation needs: a pre-trained encoder, or a whole classifier.
 
     Args:
         model: the network.

@@ -34,7 +34,7 @@ SHOWN = 6  # problems that a message names
 
 @dataclass(frozen=True)
 class Content:
-    """Kind of a state dict, as its names tell.
+    """Kind of a state dict, recognized by the names of its tensors.
 
     Args:
         ours: whether it is in our format, else in the released one.
@@ -66,7 +66,9 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Row:
-    """A tensor in both formats; the adjacency is stored once in the released, per block in ours.
+    """A tensor in both formats.
+
+    Ours has several copies of the adjacency, one per block; the released format has one.
 
     Args:
         released: name in the released format.
@@ -91,7 +93,7 @@ class Row:
         return self.ours_shape if ours and self.ours_shape is not None else self.shape
 
     def is_integer(self) -> bool:
-        """Return whether the tensor is an integer."""
+        """Return whether the tensor holds integers."""
         return self.ours[0].endswith(('.num_batches_tracked', 'memory_bank.pointer'))
 
     def convert(self, tensor: Tensor, to_ours: bool) -> Tensor:
@@ -124,7 +126,7 @@ def recognize(state: dict[str, Tensor]) -> Content:
     Raises:
         ValueError: if it is in neither format, or has several streams without joint.
     """
-    if starts(state, 'encoder_q'):
+    if any_starts_with(state, 'encoder_q'):
         content = _recognize_released(state)
     else:
         content = _recognize_ours(state)
@@ -137,17 +139,23 @@ def recognize(state: dict[str, Tensor]) -> Content:
 
 def _recognize_released(state: dict[str, Tensor]) -> Content:
     suffixes = SUFFIXES.items()
-    streams = tuple(name for name, suffix in suffixes if starts(state, f'encoder_q{suffix}.'))
-    tied = tuple(name for name in streams if starts(state, f'encoder_q{SUFFIXES[name]}.fc.2.0.'))
-    classifier = 'encoder_q.fc.weight' in state and not starts(state, ('encoder_k', 'queue'))
+    streams = tuple(
+        name for name, suffix in suffixes if any_starts_with(state, f'encoder_q{suffix}.')
+    )
+    tied = tuple(
+        name for name in streams if any_starts_with(state, f'encoder_q{SUFFIXES[name]}.fc.2.0.')
+    )
+    classifier = 'encoder_q.fc.weight' in state and not any_starts_with(
+        state, ('encoder_k', 'queue')
+    )
     return Content(False, classifier, streams, tied)
 
 
 def _recognize_ours(state: dict[str, Tensor]) -> Content:
-    streams = tuple(stream for stream in SUFFIXES if starts(state, f'streams.{stream}.'))
+    streams = tuple(stream for stream in SUFFIXES if any_starts_with(state, f'streams.{stream}.'))
     inner = [re.sub(r'^streams\.\w+\.', '', name) for name in state]
-    classifier = starts(inner, ('backbone.', 'cls_head.'))
-    if not classifier and not starts(inner, 'encoder.'):
+    classifier = any_starts_with(inner, ('backbone.', 'cls_head.'))
+    if not classifier and not any_starts_with(inner, 'encoder.'):
         raise ValueError(
             'it is not a state dict of AimCLR, SkeletonCLR or CrosSCLR, neither in the released '
             'format (encoder_q...) nor in that of aimclr_mm (encoder..., streams..., backbone...); '
@@ -156,12 +164,12 @@ def _recognize_ours(state: dict[str, Tensor]) -> Content:
     return Content(True, classifier, streams or ('joint',))
 
 
-def starts(names: Iterable[str], prefix: str | tuple[str, ...]) -> bool:
+def any_starts_with(names: Iterable[str], prefix: str | tuple[str, ...]) -> bool:
     """Return whether any of the names starts with the prefix."""
     return any(name.startswith(prefix) for name in names)
 
 
-def parameters(released: str, ours: str, weight: tuple[int, ...]) -> list[Row]:
+def parameter_rows(released: str, ours: str, weight: tuple[int, ...]) -> list[Row]:
     """Return the rows of weight and bias of a linear layer or a convolution."""
     return [
         Row(f'{released}.weight', (f'{ours}.weight',), weight),
@@ -169,7 +177,7 @@ def parameters(released: str, ours: str, weight: tuple[int, ...]) -> list[Row]:
     ]
 
 
-def batch_norm(released: str, ours: str, width: int) -> list[Row]:
+def batch_norm_rows(released: str, ours: str, width: int) -> list[Row]:
     """Return the rows of the parameters and statistics of a batch norm."""
     shapes = dict(
         weight=(width,),
@@ -185,16 +193,16 @@ def block_rows(index: int, width: int, out: int, subsets: int) -> list[Row]:
     """Return the rows of ST-GCN block ``index``, from ``width`` to ``out`` channels."""
     released, ours = f'st_gcn_networks.{index}', f'backbone.gcn.{index}'
     rows = [
-        *parameters(f'{released}.gcn.conv', f'{ours}.gcn.conv', (subsets * out, width, 1, 1)),
-        *batch_norm(f'{released}.tcn.0', f'{ours}.gcn.bn', out),
-        *parameters(f'{released}.tcn.2', f'{ours}.tcn.conv', (out, out, KERNEL, 1)),
-        *batch_norm(f'{released}.tcn.3', f'{ours}.tcn.bn', out),
+        *parameter_rows(f'{released}.gcn.conv', f'{ours}.gcn.conv', (subsets * out, width, 1, 1)),
+        *batch_norm_rows(f'{released}.tcn.0', f'{ours}.gcn.bn', out),
+        *parameter_rows(f'{released}.tcn.2', f'{ours}.tcn.conv', (out, out, KERNEL, 1)),
+        *batch_norm_rows(f'{released}.tcn.3', f'{ours}.tcn.bn', out),
     ]
     # the first block has no residual, the others a convolution or the identity
     if index and width != out:
         rows += [
-            *parameters(f'{released}.residual.0', f'{ours}.residual.conv', (out, width, 1, 1)),
-            *batch_norm(f'{released}.residual.1', f'{ours}.residual.bn', out),
+            *parameter_rows(f'{released}.residual.0', f'{ours}.residual.conv', (out, width, 1, 1)),
+            *batch_norm_rows(f'{released}.residual.1', f'{ours}.residual.bn', out),
         ]
     return rows
 
@@ -206,15 +214,15 @@ def encoder_rows(sizes: Sizes, classifier: bool) -> list[Row]:
     blocks = range(len(widths) - 1)
     adjacency = (sizes.subsets, sizes.joints, sizes.joints)
     if classifier:
-        head = parameters('fc', 'cls_head.fc', (sizes.classes, out))
+        head = parameter_rows('fc', 'cls_head.fc', (sizes.classes, out))
     else:
         head = [
-            *parameters('fc.0', 'head.fc.0', (sizes.hidden_channels, out)),
-            *parameters('fc.2', 'head.fc.2', (sizes.embedding, sizes.hidden_channels)),
+            *parameter_rows('fc.0', 'head.fc.0', (sizes.hidden_channels, out)),
+            *parameter_rows('fc.2', 'head.fc.2', (sizes.embedding, sizes.hidden_channels)),
         ]
     return [
         Row('A', tuple(f'backbone.gcn.{i}.gcn.A' for i in blocks), adjacency),
-        *batch_norm('data_bn', 'backbone.data_bn', sizes.in_channels * sizes.joints),
+        *batch_norm_rows('data_bn', 'backbone.data_bn', sizes.in_channels * sizes.joints),
         *(
             row
             for i, pair in enumerate(pairwise(widths))
@@ -225,7 +233,7 @@ def encoder_rows(sizes: Sizes, classifier: bool) -> list[Row]:
     ]
 
 
-def table(content: Content, sizes: Sizes) -> list[Row]:
+def all_rows(content: Content, sizes: Sizes) -> list[Row]:
     """Return the rows of all tensors of a file, in the order of the released code."""
     queues, encoders = [], []
     rows = encoder_rows(sizes, content.classifier)
@@ -259,7 +267,7 @@ def read_sizes(state: dict[str, Tensor], content: Content) -> Sizes:
 
     A size that cannot be read is 0, which then fits no tensor.
     """
-    rows = {row.released: row for row in table(content, Sizes())}  # for the names
+    rows = {row.released: row for row in all_rows(content, Sizes())}  # for the names
 
     def size(released: str, dimension: int) -> int:
         row = rows.get(released)
@@ -323,7 +331,7 @@ def convert(state: dict[str, Tensor], backbone_only: bool = False) -> Conversion
     _check_heads(content, backbone_only)
     sizes = read_sizes(plain, content)
 
-    rows, left_out = table(content, sizes), []
+    rows, left_out = all_rows(content, sizes), []
     if backbone_only:
         rows = [row for row in rows if '.backbone.' in row.ours[0]]
         pattern = re.compile(r'encoder_[qk](_motion|_bone)?\.fc\.|queue')
@@ -374,7 +382,7 @@ def _differing_copies(state: dict[str, Tensor], rows: Iterable[Row]) -> list[str
 
 
 def describe(content: Content, sizes: Sizes) -> list[str]:
-    """Return lines that describe a file, and what it does not tell."""
+    """Return lines that describe a file, including what cannot be told from it."""
     several = len(content.streams) > 1
     kind = 'classifier' if content.classifier else 'pre-training'
     if several:

@@ -1,8 +1,8 @@
 """Safe reading of checkpoint files: a scan of the pickle, then ``torch.load(weights_only=True)``.
 
-``weights_only=True`` runs no code of the file, but a small file can still exhaust the memory (an
-array of a size that is only named, compressed records) or crash the process (a key of deeply nested
-tuples). The scan refuses such files.
+``weights_only=True`` runs no code from the file, but a small file can still exhaust the memory
+(compressed records, or an allocation of any size without content) or crash the process (a dict key
+of deeply nested tuples). The scan refuses such files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from aimclr_mm.utils.pickles import ArrayUnpickler, Function
 
 _ALLOCATES = re.compile(r'torch(\.\w+)*\.(\w*Tensor|\w*Storage|Parameter)')
-# in torch's legacy format: magic number, protocol, system info, content, keys of the storages
+# of torch's legacy format: magic number, protocol, system info, content, keys of the storages
 _LEGACY_PICKLES = 5
 
 
@@ -69,7 +69,7 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
 def load_checkpoint_url(
     url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
 ) -> dict:
-    """Download a checkpoint, if it is not there yet, and load it safely.
+    """Download a checkpoint, unless it was downloaded before, and load it safely.
 
     Args:
         url: http or https URL.

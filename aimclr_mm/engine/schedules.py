@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-# settings of mmengine's schedulers in epochs, with their minimum
+# settings of mmengine's schedulers that are numbers of epochs, with their minimum
 MINIMUM = dict(milestones=0, T_max=1, step_size=1, periods=1, begin=0, end=0)
 
 

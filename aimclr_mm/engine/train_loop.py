@@ -14,7 +14,7 @@ from aimclr_mm.engine.hooks.sigterm import SigtermHook
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """mmengine's epoch-based loop with resume within an epoch and a checkpoint at SIGTERM.
+    """mmengine's epoch-based loop with resume within an epoch and a checkpoint on SIGTERM.
 
     Checkpoints hold the number of finished batches of their epoch. A resumed run fetches these
     batches again and drops them, so that the dataloader is in the same state. The hook method
@@ -31,7 +31,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
         Raises:
             ValueError: if the run resumes within an epoch that had another number of batches.
-            SystemExit: after a SIGTERM.
+            SystemExit: after SIGTERM.
         """
         hub = self.runner.message_hub
         batches = len(self.dataloader)

@@ -19,6 +19,7 @@ from aimclr_mm.checkpoints.loading import load_model
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
+from aimclr_mm.utils.arguments import check_choice
 
 from .extraction import classify, extract
 from .fusion import fuse
@@ -34,7 +35,7 @@ EVALUATORS = {
     'linear': dict(type='LinearProbeMetric'),
     'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
 }
-# mmengine's runner only builds the model: it needs none of these
+# settings that mmengine's runner would use to build more than the model
 UNUSED = (
     'train_dataloader',
     'train_cfg',
@@ -63,8 +64,7 @@ def build_evaluators(cfg: Config, names: Sequence[str]) -> dict[str, FeatureMetr
 
     evaluators = {}
     for name in dict.fromkeys(names):
-        if name not in EVALUATORS:
-            raise ValueError(f'unknown evaluator {name!r}; known are {", ".join(EVALUATORS)}')
+        check_choice('evaluator', name, tuple(EVALUATORS))
         default = EVALUATORS[name]
         settings = known.get((default['type'], default.get('prefix')), default)
         evaluators[name] = METRICS.build(dict(settings))
@@ -88,7 +88,8 @@ def build_model(
 
     Args:
         cfg: config of the training.
-        checkpoint: file; ``random`` for an encoder without training, ``raw`` for coordinates.
+        checkpoint: path of a checkpoint; or ``random`` for an untrained encoder, ``raw`` for the
+            preprocessed coordinates as features.
         seed: seed of the random encoder; that of the config if not given.
         stream: stream to take from a checkpoint that holds several.
     """
@@ -102,7 +103,7 @@ def build_model(
     if seed is not None:
         cfg.randomness.seed = seed
 
-    # before the runner starts: a bad file is reported at once
+    # report a bad file before the runner starts
     content = None if checkpoint in ('raw', 'random') else load_checkpoint_file(checkpoint)
 
     runner = RUNNERS.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)

@@ -66,8 +66,7 @@ def logged_points(run: str, history: History, ks: Sequence[int]) -> list[Point]:
 def checkpoint_points(run: str, folder: str, ks: Sequence[int]) -> list[Point]:
     """Evaluate all checkpoints of a work directory.
 
-    Accuracies are saved to ``knn_curve.json`` in the folder after each checkpoint, so that none is
-    computed twice.
+    Accuracies are cached in ``knn_curve.json`` in the folder after each checkpoint.
 
     Args:
         run: name of the run.
@@ -133,7 +132,8 @@ def find_checkpoints(folder: str) -> dict[int, str]:
 def training_config(folder: str) -> Config:
     """Return the config of the last training in a work directory.
 
-    It is read from beside the training's log: a later test replaces the one in the folder itself.
+    It is read from the folder of that training's log, because a later test overwrites the config in
+    the work directory itself.
     """
     path = os.path.join(os.path.dirname(log_files(folder)[-1]), 'config.py')
     if not os.path.isfile(path):
@@ -180,7 +180,7 @@ def cached_accuracies(results: dict[str, dict], path: str) -> dict[int, float]:
 
 
 def final_points(points: Sequence[Point]) -> pd.DataFrame:
-    """Return the points of the last epoch of each run and source, one a row."""
+    """Return the points of the last epoch of each run and source, one per row."""
     table = pd.DataFrame(points)
     last = table.groupby(['run', 'source'])['epoch'].transform('max')
     return table[table['epoch'] == last]

@@ -130,6 +130,6 @@ def linear(
             logits = classifier(queries)  # (Q, classes)
         history.append((top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5)))
 
-    asked = ~features.gallery
-    scores = ScoreSet(logits.cpu().numpy(), features.labels[asked], features.names[asked])
+    is_query = ~features.gallery
+    scores = ScoreSet(logits.cpu().numpy(), features.labels[is_query], features.names[is_query])
     return LinearResult(history, scores)

@@ -21,9 +21,9 @@ def nearest_in_gallery(
     """Find the k nearest neighbors by cosine similarity, chunk by chunk.
 
     Args:
-        gallery: (B, C) features.
+        gallery: (G, C) features.
         queries: (Q, C) features.
-        k: number of neighbors, at most B.
+        k: number of neighbors, at most G.
         chunk: number of queries compared at once, which bounds the memory.
 
     Yields:
@@ -48,13 +48,13 @@ def knn_votes(
 ) -> Tensor:
     """Return the votes (Q, num_classes) of the k nearest neighbors.
 
-    Ties are decided in favor of the class of the nearest neighbor.
+    A tie goes to the class of the nearest neighbor.
 
     Args:
-        gallery: (B, C) features.
-        gallery_labels: (B,) class indices.
+        gallery: (G, C) features.
+        gallery_labels: (G,) class indices.
         queries: (Q, C) features.
-        k: number of neighbors, at most B.
+        k: number of neighbors, at most G.
         weighted: weight a vote by exp(similarity / temperature) instead of 1.
         temperature: see ``weighted``.
         num_classes: the largest label + 1 if not given.
@@ -119,17 +119,15 @@ def knn(
         raise ValueError(f'KNN: k={ks[0]}, but the gallery holds only {len(gallery)} sequences')
     num_classes = int(max(gallery_labels.max(), labels.max())) + 1
 
-    def vote(count: int, weighted: bool, temperature: float = 0.07) -> Tensor:
-        return knn_votes(
-            gallery, gallery_labels, queries, count, weighted, temperature, num_classes
-        )
+    def count_votes(k: int, weighted: bool, temperature: float = 0.07) -> Tensor:
+        return knn_votes(gallery, gallery_labels, queries, k, weighted, temperature, num_classes)
 
-    votes = {count: vote(count, weighted, temperature) for count in ks if count <= len(gallery)}
+    votes = {k: count_votes(k, weighted, temperature) for k in ks if k <= len(gallery)}
     # more distant neighbors rank the classes that have no vote
-    ranking = votes[ks[0]] + 1e-12 * vote(min(RANKING, len(gallery)), weighted=True)
+    ranking = votes[ks[0]] + 1e-12 * count_votes(min(RANKING, len(gallery)), weighted=True)
 
     return dict(
         top1=top_k_accuracy(votes[ks[0]], labels, 1),
         top5=top_k_accuracy(ranking, labels, 5),
-        **{f'top1_k{count}': top_k_accuracy(vote, labels, 1) for count, vote in votes.items()},
+        **{f'top1_k{k}': top_k_accuracy(scores, labels, 1) for k, scores in votes.items()},
     )

@@ -151,7 +151,7 @@ class FeatureSet(ArrayFile):
     names: np.ndarray
 
     def split(self, device: str | torch.device = 'cpu') -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return gallery (B, C) and its labels (B,), queries (Q, C) and their labels (Q,).
+        """Return gallery (G, C) and its labels (G,), queries (Q, C) and their labels (Q,).
 
         Args:
             device: device of the tensors.

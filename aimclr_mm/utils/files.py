@@ -32,7 +32,7 @@ def read_json(path: str) -> Any:
 def is_piecewise(member: zipfile.ZipInfo) -> bool:
     """Return whether a member of an archive is unpacked in bounded pieces.
 
-    Other methods than deflate may return any amount of data at once.
+    Compression methods other than deflate may return any amount of data at once.
     """
     return member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -45,7 +45,8 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
         size: size of its file in bytes.
 
     Raises:
-        BadZipFile: if it is larger than the limits when unpacked, or compressed unusually.
+        BadZipFile: if it is larger than the limits when unpacked, or compressed by a method other
+            than deflate.
     """
     members = archive.infolist()
     if not all(map(is_piecewise, members)):

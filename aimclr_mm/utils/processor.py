@@ -1,39 +1,20 @@
-"""Name and flags of the CPU."""
+"""Name of the CPU."""
 
 from __future__ import annotations
 
 import platform
-from typing import NamedTuple
 
 CPUINFO = '/proc/cpuinfo'
 
 
-class Processor(NamedTuple):
-    """A CPU.
-
-    Attributes:
-        name: model name.
-        flags: instruction sets and other features; empty if unknown.
-    """
-
-    name: str
-    flags: frozenset[str]
-
-
-def processor() -> Processor:
-    """Return the CPU as Linux describes it; on other systems, as Python does."""
+def processor_name() -> str:
+    """Return the model name of the CPU from Linux; on other systems, what Python knows of it."""
     try:
         with open(CPUINFO, encoding='utf-8') as file:
-            first = file.read().split('\n\n')[0]
+            for line in file:
+                key, _, value = line.partition(':')
+                if key.strip() == 'model name' and value.strip():
+                    return value.strip()
     except OSError:
-        first = ''
-
-    fields = {}
-    for line in first.splitlines():
-        key, _, value = line.partition(':')
-        fields[key.strip()] = value.strip()
-
-    return Processor(
-        name=fields.get('model name') or platform.processor() or platform.machine(),
-        flags=frozenset(fields.get('flags', '').split()),
-    )
+        pass
+    return platform.processor() or platform.machine()

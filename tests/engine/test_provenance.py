@@ -193,5 +193,5 @@ def test_checkpoints_from_before_resume_and_settings_may_change_with_a_warning(t
 
 
 def test_an_unknown_choice_is_refused():
-    with pytest.raises(ValueError, match="other_data='ask'; known are 'refuse' and 'warn'"):
+    with pytest.raises(ValueError, match="other_data='ask'; choose from 'refuse', 'warn'"):
         ProvenanceHook('ask')

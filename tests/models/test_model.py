@@ -350,7 +350,7 @@ def test_data_preprocessor_refuses_another_layout():
         (dict(data_preprocessor=VIEWS), 'data_preprocessor.extreme is not set.*SkeletonCLR'),
         (dict(topk=K + 1), f'topk={K + 1}.*{K}'),
         (dict(eadm=dict(type='EADM', temporal='row')), "temporal='row'"),
-        (dict(data_preprocessor=dict(VIEWS, stream='speed')), "'speed'.*joint, bone, motion"),
+        (dict(data_preprocessor=dict(VIEWS, stream='speed')), "'speed'.*'joint', 'bone', 'motion'"),
         (dict(data_preprocessor=dict(VIEWS, layout='ntu')), "layout 'ntu'.*ntu25"),
         (
             dict(data_preprocessor=dict(VIEWS, key=[dict(type='mmaction.FormatGCNInput')])),

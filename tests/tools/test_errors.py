@@ -312,7 +312,7 @@ COMMANDS = [  # of these no network and no data set is built
     setting('log_level=LOUD', "log_level='LOUD'", 'DEBUG'),
     setting('resume=maybe', "resume='maybe'; it must be True or False"),
     case('test.py {f}/tiny.py', 'required: CHECKPOINT', code=2),
-    case('test.py {f}/tiny.py random --eval svm', "unknown evaluator 'svm'"),
+    case('test.py {f}/tiny.py random --eval svm', "evaluator='svm'; choose from 'knn'"),
     case('test.py {f}/tiny.py random --out {f}/folder', "--out: '{f}/folder' is a folder", code=2),
     case('test.py {f}/tiny.py random --dump {f}/text', "--dump: '{f}/text'", code=2),
     *(

@@ -228,7 +228,7 @@ def test_align_refuses_two_coordinates():
 @pytest.mark.parametrize(
     'make, message',
     [
-        (lambda: CenterSkeleton(frame='last'), "frame='last'.*'each' and 'first'"),
+        (lambda: CenterSkeleton(frame='last'), "frame='last'.*'each', 'first'"),
         (lambda: ResizeClip(length=0), 'length=0'),
         (lambda: ResizeClip(max_frames=0), 'max_frames=0'),
         (lambda: ResizeClip(layout='body'), "'body'.*ntu25"),

@@ -11,11 +11,11 @@ CPUINFO = (
 def test_cpu_as_linux_describes_it(tmp_path, monkeypatch):
     (tmp_path / 'cpuinfo').write_text(CPUINFO)
     monkeypatch.setattr(processor, 'CPUINFO', str(tmp_path / 'cpuinfo'))
-    assert processor.processor() == ('AMD EPYC', {'fpu', 'avx2'})
+    assert processor.processor_name() == 'AMD EPYC'
 
 
 def test_cpu_where_no_file_describes_it(tmp_path, monkeypatch):
     name = 'AMD64 Family 25 Model 33 Stepping 2, AuthenticAMD'
     monkeypatch.setattr(processor, 'CPUINFO', str(tmp_path / 'absent'))
     monkeypatch.setattr(processor.platform, 'processor', lambda: name)
-    assert processor.processor() == (name, frozenset())
+    assert processor.processor_name() == name

@@ -14,7 +14,7 @@ from aimclr_mm.models.losses import mean_cosine, unit_vectors
 
 @HOOKS.register_module()
 class CollapseMonitorHook(Hook):
-    """Log signs of a collapsed or idle encoder, and warn of them.
+    """Log signs of a collapsed or idle encoder, and warn about them.
 
     Logged are ``cosine`` (mean cosine between the query embeddings of different sequences; mean
     over streams), ``chance`` (the loss when all similarities are equal, the model's
@@ -53,7 +53,7 @@ class CollapseMonitorHook(Hook):
         self._cosines: list[Tensor] = []  # (streams,) per iteration since the last log line
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the model as it was."""
+        """Remove the forward hooks."""
         for handle in self._handles:
             handle.remove()
 
@@ -94,7 +94,7 @@ class CollapseMonitorHook(Hook):
         self._cosines.clear()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Warn of a collapse, of a loss at chance level and of an idle key encoder."""
+        """Warn about a collapse, a loss at chance level and an idle key encoder."""
         if runner.epoch + 1 < self.patience:
             return
 

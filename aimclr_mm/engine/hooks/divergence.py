@@ -1,4 +1,4 @@
-"""Stop of a diverged training run."""
+"""Stop a training run that has diverged."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class LoadEncoderHook(Hook):
         self.stream = stream
 
     def before_train(self, runner: Runner) -> None:
-        """Load the backbone; mmengine has initialized the model before."""
+        """Load the backbone, after mmengine has initialized the model."""
         if runner.iter > 0:
             return
 

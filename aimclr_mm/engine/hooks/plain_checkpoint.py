@@ -34,7 +34,7 @@ class PlainCheckpointHook(Hook):
             buffer.max_length = self.max_history
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Replace log buffers by pairs of lists (values, counts), NumPy types by built-in ones."""
+        """Convert log buffers to lists (values, counts), and NumPy types to built-in ones."""
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             name: [values[-self.max_history :].tolist() for values in buffer.data]

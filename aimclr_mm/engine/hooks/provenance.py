@@ -17,8 +17,9 @@ from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from aimclr_mm.utils.arguments import check_choice
 from aimclr_mm.utils.files import atomic_write, read_json
-from aimclr_mm.utils.processor import processor
+from aimclr_mm.utils.processor import processor_name
 from aimclr_mm.version import __version__
 
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'numpy')
@@ -30,18 +31,15 @@ FILE = 'provenance.json'
 class ProvenanceHook(Hook):
     """Record the provenance of a run in ``provenance.json`` and in each checkpoint.
 
-    A resumed run must have the data of its checkpoint; other differences in settings are warned of.
+    A resumed run must have the data of its checkpoint; changes of other settings are warned about.
 
     Args:
-        other_data: ``refuse`` or ``warn``, if a run resumes with another annotation file or another
-            selection of it.
+        other_data: what to do if a run resumes with another annotation file or another selection
+            of its sequences: ``refuse`` or ``warn``.
     """
 
     def __init__(self, other_data: str = 'refuse') -> None:
-        if other_data not in ('refuse', 'warn'):
-            raise ValueError(
-                f"ProvenanceHook: other_data={other_data!r}; known are 'refuse' and 'warn'"
-            )
+        check_choice('ProvenanceHook: other_data', other_data, ('refuse', 'warn'))
         self.other_data = other_data
         self.resumed: dict = {}
         self.record: dict = {}
@@ -124,7 +122,7 @@ def environment() -> dict[str, str | None]:
         except PackageNotFoundError:
             return None
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor().name
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
     return dict(
         aimclr_mm=__version__,
         python=platform.python_version(),
@@ -162,7 +160,7 @@ def _recorded_data(path: str) -> dict:
 
 
 def fingerprint(dataset: Any, known: dict | None = None) -> dict:
-    """Return what identifies the training data: SHA-256 of the file, split, number of sequences.
+    """Return a fingerprint of the training data: SHA-256 of the file, split, number of sequences.
 
     Args:
         dataset: training dataset; its ``ann_file`` is read, about 1 s per GB.

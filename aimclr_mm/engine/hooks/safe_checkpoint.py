@@ -28,7 +28,7 @@ from aimclr_mm.checkpoints.safe_reading import check_checkpoint, load_checkpoint
 from aimclr_mm.engine.distributed import batch_norm_statistics, unwrap
 from aimclr_mm.utils.files import atomic_write
 
-INTERRUPTED = 'interrupted.pth'  # saved at a SIGTERM, deleted after the next checkpoint
+INTERRUPTED = 'interrupted.pth'  # saved on SIGTERM, deleted after the next checkpoint
 RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')  # keys that a resume needs
 
 
@@ -70,7 +70,7 @@ def save(runner: Runner, folder: str, name: str, meta: dict, **options: Any) -> 
 def newest_checkpoint(*folders: str) -> str | None:
     """Return the intact checkpoint of the latest iteration that can be resumed, or None.
 
-    Damaged checkpoints that were looked at are named in warnings.
+    Damaged checkpoints that are skipped on the way are named in warnings.
 
     Args:
         *folders: folders with checkpoints of a run.

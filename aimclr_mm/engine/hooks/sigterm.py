@@ -1,4 +1,4 @@
-"""Checkpoint and exit at a SIGTERM, as schedulers send it before the time limit."""
+"""Save a checkpoint and exit on SIGTERM, which schedulers send before the time limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .safe_checkpoint import INTERRUPTED, save
 
 # 143, the exit code by which shells and schedulers recognize a process ended by SIGTERM
 EXIT_CODE = 128 + signal.SIGTERM
-# seconds; within them a second signal is the launcher's copy of the scheduler's signal
+# seconds within which a second signal counts as the launcher's copy of the scheduler's
 REPEATED = 5.0
 
 
