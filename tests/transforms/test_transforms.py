@@ -425,7 +425,7 @@ def test_motion_stream(layout, d, c, t):
 
 
 def test_unknown_stream():
-    with pytest.raises(ValueError, match="'angle'.*joint, bone and motion"):
+    with pytest.raises(ValueError, match="stream='angle'.*'joint', 'bone', 'motion'"):
         select_stream(skeletons(), 'angle', NTU25)
 
 
