@@ -1,4 +1,4 @@
-"""2-D poses: x and y are augmented, the score is a third channel. AlignShoulders needs three coordinates."""
+"""2-D poses: x and y are augmented, the score is passed through as a third channel."""
 
 _base_ = ['_base_/default_runtime.py', '_base_/aimclr.py', '_base_/ntu60_2d.py']
 model = dict(

@@ -1,4 +1,4 @@
-"""mmaction2's own preprocessing, which is not the data setting of the paper's numbers."""
+"""mmaction2's own preprocessing instead of the one that the paper's results were obtained with."""
 
 _base_ = 'aimclr_ntu60_xsub_joint.py'
 preprocess = [dict(type='PreNormalize3D')]

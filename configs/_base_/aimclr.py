@@ -1,4 +1,4 @@
-"""AimCLR: SkeletonCLR with an extreme view, EADM, D3M and, from epoch 150, neighbors mining."""
+"""AimCLR: SkeletonCLR with an extreme view, EADM, D3M and, in the second stage, mining."""
 
 _base_ = 'skeletonclr.py'
 extreme = [

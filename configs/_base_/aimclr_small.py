@@ -1,4 +1,4 @@
-"""AimCLR for some hundred training sequences instead of tens of thousands (docs/training.md)."""
+"""AimCLR for hundreds of training sequences instead of tens of thousands (docs/training.md)."""
 
 _base_ = 'aimclr.py'
 normal = [dict(type='TemporalCrop', padding_ratio=6), dict(type='Shear', amplitude=0.2)]

@@ -1,4 +1,4 @@
-"""Runtime of every run: what is logged, saved and seeded."""
+"""Runtime settings of every run: hooks, logging, checkpoints, seeds."""
 
 runner_type = 'ConsoleRunner'
 default_scope = 'mmaction'

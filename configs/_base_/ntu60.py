@@ -1,4 +1,7 @@
-"""NTU RGB+D 60, cross-subject, with the preprocessing of the paper. Other data sets change what differs."""
+"""NTU RGB+D 60, cross-subject, with the preprocessing of the paper.
+
+The configs of the other data sets inherit from this one.
+"""
 
 layout = 'ntu25'
 num_classes = 60

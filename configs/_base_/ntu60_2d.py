@@ -7,10 +7,11 @@ dataset = dict(
     layout=layout,
     preprocess=[
         dict(type='ResizeClip', length=50),
-        dict(type='PreNormalize2D'),  # to [-1, 1] in the picture
+        dict(type='PreNormalize2D'),  # image coordinates to [-1, 1]
         dict(type='FormatGCNInput', num_person=2),
     ],
-    hint='Download ntu60_2d.pkl from the skeleton data page of mmaction2 and put it there (see docs/datasets.md).',
+    hint='Download ntu60_2d.pkl from the skeleton data page of mmaction2 and put it there '
+    '(see docs/datasets.md).',
 )
 train_dataloader = dict(dataset=dict(**dataset, split='xsub_train'))
 val_dataloader = dict(dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))

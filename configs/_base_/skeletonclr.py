@@ -8,7 +8,7 @@ normal = [
 model = dict(
     type='SkeletonCLR',
     data_preprocessor=dict(type='SkeletonViews', stream='joint', query=normal, key=normal),
-    # FastSTGCN is AimCLRSTGCN with a faster forward pass; the plain one is taken by
+    # AimCLRSTGCN with a faster forward pass; for the plain one use
     # --cfg-options model.backbone.type=AimCLRSTGCN
     backbone=dict(
         type='FastSTGCN', in_channels=3, base_channels=16, out_channels=256, tcn_dropout=0.5
@@ -22,8 +22,8 @@ model = dict(
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
 )
-# A scheduler of mmengine ends at max_epochs unless it has an end of its own: without it, a run
-# that is resumed with more epochs would keep its last learning rate.
+# By default a scheduler of mmengine ends at max_epochs; without `end`, a run that is resumed with
+# more epochs would keep its last learning rate.
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[250], gamma=0.1, end=10000)]
 
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=300, val_interval=10)

@@ -1,11 +1,9 @@
 """Synthetic actions, cross-subject: NTU's 25 joints, two people."""
 
 _base_ = 'ntu60.py'
-layout = 'ntu25'
 num_classes = 14
 dataset = dict(
     ann_file='data/synthetic/synthetic_3d.pkl',
-    layout=layout,
     preprocess=[
         dict(type='CenterSkeleton'),
         dict(type='ResizeClip', length=24),

@@ -1,9 +1,10 @@
 """Finetune protocol: the whole network and a linear classifier, trained with labels. An overlay.
 
 python tools/train.py CONFIG --with configs/protocols/finetune.py --pretrained CHECKPOINT
-python tools/train.py CONFIG --with configs/protocols/finetune.py                             supervised from scratch
 
-The paper gives no settings for it: learning rate, schedule and epochs are ours.
+Without --pretrained it is supervised training from scratch.
+
+The paper gives no settings for this protocol: learning rate, schedule and epochs are ours.
 """
 
 views = {k: v for k, v in _base_.model.data_preprocessor.items() if k not in ('key', 'extreme')}

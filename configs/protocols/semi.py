@@ -1,6 +1,7 @@
-"""Semi-supervised protocol: finetuning with a class-balanced share of the labels. An overlay for finetune.py.
+"""Semi-supervised protocol: finetuning with a fraction of the labels of each class. An overlay.
 
-python tools/train.py CONFIG --with configs/protocols/finetune.py configs/protocols/semi.py --pretrained CHECKPOINT
+python tools/train.py CONFIG --with configs/protocols/finetune.py configs/protocols/semi.py
+    --pretrained CHECKPOINT
     --cfg-options train_dataloader.dataset.fraction=0.01 train_dataloader.dataset.fraction_seed=0
 """
 

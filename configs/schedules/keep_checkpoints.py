@@ -1,4 +1,4 @@
-"""Keeps six checkpoints in even distances, for accuracy over training (Table 3, Figure 3). An overlay."""
+"""Keep six evenly spaced checkpoints, for accuracy over training (Figure 3). An overlay."""
 
 default_hooks = dict(
     checkpoint=dict(interval=max(_base_.train_cfg.max_epochs // 6, 1), max_keep_ckpts=-1)
