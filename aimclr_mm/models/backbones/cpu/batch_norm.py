@@ -1,7 +1,7 @@
 """Batch norm with channels last: accurate in training, folded into the weights in evaluation.
 
 PyTorch's CPU kernel for channels last adds up all rows of a channel one by one, in float32. At the
-paper's size this makes the encoder's outputs a hundred times less accurate than with channels
+paper's size the encoder's outputs are then ten to a hundred times less accurate than with channels
 first. Sums in two stages, over the rows at one offset and then over the offsets, cost little more.
 """
 
