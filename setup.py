@@ -47,7 +47,7 @@ setup(
         'export': ['onnx', 'onnxruntime', 'onnxscript'],  # tools/export.py
         'tensorboard': ['tensorboard'],  # --with configs/runtime/tensorboard.py
         'docs': ['mkdocs-material'],  # make docs
-        'lite': ['mmcv-lite>=2.0.1,<2.2'],  # who has full mmcv leaves this out
+        'lite': ['mmcv-lite>=2.0.1,<2.2'],  # omit if full mmcv is installed
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'hypothesis'],
     },
 )

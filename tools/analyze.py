@@ -15,12 +15,12 @@ knn     KNN accuracy over training (Figure 3). Saved checkpoints epoch_N.pth are
 tsne    Projection of the embeddings of some classes to the plane, and the NMI of k-means on the
         normalized embeddings (Figure 2). A seed chooses the same classes for each method. The
         numbers are in a .json file of the same name. Takes files of tools/test.py --dump or of
-        tools/embed.py.
+        tools/embed.py embed.
 fuse    Fusion of streams ("3s" in the paper): the weighted sum of the logits of score files, or of
         the cosine similarities of feature files. Takes files of tools/test.py --dump.
 report  One self-contained HTML page about a run: curves, metrics, confusion matrix, embedding,
         configuration, environment. Metrics, features and scores are searched in all folders below
-        WORK_DIR; the page names what is missing with the command that makes it.
+        WORK_DIR; for missing parts the page shows the command that makes them.
 """
 
 import argparse
@@ -90,7 +90,9 @@ def _add_knn(parser: cli.Parser) -> None:
     )
     verb.add_shared('--out', default='knn.png', help=PICTURE)
     verb.add_argument(
-        '--no-evaluate', action='store_true', help='show only what was logged while training'
+        '--no-evaluate',
+        action='store_true',
+        help='draw only the logged values; evaluate no checkpoints',
     )
 
 
@@ -268,7 +270,7 @@ def fuse(args: argparse.Namespace) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Write the page; print its path, and on stderr what was left out."""
+    """Write the page; print its path, and on stderr the parts left out."""
     out = args.out or os.path.join(args.work_dir, 'report.html')
     for note in write_report(args.work_dir, out, args.ann_file):
         print(f'note: {note}', file=sys.stderr)

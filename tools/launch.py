@@ -65,7 +65,7 @@ def explain(error: ChildFailedError) -> None:
     """End the command with a line about the rank that failed first."""
     rank, failure = error.get_first_failure()
     if failure.exitcode == 128 + signal.SIGTERM:
-        end(f'rank {rank} ended after a SIGTERM, as its message above says', failure.exitcode)
+        end(f'rank {rank} ended after a SIGTERM, see its message above', failure.exitcode)
     if failure.exitcode >= 0:
         end(
             f'error: rank {rank} failed with exit code {failure.exitcode}; its message is above',

@@ -7,16 +7,16 @@
     python tools/prepare_data.py mmaction2 ntu60_3d.pkl             # verify an annotation file
     python tools/prepare_data.py official NTU60_frame50             # prepared for the released code
     python tools/prepare_data.py official data/ntu60/ntu60_3d.pkl --out NTU60_frame50    # and back
-    python tools/prepare_data.py samples recordings                 # recordings to try things with
+    python tools/prepare_data.py samples recordings                 # generated, as single files
     python tools/prepare_data.py samples poses --form mmpose --subjects 2
 
 SOURCE is the folder of the files, the downloaded zip archive, or several of them. Recordings that
 cannot be read are reported and left out (--strict stops instead). The result is written atomically;
-an interrupted command resumes when it is repeated. docs/datasets.md tells for each dataset where to
-get it and what comes out.
+an interrupted command resumes when it is repeated. docs/datasets.md says where to get each dataset
+and how many sequences to expect.
 
-`samples` writes generated recordings in the formats of one's own: FOLDER/<action>/C001P003R001.npy,
-named by camera, subject and repetition, of 14 actions.
+`samples` writes generated recordings of 14 actions in formats supported for your own data, named by
+camera, subject and repetition: FOLDER/<action>/C001P003R001.npy.
 """
 
 import argparse
@@ -32,6 +32,11 @@ from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.utils.files import atomic_write, check_target
 
 LAYOUT = dict(metavar='LAYOUT', help='joint layout: a name or a YAML file')
+SOURCES = {  # help of SOURCE, by dataset
+    'official': 'prepared folders, or one annotation file to convert to them',
+    'custom': 'the manifest, a CSV, JSON or JSON lines file',
+    'folders': 'folder whose folders are the classes',
+}
 READER_OPTIONS = {  # of the readers that take them
     'layout': LAYOUT,
     'bodies': dict(
@@ -39,11 +44,11 @@ READER_OPTIONS = {  # of the readers that take them
         help='the first two bodies of each frame (default) or the two with the most motion',
     ),
     'benchmark': dict(
-        help='split of the files (xsub, xview, xset), if the name of their folder does not tell it'
+        help='split of the files (xsub, xview, xset), if their folder is not named after it'
     ),
     'subject': dict(
         metavar='REGEX',
-        help='regular expression whose group is the number of the subject in the name of a file',
+        help='regular expression with one group, the number of the subject in a file name',
     ),
 }
 
@@ -56,14 +61,21 @@ def parse_args() -> argparse.Namespace:
         verb = parser.add_verb(name, run, reader.__doc__.splitlines()[0])
         _add_conversion(verb, name)
 
-    verb = parser.add_verb('mmaction2', verify_pickle, 'An annotation file, which is verified.')
+    verb = parser.add_verb(
+        'mmaction2', verify_pickle, 'Verify an annotation file of mmaction2 or PYSKL.'
+    )
     verb.add_argument('source', metavar='SOURCE', help='annotation file')
     verb.add_argument('--layout', **LAYOUT)
     verb.add_shared('--out', help='copy the file there if it is valid')
 
-    verb = parser.add_verb('samples', make_samples, 'Generated recordings, as files of their own.')
+    verb = parser.add_verb('samples', make_samples, 'Write generated recordings as single files.')
     verb.add_argument('folder', type=cli.output_folder, help='folder to write')
-    verb.add_argument('--form', choices=FORMS, default=FORMS[0], help=f'default: {FORMS[0]}')
+    verb.add_argument(
+        '--form',
+        choices=FORMS,
+        default=FORMS[0],
+        help=f'file format: .npy in meters or .json of mmpose in pixels (default: {FORMS[0]})',
+    )
     for option, default in dict(subjects=10, cameras=2, repetitions=1, seed=0).items():
         verb.add_shared(f'--{option}', default=default)
     return parser.parse_args()
@@ -75,12 +87,16 @@ def _add_conversion(verb: cli.Parser, name: str) -> None:
     verb.set_defaults(source=[])
     if reader.needs_source:
         verb.add_argument(
-            'source', nargs='+', metavar='SOURCE', help='folders or zip archives of original files'
+            'source',
+            nargs='+',
+            metavar='SOURCE',
+            help=SOURCES.get(name, 'folders or zip archives of original files'),
         )
     verb.add_argument(
         '--out',
         metavar='FILE',
-        help='file (or folder) to write; default: data/<dataset>/<dataset>_3d.pkl',
+        help='file (or folder) to write; default: data/<dataset>/<dataset>_3d.pkl, with the name '
+        'of the dataset without underscores',
     )
     verb.add_shared('--workers', help='number of processes; default: one for each core')
     verb.add_argument(

@@ -42,9 +42,9 @@ def parse_args() -> argparse.Namespace:
     several(
         '--dataset',
         metavar='D',
-        help='default: all of the table; any that has a config configs/aimclr_D_S_joint.py',
+        help='data sets with a config configs/aimclr_D_S_joint.py (default: those of the table)',
     )
-    several('--split', metavar='S', help='xsub, xview or xset')
+    several('--split', metavar='S', help='xsub, xview or xset (default: those of the table)')
     several('--rows', metavar='NAME', help='run only these rows; * and ? are wildcards')
     parser.add_shared('--seeds', default=[0, 1, 2])
     add_rehearsal_options(parser)
@@ -83,7 +83,7 @@ def add_machine_options(parser: cli.Parser) -> None:
     )
     devices.add_argument('--workers', **cli.SHARED['--workers'])
     parser.add_argument(
-        '--plan', action='store_true', help='print what would run and for how long; run nothing'
+        '--plan', action='store_true', help='only print the jobs and an estimate of their time'
     )
     parser.add_shared('--work-dir', default='work_dirs/reproduce', help='folder of runs and tables')
 

@@ -45,8 +45,8 @@ def parse_args() -> argparse.Namespace:
         '--dump',
         type=cli.output_folder,
         metavar='FOLDER',
-        help='folder of features and scores to write (.npz); with several checkpoints one folder '
-        'for each in it',
+        help='folder of features and scores to write (.npz); with several checkpoints one '
+        'subfolder each',
     )
     parser.add_argument(
         '--seeds',
@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def row_names(checkpoints: list[str]) -> list[str]:
-    """Return the shortest ends of paths that tell the checkpoints apart, without suffix."""
+    """Return the shortest path endings that distinguish the checkpoints, without suffix."""
     paths = [os.path.splitext(os.path.normpath(path))[0].split(os.sep) for path in checkpoints]
     for length in range(1, max(map(len, paths)) + 1):
         names = [os.path.join(*path[-length:]) for path in paths]

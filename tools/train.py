@@ -21,14 +21,14 @@ def parse_args() -> argparse.Namespace:
     """Parse the options of mmaction2's tools/train.py and ours."""
     parser = cli.Parser(__doc__)
     parser.add_shared('config', help='config file')
-    parser.add_argument(
-        '--epochs', type=int, help='length of the training; scales the whole schedule'
-    )
+    parser.add_argument('--epochs', type=int, help='number of epochs; scales the whole schedule')
     parser.add_argument(
         '--pretrained', metavar='CHECKPOINT', help='initialize a classifier with this encoder'
     )
     parser.add_argument(
-        '--pretrained-stream', metavar='STREAM', help='stream of a --pretrained with several'
+        '--pretrained-stream',
+        metavar='STREAM',
+        help='which stream of a multi-stream --pretrained checkpoint to take',
     )
     parser.add_argument(
         '--resume',
@@ -38,7 +38,9 @@ def parse_args() -> argparse.Namespace:
         help='resume from this checkpoint, or from the newest one in the work directory',
     )
     parser.add_shared('--amp')
-    parser.add_argument('--no-validate', action='store_true', help='no KNN accuracy while training')
+    parser.add_argument(
+        '--no-validate', action='store_true', help='skip validation; needed for data without labels'
+    )
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
     )

@@ -73,7 +73,9 @@ def _add_eadm(parser: cli.Parser) -> None:
     verb = parser.add_verb('eadm', draw_eadm, 'joints and frames of a sequence that EADM drops')
     _add_recording(verb)
     _add_config(verb)
-    verb.add_argument('--checkpoint', required=True, help="its checkpoint, or 'random'")
+    verb.add_argument(
+        '--checkpoint', required=True, help="checkpoint file, or 'random' for an untrained encoder"
+    )
     verb.add_shared('--stream', '--device')
     _add_drawing(verb, PICTURES)
 

@@ -112,7 +112,7 @@ SHARED: dict[str, dict[str, Any]] = {
         default=[],
         dest='overlays',
         metavar='OVERLAY',
-        help='config files to lay over the config: a method, an ablation, a protocol, a schedule',
+        help='configs applied on top, in order: a method, an ablation, a protocol, a schedule',
     ),
     '--work-dir': dict(
         type=output_folder,
@@ -292,7 +292,7 @@ def describe_on_rank(error: BaseException) -> str:
         )
     elif re.search('Connection (reset|closed)|Broken pipe|NCCL.*remote', message):
         message = (
-            'another rank has ended; its own message or that of the launcher tells why '
+            'another rank has ended; its own message or that of the launcher says why '
             f'({message[:200]})'
         )
     return f'rank {os.environ.get("RANK")}: {message}'

@@ -25,7 +25,7 @@ class SkeletonBatch(NamedTuple):
 
 
 def as_batch(data: SkeletonBatch | Mapping) -> SkeletonBatch:
-    """Return what a data loader yields as a SkeletonBatch.
+    """Convert the output of a data loader to a SkeletonBatch.
 
     Args:
         data: a batch, or a mapping as mmengine's ``pseudo_collate`` makes it from samples of

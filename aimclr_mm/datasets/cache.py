@@ -2,9 +2,9 @@
 
 A cache is a folder of ``keypoint.f32`` (all arrays one after the other), ``keypoint_score.f32``
 where there are scores, ``index.pkl`` (shapes and everything else of the annotations) and
-``about.json`` (what it was made from). Its name contains a hash of the annotation file's size and
-time, the transforms with their settings and code, and the versions of the libraries; a change of
-any of them makes another cache. Caches that no run uses may be deleted.
+``about.json`` (everything the cache depends on). Its name contains a hash of the annotation file's
+size and time, the transforms with their settings and code, and the versions of the libraries; a
+change of any of them makes another cache. Caches that no run uses may be deleted.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class SequenceCache:
             FileNotFoundError,
         ) as error:
             raise ValueError(
-                f'the cache {folder!r} is damaged ({error!r}); delete it, and it will be made again'
+                f'the cache {folder!r} is damaged ({error!r}); delete it, and it will be rebuilt'
             ) from error
 
     def _read_index(self) -> None:

@@ -59,7 +59,7 @@ def array_defects(annotation: Mapping, layout: Layout | None = None) -> Iterator
 
 
 def _array_defect(array: Any, shape: tuple[int, ...]) -> str:
-    """Return what is wrong with an array that must have the given shape; empty if nothing is."""
+    """Return the defect of an array that must have the given shape; empty if it has none."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in 'fiu':
         return 'is not an array of numbers'
     if array.shape != shape:

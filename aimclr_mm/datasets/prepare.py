@@ -84,7 +84,7 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
             out.
 
     Returns:
-        The contents of the file, and what was left out and why.
+        Statistics of the file, with the sequences left out and the reasons.
 
     Raises:
         ValueError: if no recording can be used, or one cannot and ``strict`` is set.

@@ -18,7 +18,7 @@ class Summary:
     Attributes:
         warnings: warning -> names of the sequences it is about.
         split_warnings: warnings about splits that share sequences.
-        left_out: reason -> names of what was left out on purpose.
+        left_out: reason -> names of the files and sequences left out on purpose.
         problems: recordings that could not be read, or defects of a file.
 
     Args:

@@ -45,7 +45,7 @@ class Chart:
     """Curves over epochs with common axes.
 
     Args:
-        title: stands above the chart.
+        title: text above the chart.
         note: how to read it.
         include: values that the vertical axis always shows.
         series: the curves.

@@ -149,7 +149,7 @@ def draw_embedding(
         points: (N, 2), see :func:`project`.
         labels: (N,) classes.
         names: class -> text in the legend, in its order.
-        title: stands above the picture.
+        title: text above the picture.
     """
     figure = Figure(figsize=(6.5, 6.5))
     axis = figure.add_subplot()

@@ -182,7 +182,7 @@ LINK = re.compile(r'!?\[[^\]]*\]\(([^)\s]*)\)')
 
 
 def prose(path: Path) -> str:
-    """The text of a page without its blocks and without what stands in backquotes."""
+    """The text of a page without its blocks and the text in backquotes."""
     return re.sub(
         r'`[^`\n]*`',
         '``',
@@ -233,11 +233,11 @@ def test_every_page_is_in_the_navigation():
         )
 
     told = leaves(yaml.load((ROOT / 'mkdocs.yml').read_text(encoding='utf-8'), Tags)['nav'])  # noqa: S506
-    beside = {f'{path.stem.lower()}.md' for path in ROOT.glob('*.md')}
+    root_pages = {f'{path.stem.lower()}.md' for path in ROOT.glob('*.md')}
     inside = {path.relative_to(ROOT / 'docs').as_posix() for path in ROOT.glob('docs/**/*.md')}
     assert inside - set(told) == set(), 'pages of docs/ that mkdocs.yml does not name'
-    assert set(told) - inside - beside == set(), 'mkdocs.yml names pages that do not exist'
-    assert beside - set(told) == set(), 'pages beside docs/ that mkdocs.yml does not name'
+    assert set(told) - inside - root_pages == set(), 'mkdocs.yml names pages that do not exist'
+    assert root_pages - set(told) == set(), 'pages outside docs/ that mkdocs.yml does not name'
 
 
 def test_fault_table_names_existing_tests():

@@ -127,7 +127,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table needs.
+    """Jobs of a table and the sources of its numbers.
 
     Args:
         table: table of the paper.

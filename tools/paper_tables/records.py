@@ -27,7 +27,7 @@ STARTED, DONE, LOG = 'job.json', 'done.json', 'log.txt'
 def work_dir_lock(work_dir: str) -> Iterator[int]:
     """Lock a work directory for one call; yield the file descriptor that holds the lock.
 
-    Jobs inherit the descriptor. Other than with filelock, the lock therefore outlives a call that
+    Jobs inherit the descriptor. Unlike with filelock, the lock therefore outlives a call that
     was killed for as long as one of its jobs still runs.
 
     Raises:
@@ -49,7 +49,7 @@ def work_dir_lock(work_dir: str) -> Iterator[int]:
 
 
 def identity(job: Job) -> dict[str, Any]:
-    """Return what a record must name for its result to be that of a job."""
+    """Return the command and settings that a record must share with a job."""
     digest = job.training.digest if job.training is not None and job.kind in TRAININGS else ''
     return dict(command=list(job.command), settings=digest)
 

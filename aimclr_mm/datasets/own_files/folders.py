@@ -16,7 +16,7 @@ EXTENSIONS = ('.csv', '.json', '.npy', '.npz', '.pkl', '.txt')
 
 
 class FolderReader(Reader):
-    """Sequences in ``SOURCE/<class>/<name>.<extension>``.
+    """Your own recordings in one folder per class: SOURCE/<class>/<name>.<extension>.
 
     A table (``.txt`` or ``.csv``) has one line per frame with M * V * C numbers for M people, V
     joints and C coordinates: the coordinates of the first joint of the first person, of the second

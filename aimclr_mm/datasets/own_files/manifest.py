@@ -209,7 +209,7 @@ def number_labels(labels: Mapping[str, str]) -> tuple[dict[str, int], list[str]]
 
 
 class ManifestReader(Reader):
-    """Sequences that a manifest lists.
+    """Your own recordings, listed in a manifest.
 
     Args:
         files: the manifest, nothing else.

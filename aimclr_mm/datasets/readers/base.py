@@ -1,4 +1,4 @@
-"""Interface of the readers of original files, and what they share."""
+"""Base class and shared functions of the readers of original files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Reader:
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = list(files)
-        self.left_out: dict[str, list[str]] = {}  # reason -> names of what is left out on purpose
+        self.left_out: dict[str, list[str]] = {}  # reason -> names left out on purpose
 
     def recordings(self) -> list[Any]:
         """Return the arguments of :meth:`read` in the order of the result, by default the files.

@@ -137,7 +137,7 @@ def _is_column(column: Any) -> bool:
 
 
 class ReleasedReader(Reader):
-    """Prepared folders of NTU-60, NTU-120 and PKU-MMD.
+    """Prepared folders of the released code: NTU-60, NTU-120 and PKU-MMD.
 
     Args:
         files: files of the source; only positions and labels are used.

@@ -53,8 +53,8 @@ def export(
         Split -> number of sequences.
 
     Raises:
-        ValueError: if the folder is not empty, or the file lacks splits, labels or what the format
-            demands.
+        ValueError: if the folder is not empty, or the file lacks splits, labels or another part of
+            the format.
     """
     folder = os.path.abspath(folder)
     if os.path.exists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):

@@ -103,7 +103,7 @@ def whole_number(value: float, line: int, name: str, low: int, high: int) -> int
     Args:
         value: the cell, NaN if it is missing or not a number.
         line: 1-based line, for the message.
-        name: what the number stands for, for the message.
+        name: name of the number, for the message.
         low, high: inclusive limits.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Everything of a run that is found in its work directory."""
+"""Read the results of a run from its work directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
 from aimclr_mm.utils.files import read_json
 from aimclr_mm.utils.training_log import History, is_number, log_files, read_history
 
-ORIGIN = ('config', 'checkpoint', 'files', 'weights')  # what a result says about its origin
+ORIGIN = ('config', 'checkpoint', 'files', 'weights')  # fields of a result about its origin
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Result:
     Args:
         path: below the work directory.
         metrics: name -> value.
-        origin: what the metrics were computed from, as text.
+        origin: config, checkpoint and files of the metrics, as text.
     """
 
     path: str
@@ -34,14 +34,14 @@ class Result:
 
 @dataclass
 class Run:
-    """What the work directory of a run contains.
+    """Content of the work directory of a run.
 
     Args:
         history: logged values of its trainings.
         results: metrics.
         features, scores: arrays by path below the work directory.
         configs: text by path below the work directory.
-        notes: what was left out and why.
+        notes: parts left out, with the reason.
     """
 
     history: History

@@ -1,4 +1,4 @@
-"""Put the report together as one self-contained HTML page."""
+"""Render the report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_report(work_dir: str, out: str, ann_file: str | None = None) -> list[s
         out: HTML file to write.
 
     Returns:
-        Notes on what was left out.
+        Notes on the parts left out.
     """
     html, notes = build_page(work_dir, ann_file)
     with atomic_write(out) as file:
@@ -42,7 +42,7 @@ def write_report(work_dir: str, out: str, ann_file: str | None = None) -> list[s
 
 
 def build_page(work_dir: str, ann_file: str | None = None) -> tuple[str, list[str]]:
-    """Return the HTML of a run's report, and notes on what was left out.
+    """Return the HTML of a run's report, and notes on the parts left out.
 
     Args:
         work_dir: work directory of a training; results of its evaluation may be anywhere below it.

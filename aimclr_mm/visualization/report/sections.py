@@ -1,4 +1,4 @@
-"""Content of the report's sections, as the template takes it."""
+"""Content of the report's sections, as variables of the template."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def embedding(path: str, features: FeatureSet, names: list[str]) -> dict:
 def script_data(
     charts: Iterable[Mapping], classifications: Iterable[Mapping], embeddings: Iterable[Mapping]
 ) -> dict:
-    """Return what the page's script needs of the drawings, in their order on the page."""
+    """Return the data of the drawings for the page's script, in their order on the page."""
     lines = [
         dict(
             epochs=chart['epochs'],

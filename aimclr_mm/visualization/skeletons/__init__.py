@@ -1,4 +1,4 @@
-"""Skeleton sequences as pictures, and what augmentation, EADM and mining do to them."""
+"""Pictures of sequences, augmentations, EADM masks and mined neighbors."""
 
 from .animation import animate, durations
 from .augmentations import augmentation_strips

@@ -108,7 +108,7 @@ def render(
 
     Args:
         sequence, layout, view: see :func:`~.geometry.project_joints`.
-        title: stands above the picture.
+        title: text above the picture.
     """
     points = project_joints(sequence, layout, view)
     people = int(present_people(sequence).sum())

@@ -1,4 +1,4 @@
-"""What EADM drops of a sequence: attention and masks by joint and frame (Eq. 3, Algorithm 1)."""
+"""What EADM drops: attention and masks by joint and frame (Eq. 3, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def find_eadm(model: torch.nn.Module) -> EADM:
 
 @torch.no_grad()
 def eadm_drops(annotation: Mapping, cfg: Config, model: torch.nn.Module) -> Drops:
-    """Return what EADM drops of a sequence, without augmentation and in evaluation mode.
+    """Return EADM's attention and masks for a sequence, in eval mode, without augmentation.
 
     While training, EADM receives the extreme view instead, normalized by the batch's statistics.
 

@@ -87,7 +87,7 @@ def load_keys(model: torch.nn.Module, checkpoint: str, stream: str | None = None
 
     Args:
         model: the model, as :func:`aimclr_mm.apis.load_encoder` returns it.
-        checkpoint, stream: what it was loaded from.
+        checkpoint, stream: checkpoint and stream that it was loaded from.
 
     Raises:
         ValueError: if the model has no key encoder or several streams, or the checkpoint does not

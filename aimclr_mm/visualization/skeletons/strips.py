@@ -40,7 +40,7 @@ class Strip:
     Args:
         sequence: annotation with ``keypoint`` (M, T, V, C) and optional ``keypoint_score``
             (M, T, V).
-        title: stands above the strip.
+        title: text above the strip.
         border: color of the border; a thin gray one if not given.
         circles: (M, T, V) in 0 to 1; area of a circle round the joint, 1 for the largest.
         crosses: (M, T, V) booleans; whether the joint is crossed out.
