@@ -225,7 +225,7 @@ AZURE32 = _layout(
 )
 
 # MediaPipe pose (BlazePose): landmarks and connections of its pose landmarker documentation. The
-# world landmarks are in metres around the middle of the hips. There is no joint in the torso: as in
+# world landmarks are in meters around the middle of the hips. There is no joint in the torso: as in
 # COCO, shoulders are connected to the nose.
 MEDIAPIPE33 = _layout(
     'mediapipe33',

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .layouts import Layout, get_layout
+from .layouts import Layout, LayoutLike, get_layout
 
 Weights = dict[str, float]  # joint of the source -> its weight
 
@@ -128,14 +128,14 @@ RULES: dict[str, tuple[str | Weights, ...]] = {
 
 
 def map_layout(
-    x: np.ndarray | Tensor, source: str | Mapping | Layout, target: str | Mapping | Layout
+    x: np.ndarray | Tensor, source: LayoutLike, target: LayoutLike
 ) -> np.ndarray | Tensor:
     """Map sequences to another joint layout.
 
     Args:
         x: (..., V, C) in the source's order: its C coordinates, optionally followed by a score.
             A joint is missing where all of its coordinates, or its score, are 0. Map sequences
-            before they are centred, which moves the centre to 0.
+            before they are centered, which moves the center to 0.
         source, target: layouts, see :func:`get_layout`. ``mediapipe33`` stands for world landmarks
             (3 coordinates) or landmarks in the image (2), as the other layout has it.
 
