@@ -1,48 +1,37 @@
-"""tools/benchmark.py: every part as a whole at a tiny size, and what it refuses.
+"""tools/benchmark.py: each part as a whole at a tiny size, and what it refuses.
 
 AIMCLR_OFFICIAL names a checkout of the released code, for the tests that run it.
 """
 
 import hashlib
 import json
+import math
 import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from benchmarks import linear, official, profile
+from benchmarks import released, workload
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = str(ROOT / 'tools' / 'benchmark.py')
-SIZES = [
-    '--batch',
-    '2',
-    '--frames',
-    '8',
-    '--queue',
-    '16',
-    '--workers',
-    '0',
-    '--rounds',
-    '2',
-    '--samples',
-    '4',
-]
+SIZES = '--batch 2 --workers 0 --rounds 2'.split()
 SMALL = [
     '--cfg-options',
     'model.backbone.base_channels=4',
     'model.backbone.out_channels=8',
     'model.head.in_channels=8',
 ]
+TRAINING = [*SIZES, *SMALL, '--queue', '16']
 
 
 @pytest.fixture
 def tool(monkeypatch, capfd):
-    """Runs the command in this process and returns what it prints."""
+    """Return a function that runs the command in this process and returns its JSON."""
+    monkeypatch.setattr(workload, 'FRAMES', 8)
 
     def run(*arguments: str) -> dict:
         monkeypatch.setattr(sys, 'argv', [TOOL, *arguments])
@@ -54,186 +43,116 @@ def tool(monkeypatch, capfd):
 
 
 @pytest.fixture(scope='module')
-def released() -> str:
+def checkout() -> str:
     """A user's checkout of the released code."""
     if not os.environ.get('AIMCLR_OFFICIAL'):
         pytest.skip('AIMCLR_OFFICIAL names no checkout of the released code')
     return os.environ['AIMCLR_OFFICIAL']
 
 
-def check(figures: dict, ours: str, peers: set) -> None:
-    """The ratio is that of the times of each round."""
+def check_ratios(figures: dict, ours: str, peers: set[str]) -> None:
+    """Assert that the ratios are those of the times of each round."""
     assert set(figures['ratio'][ours]) == peers
+    mine = figures['measured'][ours]['seconds']['rounds']
+    assert len(mine) == 2
     for peer in peers:
-        rounds = [
-            theirs / mine
-            for mine, theirs in zip(
-                figures['measured'][ours]['seconds']['rounds'],
-                figures['measured'][peer]['seconds']['rounds'],
-            )
-        ]
+        theirs = figures['measured'][peer]['seconds']['rounds']
         ratio = figures['ratio'][ours][peer]
-        assert ratio['rounds'] == pytest.approx(rounds) and len(rounds) == 2
-        assert ratio['median'] == pytest.approx(sum(rounds) / 2)
-        assert (ratio['min'], ratio['max']) == (min(rounds), max(rounds))
+        assert ratio['rounds'] == pytest.approx([b / a for a, b in zip(mine, theirs)])
+        assert (ratio['min'], ratio['max']) == (min(ratio['rounds']), max(ratio['rounds']))
 
 
 def test_views(tool):
     figures = tool('views', *SIZES, '--variant', 'model.data_preprocessor.stream=bone')
-    other = 'ours with model.data_preprocessor.stream=bone'
-    check(figures, 'ours float32', {other})
-    assert figures['part'] == 'views' and figures['measured'][other]['peer']
-    assert figures['settings']['batch'] == 2 and figures['measured']['ours float32']['samples'] == 2
+    check_ratios(figures, 'ours float32', {'ours with model.data_preprocessor.stream=bone'})
+    assert figures['part'] == 'views' and figures['settings']['batch'] == 2
+    assert figures['measured']['ours float32']['samples'] == 2
+    assert set(figures['machine']) == {'torch', 'processor', 'gpu', 'threads'}
 
 
 def test_step_in_two_precisions(tool):
-    figures = tool(
-        'step',
-        *SIZES,
-        *SMALL,
-        '--dtype',
-        'float32',
-        'bfloat16',
-        '--mining',
-        '--variant',
-        'model.backbone.type=AimCLRSTGCN',
-    )
+    variant = 'model.backbone.type=AimCLRSTGCN'
+    dtypes = ['--dtype', 'float32', 'bfloat16']
+    figures = tool('step', *TRAINING, *dtypes, '--mining', '--variant', variant)
     for name in ('ours float32', 'ours bfloat16'):
-        check(figures, name, {'ours with model.backbone.type=AimCLRSTGCN'})
-    assert set(figures['loss_after_warmup']) == set(figures['measured'])
-    assert all(0 < loss < 10 * np.log(17) for loss in figures['loss_after_warmup'].values())
+        check_ratios(figures, name, {f'ours with {variant}'})
+    assert set(figures['loss']) == set(figures['measured'])
+    assert all(0 < loss < 10 * math.log(17) for loss in figures['loss'].values())
 
 
-@pytest.mark.slow
-def test_profile_of_a_step(tool, monkeypatch):
-    ceilings = dict(matmul_float32_gflops=2.0, matmul_bfloat16_gflops=4.0, memory_gbs=8.0)
-    monkeypatch.setattr(profile, 'ceilings', lambda _: ceilings)
-    result = tool('step', *SIZES, *SMALL, '--profile')['profile']['ours float32']
-    assert {'convolution', 'batch norm', 'comparison with the queue'} <= set(result['kinds'])
-    assert sum(kind['share'] for kind in result['kinds'].values()) == pytest.approx(1)
-    assert result['gflop'] > 0 and result['traffic_gb'] > 0 and result['operators_run'] > 100
-    assert result['ceilings'] == ceilings
+def test_profile_of_a_step(tool):
+    profile = tool('step', *TRAINING, '--profile')['profile']['ours float32']
+    assert {'convolution', 'matrix product', 'batch norm'} <= set(profile)
+    assert sum(row['share'] for row in profile.values()) == pytest.approx(1)
 
 
-def test_sweep_measures_every_value(tool):
-    figures = tool('step', *SIZES, *SMALL, '--sweep', 'queue', '16', '32')
-    assert figures['sweep'] == 'queue' and [
-        run['settings']['queue'] for run in figures['runs']
-    ] == [16, 32]
-    assert all('ours float32' in run['measured'] for run in figures['runs'])
-
-
-def test_epoch(tool):
-    figures = tool('epoch', *SIZES, *SMALL, '--samples', '5')
+def test_epoch_has_whole_batches_only(tool):
+    figures = tool('epoch', *TRAINING, '--samples', '5')
     ours = figures['measured']['ours float32']
-    assert ours['samples'] == 4 and len(ours['seconds']['rounds']) == 2  # whole batches only
-    assert ours['samples_per_second']['rounds'] == pytest.approx(
-        [4 / value for value in ours['seconds']['rounds']]
-    )
+    assert ours['samples'] == 4 and len(ours['seconds']['rounds']) == 2
+    assert ours['samples_per_second'] == pytest.approx(4 / ours['seconds']['median'])
 
 
-def test_features(tool):
-    figures = tool('features', *SIZES, '--share', '0.5')
-    check(figures, 'ours float32', {'mmaction2'})
+def test_features_equal_those_of_mmaction2(tool):
+    figures = tool('features', *SIZES, '--samples', '4')
+    check_ratios(figures, 'ours float32', {'mmaction2'})
     assert figures['largest_relative_difference']['ours float32'] < 1e-4
     assert figures['measured']['mmaction2']['samples'] == 4
 
 
-def test_linear_evaluation_scales_the_epochs_of_the_peer(tool, monkeypatch):
-    measured = {}
-    alternate = linear.alternate
-    monkeypatch.setattr(
-        linear, 'alternate', lambda cases, *rest: measured.update(cases) or alternate(cases, *rest)
+def test_prepare_with_a_peer(tool, tmp_path):
+    path = tmp_path / 'tools' / 'data' / 'skeleton' / 'gen_ntu_rgbd_raw.py'
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        'from aimclr_mm.datasets.readers import NTU120, list_files\n'
+        'def read_xyz(path):\n'
+        '    reader = NTU120(list_files([path], NTU120.pattern), bodies="motion")\n'
+        '    return reader.read(reader.recordings()[0])[0]["keypoint"] + SHIFT\n'
+        'SHIFT = 0\n'
     )
-    figures = tool('linear', *SIZES, *SMALL, '--epochs', '2')
-    check(figures, 'ours float32', {'frozen encoder of mmaction2'})
-    assert [(case.peer, case.scale) for case in measured.values()] == [(False, 1), (True, 50)]
-    assert (
-        figures['epochs'],
-        figures['peer_extrapolated_from_epochs'],
-        figures['test_sequences'],
-    ) == (100, 2, 5)
+    arguments = ['prepare', '--files', '2', '--rounds', '2', '--peer', str(tmp_path)]
+    figures = tool(*arguments)
+    check_ratios(figures, 'ours', {'mmaction2'})
+    assert figures['files'] == 2
 
-
-def test_readers_alone(tool):
-    figures = tool('prepare', '--files', '2', '--rounds', '2')
-    assert figures['files'] == 2 and len(figures['measured']['ours']['seconds']['rounds']) == 2
+    path.write_text(path.read_text().replace('SHIFT = 0', 'SHIFT = 1e-3'))
+    with pytest.raises(RuntimeError, match=r'the readers do not agree about .*\.skeleton'):
+        tool(*arguments)
 
 
 @pytest.mark.slow
-def test_ranks_and_the_file_of_figures(tmp_path):
-    environment = {
-        **os.environ,
-        'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
-        'PYTHONPATH': str(ROOT),
-    }
-    result = subprocess.run(
-        [
-            sys.executable,
-            TOOL,
-            'step',
-            *SIZES,
-            *SMALL,
-            '--ranks',
-            '2',
-            '--threads',
-            '1',
-            '--out',
-            str(tmp_path / 'new' / 'figures.json'),
-        ],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr
-    figures = json.loads((tmp_path / 'new' / 'figures.json').read_text())
-    assert figures == json.loads(result.stdout)
-    assert (
-        figures['threads_of_each_rank'] == 1 and figures['measured']['ours float32']['samples'] == 4
-    )
+def test_prepare_a_data_set(tmp_path):
+    out = tmp_path / 'new' / 'figures.json'
+    command = [sys.executable, TOOL, 'prepare', '--files', '2', '--recordings', '5']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    subprocess.run([*command, '--out', str(out)], env=environment, check=True, timeout=300)
+    figures = json.loads(out.read_text())
+    assert figures['recordings'] == 5 and figures['result_gigabytes'] > 0
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not os.path.exists('/proc/self/smaps_rollup'), reason='memory of several processes needs Linux'
-)
-def test_start_of_a_rank_with_a_worker(tool):
-    figures = tool(
-        'start', *SIZES, '--samples', '8', '--rounds', '1', '--ranks', '1', '--workers', '1'
-    )
-    assert figures['arrays_gigabytes'] == 8 * 2 * 8 * 25 * 3 * 4 / 1e9
-    assert figures['ranks'] == 1 and figures['workers']['mmaction2'] == 1
-    for name in ('ours', 'mmaction2'):
-        assert figures['measured'][name]['memory_relative_to_arrays']['min'] > 0
-    assert set(figures['ratio']['ours']) == {'mmaction2'}
-
-
-def digest(folder: str) -> dict:
-    """Content of every file."""
-    return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in Path(folder).rglob('*')
-        if path.is_file()
-    }
+def digest(folder: str) -> dict[str, str]:
+    """Return the SHA-256 of each file."""
+    files = [path for path in Path(folder).rglob('*') if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.parametrize(
-    'part, more',
-    [('views', []), ('step', []), ('step', ['--mining']), ('epoch', []), ('linear', [])],
+    'arguments',
+    [
+        ['views', *SIZES],
+        ['step', *TRAINING],
+        ['step', *TRAINING, '--mining'],
+        ['epoch', *TRAINING, '--samples', '5'],
+    ],
 )
-def test_released_code_takes_turns_and_stays_as_it_is(tool, released, part, more):
-    before, cuda, cudnn = digest(released), torch.Tensor.cuda, torch.backends.cudnn.deterministic
-    figures = tool(part, *SIZES, *SMALL, *more, '--official', released)
-    assert digest(released) == before
+def test_released_code_takes_turns_and_stays_as_it_is(tool, checkout, arguments):
+    before = digest(checkout)
+    cuda = torch.Tensor.cuda
+    cudnn = torch.backends.cudnn.deterministic
+    figures = tool(*arguments, '--official', checkout)
+    assert digest(checkout) == before
     assert torch.Tensor.cuda is cuda and torch.backends.cudnn.deterministic == cudnn
-    peers = {
-        'epoch': {'released beside ours float32'},
-        'linear': {'released', 'frozen encoder of mmaction2'},
-    }
-    check(figures, 'ours float32', peers.get(part, {'released'}))
+    check_ratios(figures, 'ours float32', {'released'})
 
 
 @pytest.mark.parametrize(
@@ -241,11 +160,10 @@ def test_released_code_takes_turns_and_stays_as_it_is(tool, released, part, more
     [
         (['step', '--official', 'nowhere'], 'nowhere.*Levigty/AimCLR'),
         (['step', '--config', 'no.py'], "'no.py'"),
-        (['step', '--sweep', 'height'], '--sweep height: known are batch'),
-        (['step', '--sweep', 'batch', 'x'], "'x'"),
+        (['step', '--variant', 'modl.temperature=1'], "no setting 'modl'"),
         (['epoch', '--samples', '3', '--batch', '4'], '--samples 3 is less than one batch of 4'),
-        (['step', '--ranks', '2', '--profile'], '--ranks 2 measures ours alone'),
         (['features', '--samples', '1'], 'a gallery and queries need at least 2'),
+        (['prepare', '--peer', 'nowhere'], 'nowhere.*--peer is a checkout of mmaction2'),
     ],
 )
 def test_refused(tool, arguments, message):
@@ -257,34 +175,30 @@ def test_refused(tool, arguments, message):
     'arguments, message',
     [
         (['features', '--dtype', 'bfloat16'], 'unrecognized arguments: --dtype bfloat16'),
-        (['step', '--threads', '0'], '--threads: 0: it must be at least 1'),
-        (['step', '--rounds', '0'], '--rounds: 0: it must be at least 1'),
-        (['step', '--workers', '-1'], '--workers: -1: it must be at least 0'),
-        (['views', '--share', '2'], '--share: 2.0: it must lie between 0 and 1'),
         (['step', '--peer', 'x'], 'unrecognized arguments: --peer x'),
+        (['step', '--threads', '0'], '--threads: 0: it must be at least 1'),
+        (['step', '--workers', '-1'], '--workers: -1: it must be at least 0'),
+        (['step', '--variant', 'x'], "'x' is not KEY=VALUE"),
     ],
 )
-def test_options_of_other_parts(tool, capfd, arguments, message):
+def test_refused_by_the_parser(tool, capfd, arguments, message):
     with pytest.raises(SystemExit):
         tool(*arguments)
     assert message in capfd.readouterr().err
 
 
-def test_device_must_be_there(tool):
+def test_device_must_be_available(tool):
     other = 'cpu' if torch.cuda.is_available() else 'cuda'
     with pytest.raises(ValueError, match=f'--device {other}'):
         tool('views', *SIZES, '--device', other)
 
 
 def test_a_module_of_the_same_name_is_not_taken_for_the_released_one(tmp_path, monkeypatch):
-    for name in (
-        'torchlight/torchlight/__init__.py',
-        *official.CONFIGS.values(),
-        *(f'{module.replace(".", "/")}.py' for module in official.MODULES),
-    ):
+    sources = [f'{module.replace(".", "/")}.py' for module in released.MODULES]
+    for name in ('torchlight/torchlight/__init__.py', released.CONFIG, *sources):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    for name in official.MODULES:
+    for name in released.MODULES:
         monkeypatch.setitem(sys.modules, name, json)
-    with pytest.raises(RuntimeError, match='has the name of a module'):
-        official.Official(str(tmp_path), 'cpu')
+    with pytest.raises(RuntimeError, match='hides net.aimclr'):
+        released.Released(workload.Settings(str(tmp_path), official=str(tmp_path)))

@@ -1,107 +1,50 @@
-"""Whole epochs with data: the config's training, and the released processor with its own loader.
-
-Ours is ``Runner.train()`` as tools/train.py calls it, on an annotation file whose cache exists. An
-epoch of the released code follows each of ours, so that drifts of the machine meet both.
-"""
+"""Whole epochs with data: the config's training, and the released processor with its own loader."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.config import Config
+from mmengine.registry import LOOPS
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from .measure import Case, PeakMemory, Times, figures, timer, warm_up
-from .official import Official
-from .settings import (
-    Settings,
-    layout_of,
-    project_config,
-    skeletons,
-    versions_of_ours,
-    write_annotations,
-    write_released,
-)
+from .released import Released
+from .timing import Case, compare
+from .workload import Settings, our_configs, skeletons, write_annotations, write_released
 
 
-class Turns(Hook):
-    """Time the epochs of a training; run an epoch of a peer after each.
+@LOOPS.register_module(force=True)
+class PreparedTrainLoop(EpochBasedTrainLoop):
+    """Training loop that stops before the first epoch, for a timer that runs the epochs."""
 
-    Args:
-        warmup: epochs before those that are timed; the last of them gives the peak memory.
-        peer: the other implementation, or None.
-    """
+    def run(self) -> None:
+        """Prepare the training."""
+        self.runner.call_hook('before_train')
 
-    priority = 'VERY_HIGH'
 
-    def __init__(self, warmup: int, peer: Case | None) -> None:
-        self.warmup, self.peer = warmup, peer
-        self.ours, self.theirs = Times(), Times()
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Start the clock."""
-        self.memory = PeakMemory()
-        if runner.epoch == self.warmup - 1:
-            self.memory.__enter__()
-        self.start = timer()
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Stop the clock and run the peer."""
-        seconds = timer() - self.start
-        timed = runner.epoch >= self.warmup
-        if runner.epoch == self.warmup - 1:
-            self.memory.__exit__()
-            self.ours.peak_memory = self.memory.mebibytes
-            if self.peer is not None:
-                self.theirs = warm_up(self.peer, self.warmup)
-        if timed:
-            self.ours.seconds.append(seconds)
-        if timed and self.peer is not None:
-            self.theirs.seconds.append(self.peer.seconds())
+def our_epoch(cfg: Config) -> Callable[[], None]:
+    """Return a function that trains for an epoch as tools/train.py does, with all hooks."""
+    cfg.train_cfg.update(type='PreparedTrainLoop', val_interval=cfg.train_cfg.max_epochs + 1)
+    cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner.train_loop.run_epoch
 
 
 def measure(settings: Settings) -> dict:
     """Return samples per second over whole epochs."""
     if settings.samples < settings.batch:
-        raise ValueError(f'--samples {settings.samples} is less than one batch of {settings.batch}')
-    layout = layout_of(project_config(settings))
-    x = skeletons(settings, settings.samples, layout)
-    ann_file = os.path.join(settings.folder, 'epoch.pkl')
-    write_annotations(ann_file, layout, x, x[:0])
-
+        raise ValueError(
+            f'--samples {settings.samples} is less than one batch of {settings.batch}; raise it, '
+            'or lower --batch'
+        )
+    x = skeletons(settings, settings.samples)
+    ann_file = write_annotations(settings, x)
     samples = settings.samples // settings.batch * settings.batch  # both drop the last batch
-    peer = None
+    cases = {}
+    for name, (cfg, peer) in our_configs(settings, ann_file).items():
+        cases[name] = Case(our_epoch(cfg), samples, peer)
     if settings.official is not None:
-        peer = Case(released_epoch(settings, x), samples, peer=True)
-    del x
-
-    result = dict(measured={}, ratio={})
-    epochs = settings.warmup + settings.rounds
-    for name, (dtype, variant, _) in versions_of_ours(settings).items():
-        cfg = project_config(settings, dtype, variant, ann_file)
-        cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs + 1)
-        cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
-        runner, turns = Runner.from_cfg(cfg), Turns(settings.warmup, peer)
-        runner.register_hook(turns)
-        runner.train()
-
-        cases, times = {name: Case(runner.train, samples)}, {name: turns.ours}
-        if peer is not None:
-            cases[f'released beside {name}'] = peer
-            times[f'released beside {name}'] = turns.theirs
-        for key, value in figures(cases, times).items():
-            result[key].update(value)
-    return result
-
-
-def released_epoch(settings: Settings, x):
-    """Return a function that trains the released model for an epoch."""
-    official = Official(settings.official, settings.device)
-    files = write_released(settings.folder, 'epoch', x)
-    processor = official.processor('pretrain', settings, files)
-
-    def epoch() -> None:
-        with official.running():
-            processor.train(1)
-
-    return epoch
+        _, epoch = Released(settings).training(write_released(settings.folder, x))
+        cases['released'] = Case(epoch, samples, peer=True)
+    return compare('epoch', cases, settings.rounds)

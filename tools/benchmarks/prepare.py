@@ -1,4 +1,4 @@
-"""Reading NTU's original files: speed against mmaction2's reader, memory at NTU-120's size."""
+"""Reading NTU's original files: against mmaction2's reader, and at the size of a data set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import importlib.util
 import os
 import resource
 from collections import deque
-from functools import partial
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from rich.progress import track
@@ -17,7 +18,9 @@ from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers import NTU120, list_files
 from aimclr_mm.datasets.readers.ntu import missing
 
-from .measure import STDERR, Case, alternate, figures, timer
+from .timing import Case, compare
+
+READER = 'tools/data/skeleton/gen_ntu_rgbd_raw.py'  # of mmaction2
 
 
 def recording(frames: int, bodies: int, rng: np.random.Generator) -> str:
@@ -28,28 +31,28 @@ def recording(frames: int, bodies: int, rng: np.random.Generator) -> str:
         for body in range(bodies):
             x, y = rng.normal(size=2)
             lines += [f'7205759403792{body:04} 0 1 1 1 1 0 {x:.7f} {y:.7f} 2', '25']
-            joints, rest = rng.normal(size=(25, 3)), 300 * rng.random((25, 8))
-            for joint, others in zip(joints, rest):
-                numbers = [f'{value:.7f}' for value in joint] + [f'{value:.4f}' for value in others]
+            for position, others in zip(rng.normal(size=(25, 3)), 300 * rng.random((25, 8))):
+                numbers = [f'{value:.7f}' for value in position]
+                numbers += [f'{value:.4f}' for value in others]
                 lines.append(' '.join([*numbers, '2']))
     return '\r\n'.join([*lines, ''])
 
 
-def write_recordings(folder: str, count: int, seed: int = 0) -> list[str]:
+def write_recordings(folder: str, count: int) -> list[Path]:
     """Write random recordings of 60 to 300 frames with 1 or 2 bodies; return their paths."""
-    rng, paths = np.random.default_rng(seed), []
-    for i in track(range(count), 'Writing recordings', console=STDERR):
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in track(range(count), 'Writing recordings'):
         name = f'S001C001P{i // 60 % 40 + 1:03}R{i // 2400 + 1:03}A{i % 60 + 1:03}.skeleton'
-        path = Path(folder, name)
         text = recording(int(rng.integers(60, 301)), int(rng.integers(1, 3)), rng)
-        path.write_bytes(text.encode())
-        paths.append(str(path))
+        paths.append(Path(folder, name))
+        paths[-1].write_bytes(text.encode())
     return paths
 
 
-def peer_reader(checkout: str):
-    """Return mmaction2's ``read_xyz`` of a user's checkout."""
-    path = os.path.join(checkout, 'tools', 'data', 'skeleton', 'gen_ntu_rgbd_raw.py')
+def load_peer(checkout: str) -> Callable[[str], np.ndarray]:
+    """Return mmaction2's ``read_xyz`` from a user's checkout."""
+    path = os.path.join(checkout, READER)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path!r} does not exist; --peer is a checkout of mmaction2')
     spec = importlib.util.spec_from_file_location('gen_ntu_rgbd_raw', path)
@@ -58,7 +61,7 @@ def peer_reader(checkout: str):
     return module.read_xyz
 
 
-def readers(folder: str, count: int, rounds: int, peer: str | None) -> dict:
+def measure_readers(folder: str, count: int, rounds: int, peer: str | None) -> dict:
     """Return files per second of our reader and of mmaction2's, in one process.
 
     Args:
@@ -66,61 +69,49 @@ def readers(folder: str, count: int, rounds: int, peer: str | None) -> dict:
         count: number of recordings.
         rounds: measurements of each.
         peer: checkout of mmaction2; None measures ours alone.
-
-    Raises:
-        RuntimeError: if the two do not read the same coordinates.
     """
+    read_peer = None if peer is None else load_peer(peer)
     write_recordings(folder, count)
     reader = NTU120(list_files([folder], NTU120.pattern), bodies='motion')
     files = reader.recordings()
-    read = dict(ours=lambda file: reader.read(file)[0]['keypoint'])
-    if peer is not None:
-        read_xyz = peer_reader(peer)
-        read['mmaction2'] = lambda file: read_xyz(file.path)
-        for file in files:
-            ours, theirs = (one(file) for one in read.values())
+    paths = [file.path for file in files]
+
+    def read(file) -> np.ndarray:
+        return reader.read(file)[0]['keypoint']
+
+    cases = dict(ours=Case(lambda: deque(map(read, files), maxlen=0), count))
+    if read_peer is not None:
+        for file, path in zip(files, paths):
+            ours, theirs = read(file), read_peer(path)
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-6):
-                raise RuntimeError(f'the readers do not agree about {file}')
+                raise RuntimeError(f'the readers do not agree about {path}')
+        cases['mmaction2'] = Case(lambda: deque(map(read_peer, paths), maxlen=0), count, peer=True)
 
-    def consume(one) -> None:
-        deque(map(one, files), maxlen=0)
-
-    cases = {
-        name: Case(partial(consume, one), len(files), name != 'ours') for name, one in read.items()
-    }
     megabytes = sum(file.size for file in files) / 1e6
-    found = figures(cases, alternate(cases, rounds))
-    return dict(files=len(files), megabytes=megabytes, **found)
+    return dict(files=count, megabytes=megabytes, **compare('prepare', cases, rounds))
 
 
-def whole_data_set(folder: str, distinct: int, count: int) -> dict:
-    """Return time and memory of preparing a data set of NTU-120's size from a few distinct files.
-
-    Args:
-        folder: empty, for files and result.
-        distinct: number of different files.
-        count: number of recordings, at most 2 x 32 x 3 x 106 x 120.
-    """
+def measure_data_set(folder: str, distinct: int, count: int) -> dict:
+    """Return time and memory of preparing ``count`` recordings, links to a few distinct files."""
     originals = write_recordings(folder, distinct)
-    source = os.path.join(folder, 'source')
-    os.makedirs(source)
+    source = Path(folder, 'source')
+    source.mkdir()
     numbers = product(range(1, 33), range(1, 4), range(1, 107), range(1, 3), range(1, 121))
     names = (f'S{s:03}C{c:03}P{p:03}R{r:03}A{a:03}' for s, c, p, r, a in numbers)
-    names = (name for name in names if name not in missing())
-    for index, name in zip(track(range(count), 'Linking recordings', console=STDERR), names):
-        os.link(originals[index % distinct], os.path.join(source, f'{name}.skeleton'))
+    valid = (name for name in names if name not in missing())
+    for index, name in zip(range(count), valid):
+        os.link(originals[index % distinct], source / f'{name}.skeleton')
 
-    start, out = timer(), os.path.join(folder, 'ntu120.pkl')
-    summary = prepare(NTU120(list_files([source], NTU120.pattern)), out)
-    seconds = timer() - start
+    start = perf_counter()
+    summary = prepare(NTU120(list_files([str(source)], NTU120.pattern)), f'{folder}/ntu120.pkl')
+    seconds = perf_counter() - start
 
     usages = dict(process=resource.RUSAGE_SELF, largest_worker=resource.RUSAGE_CHILDREN)
+    peak = {name: resource.getrusage(who).ru_maxrss / 2**20 for name, who in usages.items()}
     return dict(
         recordings=summary.sequences,
         seconds=seconds,
         files_per_second=count / seconds,
-        result_gigabytes=os.path.getsize(out) / 1e9,
-        peak_gigabytes={
-            name: resource.getrusage(who).ru_maxrss / 2**20 for name, who in usages.items()
-        },
+        result_gigabytes=os.path.getsize(f'{folder}/ntu120.pkl') / 1e9,
+        peak_gigabytes=peak,
     )
