@@ -1,9 +1,9 @@
 """Equality with the released code, number by number.
 
 ``data/released.json`` was recorded by running Levigty/AimCLR (MIT) on the CPU. Inputs and
-parameters follow the formulas of ``wave``, ``parameter``, ``skeletons`` and ``clip`` below. Every
-37th value of long results is kept, and every 7th of the feature map in the order (M, T, V, C). Random
-parameters were given, not drawn.
+parameters follow the formulas of ``wave``, ``parameter``, ``skeletons`` and ``clip`` below.
+Every 37th value of long results is kept, and every 7th of the feature map in the order
+(M, T, V, C). Random parameters were given, not drawn.
 """
 
 import json
