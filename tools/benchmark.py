@@ -28,7 +28,7 @@ from benchmarks.workload import CONFIG, Settings
 from aimclr_mm.apis import cli
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.utils.malloc import keep_freed_memory
-from aimclr_mm.utils.processor import processor
+from aimclr_mm.utils.processor import processor_name
 
 PARTS = dict(  # help, and defaults that differ from those of Settings
     views=('views of a batch on the device', dict(rounds=7, threads=1)),
@@ -151,7 +151,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     machine = dict(
         torch=torch.__version__,
-        processor=processor().name,
+        processor=processor_name(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         threads=torch.get_num_threads(),
     )
