@@ -10,10 +10,11 @@
         --out predictions.csv
 
 Recordings are files (.npy, .npz, .csv, .txt, .json, .skeleton, .mat), manifests, annotation files
-(.pkl) or folders of these; the names of the folders in a folder are the labels. The joints must be
-those of the config's layout. `embed` writes features (N, C), names, labels (empty if unknown),
-sources and the fingerprint of the encoder; the other verbs take this file instead of recordings,
-and `tools/analyze.py tsne` draws it. Similarity is the cosine of two embeddings.
+(.pkl) or folders of these; the names of the folders in a folder are the labels. Joints are mapped
+to the config's layout from the one that the format tells (.skeleton, .mat, .pkl) or --layout names.
+`embed` writes features (N, C), names, labels (empty if unknown), sources and the fingerprint of the
+encoder; the other verbs take this file instead of recordings, and `tools/analyze.py tsne` draws it.
+Similarity is the cosine of two embeddings.
 """
 
 import argparse
@@ -28,7 +29,6 @@ from aimclr_mm.apis import (
     fit_classifier,
     leave_one_out,
     nearest,
-    read_recordings,
 )
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.utils.files import atomic_write
@@ -58,14 +58,14 @@ def parse_args() -> argparse.Namespace:
 
 def _add_embed(parser: cli.Parser) -> None:
     verb = parser.add_verb('embed', embed, 'write the embeddings of recordings to a .npz file')
-    verb.add_shared(*cli.ENCODER)
+    verb.add_shared(*cli.ENCODER, '--layout')
     verb.add_argument('sources', nargs='+', metavar='SOURCE', help='files and folders to embed')
     verb.add_shared('--out', default='embeddings.npz')
 
 
 def _add_search(parser: cli.Parser) -> None:
     verb = parser.add_verb('search', search, 'find the most similar sequences of a gallery')
-    verb.add_shared(*cli.ENCODER)
+    verb.add_shared(*cli.ENCODER, '--layout')
     verb.add_argument('query', nargs='+', metavar='QUERY', help='recordings to search for')
     verb.add_argument(
         '--gallery',
@@ -89,7 +89,7 @@ def _add_search(parser: cli.Parser) -> None:
 
 def _add_few_shot(parser: cli.Parser) -> None:
     verb = parser.add_verb('few_shot', few_shot, 'classify recordings from a few examples')
-    verb.add_shared(*cli.ENCODER)
+    verb.add_shared(*cli.ENCODER, '--layout')
     origin = verb.add_mutually_exclusive_group(required=True)
     origin.add_argument(
         '--examples',
@@ -119,7 +119,7 @@ def _add_few_shot(parser: cli.Parser) -> None:
 def embed(args: argparse.Namespace) -> None:
     """Embed recordings and write the result."""
     encoder = cli.open_encoder(args)
-    embedded = encoder.embed_recordings(args.sources)
+    embedded = encoder.embed_recordings(args.sources, args.layout)
     embedded.save(args.out)
 
     count, channels = embedded.features.shape
@@ -134,8 +134,8 @@ def search(args: argparse.Namespace) -> None:
     if args.picture:
         picture_format(args.picture)  # reports an unknown suffix before the work begins
     encoder = cli.open_encoder(args)
-    queries = encoder.embed_recordings(args.query)
-    gallery = encoder.embed_recordings(args.gallery)
+    queries = encoder.embed_recordings(args.query, args.layout)
+    gallery = encoder.embed_recordings(args.gallery, args.layout)
     if args.picture and len(queries.names) > MAX_QUERIES:
         raise ValueError(
             f'--picture: there are {len(queries.names)} queries; a picture holds at most '
@@ -157,7 +157,7 @@ def search(args: argparse.Namespace) -> None:
     if args.out:
         write_csv(args.out, ('query', 'rank', 'name', 'label', 'similarity'), table)
     if args.picture:
-        draw_neighbors(encoder, queries, gallery, found, args.picture)
+        draw_neighbors(encoder, queries, gallery, found, args)
         print(args.picture)
 
 
@@ -184,14 +184,14 @@ def draw_neighbors(
     queries: EmbeddingSet,
     gallery: EmbeddingSet,
     found: list[Neighbors],
-    path: str,
+    args: argparse.Namespace,
 ) -> None:
     """Draw a film strip of each query and of its neighbors."""
     files = {*queries.sources, *(gallery.sources[i] for row in found for i, _ in row)}
     recordings = {
         recording['frame_dir']: recording
         for file in sorted(files)
-        for recording in read_recordings(file, encoder.layout)
+        for recording in encoder.read(file, args.layout)
     }
 
     strips = []
@@ -201,14 +201,14 @@ def draw_neighbors(
             name = gallery.names[i]
             label = f', {gallery.labels[i]}' if gallery.labels[i] else ''
             strips.append(Strip(recordings[name], f'{similarity:.3f}  {name}{label}'))
-    draw_strips(strips, encoder.layout, path)
+    draw_strips(strips, encoder.layout, args.picture)
 
 
 def few_shot(args: argparse.Namespace) -> None:
     """Fit or load a classifier, save it, and classify recordings."""
     encoder = cli.open_encoder(args)
     if args.examples:
-        classifier = fit(encoder, args.examples, args.strength)
+        classifier = fit(encoder, args)
     else:
         classifier = EmbeddingClassifier.load(args.classifier)
         encoder.check_fingerprint(classifier.encoder, args.classifier)
@@ -217,36 +217,33 @@ def few_shot(args: argparse.Namespace) -> None:
         classifier.save(args.save)
         print(f'classifier: {args.save}')
     if args.classify:
-        classify(encoder, classifier, args.classify, args.out)
+        classify(encoder, classifier, args)
 
 
-def fit(encoder: EmbeddingInferencer, sources: list[str], strength: float) -> EmbeddingClassifier:
+def fit(encoder: EmbeddingInferencer, args: argparse.Namespace) -> EmbeddingClassifier:
     """Fit a classifier to labeled recordings; print its leave-one-out accuracy."""
-    examples = encoder.embed_recordings(sources)
+    examples = encoder.embed_recordings(args.examples, args.layout)
     if unknown := [name for name, label in zip(examples.names, examples.labels) if not label]:
         raise ValueError(
             f'example {unknown[0]!r} has no label ({len(unknown)} of {len(examples.names)}); put '
             'examples into folders named by class, or list them in a manifest with a column label'
         )
-    classifier = fit_classifier(examples.features, examples.labels, strength)
+    classifier = fit_classifier(examples.features, examples.labels, args.strength)
     classifier.encoder = encoder.fingerprint
 
     classes, counts = np.unique(examples.labels, return_counts=True)
     print('examples: ' + ', '.join(f'{name} {count}' for name, count in zip(classes, counts)))
     if counts.min() > 1:
-        accuracy = leave_one_out(examples.features, examples.labels, strength)
+        accuracy = leave_one_out(examples.features, examples.labels, args.strength)
         print(f'leave-one-out accuracy on the examples: {accuracy:.1f} %')
     return classifier
 
 
 def classify(
-    encoder: EmbeddingInferencer,
-    classifier: EmbeddingClassifier,
-    sources: list[str],
-    out: str | None,
+    encoder: EmbeddingInferencer, classifier: EmbeddingClassifier, args: argparse.Namespace
 ) -> None:
     """Print the predicted class of recordings, and the accuracy if some have labels."""
-    queries = encoder.embed_recordings(sources)
+    queries = encoder.embed_recordings(args.classify, args.layout)
     probabilities = classifier.probabilities(queries.features)
     best = probabilities.argmax(axis=1)
     rows = [
@@ -262,8 +259,8 @@ def classify(
     correct = [label == row[1] for row, label in zip(rows, queries.labels) if label]
     if correct:
         print(f'accuracy on the {len(correct)} labeled recordings: {100 * np.mean(correct):.1f} %')
-    if out:
-        write_csv(out, ('name', 'predicted', 'probability'), rows)
+    if args.out:
+        write_csv(args.out, ('name', 'predicted', 'probability'), rows)
 
 
 def write_csv(path: str, header: tuple[str, ...], rows: list[tuple]) -> None:

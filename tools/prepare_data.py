@@ -5,6 +5,7 @@
     python tools/prepare_data.py utd_mhad Skeleton.zip
     python tools/prepare_data.py custom manifest.csv --layout my_layout.yaml --out data/mine.pkl
     python tools/prepare_data.py mmaction2 ntu60_3d.pkl             # verify an annotation file
+    python tools/prepare_data.py utd_mhad Skeleton.zip --map-to ntu25 --out data/utd25.pkl
     python tools/prepare_data.py official NTU60_frame50             # prepared for the released code
     python tools/prepare_data.py official data/ntu60/ntu60_3d.pkl --out NTU60_frame50    # and back
     python tools/prepare_data.py samples recordings                 # generated, as single files
@@ -27,7 +28,7 @@ from aimclr_mm.apis import cli
 from aimclr_mm.datasets.own_files.samples import FORMS, write_samples
 from aimclr_mm.datasets.prepare import READERS, prepare
 from aimclr_mm.datasets.readers import list_files
-from aimclr_mm.datasets.readers.pose_pickle import verify
+from aimclr_mm.datasets.readers.pose_pickle import map_pickle, verify
 from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.utils.files import atomic_write, check_target
 
@@ -66,7 +67,8 @@ def parse_args() -> argparse.Namespace:
     )
     verb.add_argument('source', metavar='SOURCE', help='annotation file')
     verb.add_argument('--layout', **LAYOUT)
-    verb.add_shared('--out', help='copy the file there if it is valid')
+    verb.add_shared('--map-to')
+    verb.add_shared('--out', help='copy the file there, mapped with --map-to, if it is valid')
 
     verb = parser.add_verb('samples', make_samples, 'Write generated recordings as single files.')
     verb.add_argument('folder', type=cli.output_folder, help='folder to write')
@@ -103,6 +105,8 @@ def _add_conversion(verb: cli.Parser, name: str) -> None:
         '--strict', action='store_true', help='stop at the first recording that cannot be used'
     )
 
+    if not reader.preprocessed:
+        verb.add_shared('--map-to')
     for option in reader.options:
         if option in READER_OPTIONS:
             verb.add_argument(f'--{option}', **READER_OPTIONS[option])
@@ -119,6 +123,7 @@ def convert(args: argparse.Namespace) -> None:
     options = {name: value for name, value in given.items() if value is not None}
 
     reader = kind(list_files(args.source, kind.pattern), **options)
+    reader.map_to = getattr(args, 'map_to', None)
     summary = prepare(reader, out, args.workers, args.strict)
     print(f'{out}:\n{summary}')
 
@@ -149,6 +154,8 @@ def verify_pickle(args: argparse.Namespace) -> None:
     """Verify an annotation file, and copy it if ``--out`` is given."""
     if args.out:
         check_target(args.out)
+    elif args.map_to:
+        raise ValueError('--out is missing, the file to write')
     options = {} if args.layout is None else dict(layout=args.layout)
     summary = verify(args.source, **options)
     print(f'{args.source}:\n{summary}')
@@ -157,7 +164,10 @@ def verify_pickle(args: argparse.Namespace) -> None:
             f'{args.source!r} has {len(summary.problems)} defects; the first are shown above'
         )
 
-    if args.out:
+    if args.map_to:
+        map_pickle(args.source, args.out, args.map_to, args.layout)
+        print(f'mapped to {args.map_to} in {args.out}')
+    elif args.out:
         with open(args.source, 'rb') as source, atomic_write(args.out, 'wb') as target:
             shutil.copyfileobj(source, target)
         print(f'copied to {args.out}')

@@ -94,6 +94,12 @@ SHARED: dict[str, dict[str, Any]] = {
         default='none',
         help='how the ranks of a distributed run were started',
     ),
+    '--layout': dict(
+        metavar='LAYOUT',
+        help='joint layout, a name or a YAML file, of recordings whose format does not tell it; '
+        'default: that of the config. Recordings of another layout are mapped to it',
+    ),
+    '--map-to': dict(metavar='LAYOUT', help='joint layout to map the sequences to'),
     '--out': dict(type=output_file, metavar='FILE', help='file to write'),
     '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
     '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -92,6 +92,7 @@ class EmbeddingInferencer(BaseInferencer):
         init_default_scope(cfg.get('default_scope', 'mmaction'))
 
         self.stream = stream
+        self._announced: set[str] = set()  # layouts whose mapping has been logged
         if stream is not None and cfg.model.type == 'CrossStream':
             streams = cfg.model.streams
             if stream not in streams:
@@ -166,6 +167,16 @@ class EmbeddingInferencer(BaseInferencer):
         """Return the sequences as checked annotations."""
         return as_annotations(inputs, self.layout)
 
+    def _announce(self, annotations: Sequence[dict]) -> None:
+        """Log from which layouts sequences were mapped, once for each layout."""
+        found = {annotation.get('mapped_from') for annotation in annotations} - {None}
+        for name in sorted(found - self._announced):
+            self._announced.add(name)
+            MMLogger.get_current_instance().info(
+                f'Sequences of layout {name} are mapped to {self.layout.name}, the layout of the '
+                'encoder'
+            )
+
     def preprocess(
         self, inputs: Sequence[dict], batch_size: int = BATCH, **kwargs: Any
     ) -> Iterator[dict]:
@@ -204,7 +215,12 @@ class EmbeddingInferencer(BaseInferencer):
             ]
         return dict(predictions=preds, visualization=visualization)
 
-    def embed(self, sequences: Any, batch_size: int = BATCH) -> np.ndarray:
+    def embed(
+        self,
+        sequences: Any,
+        batch_size: int = BATCH,
+        layout: str | Mapping | Layout | None = None,
+    ) -> np.ndarray:
         """Return the representations h of sequences.
 
         Args:
@@ -218,6 +234,9 @@ class EmbeddingInferencer(BaseInferencer):
                   :func:`~aimclr_mm.apis.read_recordings`;
                 - an annotation in mmaction2's pose format.
             batch_size: sequences per batch.
+            layout: joint layout of the sequences, from which they are mapped to that of the
+                encoder, see :func:`aimclr_mm.skeletons.map_layout`; that of the encoder if not
+                given. Files that tell their layout are mapped from it.
 
         Returns:
             (N, C) float32, one row per sequence, not normalized; compare rows by their cosine.
@@ -225,7 +244,8 @@ class EmbeddingInferencer(BaseInferencer):
         Raises:
             FileNotFoundError, ValueError: if a sequence is invalid; the message names it.
         """
-        annotations = self._inputs_to_list(sequences)
+        annotations = as_annotations(sequences, self.layout, layout)
+        self._announce(annotations)
         batches = track(
             self.preprocess(annotations, batch_size),
             'Embedding',
@@ -235,19 +255,24 @@ class EmbeddingInferencer(BaseInferencer):
         features = [sample.feature for batch in batches for sample in self.forward(batch)]
         return torch.stack(features).numpy()
 
-    def embed_recordings(self, sources: PathLike | Sequence[PathLike]) -> EmbeddingSet:
+    def embed_recordings(
+        self,
+        sources: PathLike | Sequence[PathLike],
+        layout: str | Mapping | Layout | None = None,
+    ) -> EmbeddingSet:
         """Return the representations of recordings with their names and labels.
 
         Args:
             sources: see :func:`~aimclr_mm.apis.read_recordings`; or files of ``tools/embed.py``
                 from this encoder.
+            layout: joint layout of recordings that do not tell theirs, see :meth:`embed`.
 
         Raises:
             FileNotFoundError, ValueError: as there, or if a file comes from another encoder.
         """
         if isinstance(sources, (str, os.PathLike)):
             sources = [sources]
-        parts = [self._embed_source(os.fspath(source)) for source in sources]
+        parts = [self._embed_source(os.fspath(source), layout) for source in sources]
         columns = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in EmbeddingSet.array_names()
@@ -255,14 +280,26 @@ class EmbeddingInferencer(BaseInferencer):
         check_names(columns['names'])
         return EmbeddingSet(**columns, encoder=self.fingerprint)
 
-    def _embed_source(self, path: str) -> EmbeddingSet:
+    def read(
+        self,
+        sources: PathLike | Sequence[PathLike],
+        layout: str | Mapping | Layout | None = None,
+    ) -> list[dict]:
+        """Read recordings and map them to the layout of the encoder.
+
+        Args:
+            sources, layout: see :meth:`embed_recordings`.
+        """
+        return read_recordings(sources, layout or self.layout, self.layout)
+
+    def _embed_source(self, path: str, layout: str | Mapping | Layout | None) -> EmbeddingSet:
         """Return the embeddings in a file of ``tools/embed.py``, or embed the recordings."""
         if EmbeddingSet.is_file(path):
             embedded = EmbeddingSet.load(path)
             self.check_fingerprint(embedded.encoder, path)
             return embedded
 
-        recordings = read_recordings(path, self.layout)
+        recordings = self.read(path, layout)
         return EmbeddingSet(
             self.embed(recordings),
             names=np.array([recording['frame_dir'] for recording in recordings]),

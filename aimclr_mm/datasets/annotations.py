@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from aimclr_mm.skeletons import LAYOUTS, Layout, get_layout, map_layout, mapped_dims
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.utils.pickles import read_pickle
 
@@ -65,6 +69,62 @@ def _check_splits(splits: Any, path: str) -> None:
     for split, names in splits.items():
         if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
             raise ValueError(f'{path!r}: split {split!r} is not a list of sequence names')
+
+
+def stated_layout(metainfo: Mapping, path: str) -> Layout | None:
+    """Return the layout that an annotation file states, None if it states none.
+
+    Args:
+        metainfo: ``metainfo`` of the file.
+        path: the file, for the message.
+
+    Raises:
+        ValueError: if the layout is not known.
+    """
+    stated = metainfo.get('layout')
+    if stated is None:
+        return None
+
+    # get_layout would read a path, which an untrusted file must not give
+    known = isinstance(stated, Mapping) or isinstance(stated, str) and stated in LAYOUTS
+    if not known:
+        raise ValueError(
+            f'{path!r} has an unknown layout {stated!r}; known are {list(LAYOUTS)} '
+            "and mappings with a layout's fields"
+        )
+    return get_layout(stated)
+
+
+def check_mapping(source: Layout, target: Layout) -> None:
+    """Raise ValueError if sequences of one layout cannot be mapped to another."""
+    dims = source.dims if source.joints == target.joints else mapped_dims(source, target)
+    for layout in (source, target):
+        if layout.dims != dims:
+            raise ValueError(
+                f'layout {layout.name!r} has {layout.dims} coordinates, but {source.name!r} is '
+                f'mapped to {target.name!r} in {dims}; 2-D landmarks of MediaPipe have the layout '
+                'mediapipe33_2d'
+            )
+
+
+def map_annotation(annotation: dict, source: Layout, target: Layout) -> dict:
+    """Return an annotation with keypoints and scores mapped to another layout.
+
+    Args:
+        annotation: with ``keypoint`` (M, T, V, C) and optionally ``keypoint_score`` (M, T, V).
+        source, target: see :func:`aimclr_mm.skeletons.map_layout`.
+
+    Raises:
+        ValueError: see :func:`check_mapping`.
+    """
+    check_mapping(source, target)
+    score = annotation.get('keypoint_score')
+    if score is None:
+        return dict(annotation, keypoint=map_layout(annotation['keypoint'], source, target))
+
+    joined = np.concatenate([annotation['keypoint'], score[..., None]], axis=-1)
+    mapped = map_layout(joined, source, target)
+    return dict(annotation, keypoint=mapped[..., :-1], keypoint_score=mapped[..., -1])
 
 
 def structure_defect(annotation: Any, num_joints: int | None = None) -> str:

@@ -89,6 +89,7 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     Raises:
         ValueError: if no recording can be used, or one cannot and ``strict`` is set.
     """
+    reader.check_mapping()
     recordings = reader.recordings()
     if not recordings:
         raise ValueError(
@@ -216,9 +217,12 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
         defect = next(array_defects(annotation), '')
         if defect:
             raise RecordingError(defect)
+
+    mapped = [_reader.mapped(annotation) for annotation in annotations]
+    for annotation in mapped:
         annotation['splits'] = list(reader.splits(annotation))
         annotation['warnings'] = warnings(annotation)
-    return annotations
+    return mapped
 
 
 # merging, in the parent

@@ -12,10 +12,10 @@ from mmaction.registry import DATASETS, TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
 
-from aimclr_mm.skeletons import LAYOUTS, Layout, get_layout
+from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.transforms import SkeletonTransform
 
-from .annotations import load_annotations, require_file
+from .annotations import load_annotations, require_file, stated_layout
 from .batch import SkeletonBatch
 from .cache import SequenceCache, active_transforms, open_cache
 from .checks import filter_valid, is_whole, name_of, split_warnings
@@ -206,23 +206,13 @@ class SkeletonDataset(PoseDataset):
 
     def _check_layout(self, metainfo: Mapping) -> None:
         """Raise ValueError if the annotation file states other joints than the config."""
-        stated = metainfo.get('layout')
-        if self.layout is None or stated is None:
-            return
-
-        # get_layout would read a path, which an untrusted file must not give
-        known = isinstance(stated, Mapping) or isinstance(stated, str) and stated in LAYOUTS
-        if not known:
-            raise ValueError(
-                f'{self.ann_file!r} has an unknown layout {stated!r}; known are {list(LAYOUTS)} '
-                "and mappings with a layout's fields"
-            )
-        layout = get_layout(stated)
-        if layout.joints != self.layout.joints:
+        layout = None if self.layout is None else stated_layout(metainfo, self.ann_file)
+        if layout is not None and layout.joints != self.layout.joints:
             raise ValueError(
                 f'{self.ann_file!r} has the joints of layout {layout.name!r}, '
                 f'{", ".join(layout.joints)}; the config has those of {self.layout.name!r}; set '
-                'layout of dataset, data preprocessor and backbone to that of the data'
+                'layout of dataset, data preprocessor and backbone to that of the data, or map the '
+                'file (tools/prepare_data.py mmaction2 FILE --map-to LAYOUT --out MAPPED)'
             )
 
     def _select(self, splits: Mapping, annotations: list[dict], split: str | None) -> list[dict]:

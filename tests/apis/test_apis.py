@@ -22,8 +22,9 @@ from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.evaluation.evaluate import extract_features
 from aimclr_mm.evaluation.results import EmbeddingSet
-from aimclr_mm.skeletons import NTU25, get_layout
+from aimclr_mm.skeletons import NTU25, get_layout, map_layout
 from tests.datasets.readers.ntu_files import expected, skeleton_file
+from tests.datasets.readers.test_utd_mhad import mat, skeleton
 from tests.runs import ROOT
 
 CONFIG = f"""
@@ -251,6 +252,44 @@ def test_original_recordings_are_read(tmp_path):
     np.testing.assert_allclose(recording['keypoint'], expected([[0, 1], [0, 1], [0]], 2), atol=1e-6)
     with pytest.raises(ValueError, match='joints'):
         read_recordings(tmp_path / 'S001C001P001R001A050.skeleton', 'kinect20')
+
+
+def test_sequences_of_another_layout_are_mapped(encoder, tmp_path):
+    pose = walk(9, joints=20)
+    mapped = map_layout(pose, 'kinect20', 'ntu25')
+    expected = encoder.embed(mapped)
+    np.save(tmp_path / 'a.npy', pose)
+    for form in (pose, dict(keypoint=pose, total_frames=9), tmp_path / 'a.npy'):
+        np.testing.assert_array_equal(encoder.embed(form, layout='kinect20'), expected)
+    (recording,) = read_recordings(tmp_path / 'a.npy', 'kinect20', 'ntu25')
+    assert recording['mapped_from'] == 'kinect20'
+    np.testing.assert_array_equal(recording['keypoint'], mapped)
+
+    with pytest.raises(ValueError, match='20 joints'):
+        encoder.embed(pose)
+    with pytest.raises(ValueError, match="'0: sequence 0' has 25 joints"):
+        encoder.embed(dict(keypoint=walk(9), total_frames=9), layout='kinect20')
+    with pytest.raises(ValueError, match="'sequence 0': there are no rules.*'coco17' to 'ntu25'"):
+        encoder.embed(walk(9, joints=17)[..., :2], layout='coco17')
+
+
+def test_files_that_tell_their_layout_are_mapped(encoder, tmp_path):
+    (tmp_path / 'a.mat').write_bytes(mat(skeleton(1)))
+    (tmp_path / 'b.skeleton').write_bytes(skeleton_file([[0], [0]]))
+    keypoint = walk(7, joints=20)
+    content = dict(
+        annotations=[dict(frame_dir='c', keypoint=keypoint, total_frames=7)],
+        metainfo=dict(layout='kinect20'),
+    )
+    write_pickle(content, str(tmp_path / 'c.pkl'))
+    recordings = read_recordings(tmp_path, encoder.layout, encoder.layout)
+    assert [r['keypoint'].shape[2] for r in recordings] == [25] * 3
+    assert [r.get('mapped_from') for r in recordings] == ['kinect20', None, 'kinect20']
+    np.testing.assert_array_equal(
+        encoder.embed_recordings(tmp_path).features[2:], encoder.embed(keypoint, layout='kinect20')
+    )
+    with pytest.raises(ValueError, match="a.mat' has the 20 joints of layout 'kinect20', not"):
+        read_recordings(tmp_path, encoder.layout)
 
 
 @pytest.mark.parametrize(

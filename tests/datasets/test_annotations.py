@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets import SkeletonDataset, load_annotations, write_pickle
-from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.datasets.annotations import map_annotation, read_pickle, stated_layout
+from aimclr_mm.skeletons import get_layout, map_layout
 from tests.canary import Payload
 
 from .helpers import annotation
@@ -157,3 +158,28 @@ def test_write_pickle_into_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_pickle({}, 'data.pkl')
     assert os.listdir() == ['data.pkl']
+
+
+@pytest.mark.parametrize('source, target', [('coco17', 'halpe26'), ('halpe26', 'mediapipe33_2d')])
+def test_annotation_is_mapped_with_its_scores(source, target):
+    source, target = get_layout(source), get_layout(target)
+    x = np.random.default_rng(0).uniform(0.1, 1, (2, 5, source.num_joints, 3)).astype(np.float32)
+    given = dict(frame_dir='a', keypoint=x[..., :2], keypoint_score=x[..., 2], label=3)
+    mapped = map_annotation(given, source, target)
+    expected = map_layout(x, source, target)
+    np.testing.assert_array_equal(mapped['keypoint'], expected[..., :2])
+    np.testing.assert_array_equal(mapped['keypoint_score'], expected[..., 2])
+    assert mapped['label'] == 3 and given['keypoint'].shape[2] == source.num_joints
+
+
+def test_depth_is_not_taken_for_a_score():
+    given = dict(keypoint=np.ones((1, 2, 33, 3)))
+    with pytest.raises(ValueError, match="'mediapipe33' has 3 coordinates.*mediapipe33_2d"):
+        map_annotation(given, get_layout('mediapipe33'), get_layout('coco17'))
+
+
+def test_layout_that_a_file_states():
+    assert stated_layout({}, 'a.pkl') is None
+    assert stated_layout(dict(layout='azure32'), 'a.pkl') is get_layout('azure32')
+    with pytest.raises(ValueError, match="'a.pkl' has an unknown layout '/x.yaml'"):
+        stated_layout(dict(layout='/x.yaml'), 'a.pkl')

@@ -1,13 +1,18 @@
 """tools/embed.py and tools/prepare_data.py samples: results and error messages."""
 
 import csv
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 from aimclr_mm.apis import cli, fit_classifier, load_encoder, nearest
+from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.evaluation.results import EmbeddingSet
+from aimclr_mm.skeletons import map_layout
 from tests.apis.test_apis import folder, walk  # noqa: F401  a fixture
+from tests.datasets.readers.test_utd_mhad import mat, skeleton
 from tests.runs import call_tool
 
 
@@ -42,6 +47,40 @@ def test_a_folder_that_is_given_itself_is_no_label(tool):
     assert 'b.npz: 5 sequences, 6 channels, no labels' in tool(
         'embed.py embed', 'sit', 'run', '--out', 'b.npz'
     )
+
+
+def test_recordings_of_another_layout_are_mapped(tool, monkeypatch, tmp_path):
+    notes = []
+    monkeypatch.setattr(MMLogger, 'info', lambda self, text, *_: notes.append(text))
+    np.save(tmp_path / 'new.npy', walk(8, joints=20))
+    (tmp_path / 'a.mat').write_bytes(mat(skeleton(1)))
+    options = ['--gallery', 'new.npy', 'a.mat', '-k', '2', '--layout', 'kinect20']
+    printed = tool('embed.py search', 'a.mat', *options, '--picture', 'p.png')
+    assert printed.splitlines()[0] == 'a.mat' and len(printed.splitlines()) == 4
+    mapped = [note for note in notes if 'are mapped' in note]
+    assert len(mapped) == 1 and 'layout kinect20 are mapped to ntu25' in mapped[0]
+    assert (tmp_path / 'p.png').stat().st_size > 1000
+
+
+def test_annotation_file_is_mapped(tool, tmp_path):
+    (tmp_path / 'raw').mkdir()
+    (tmp_path / 'raw' / 'a2_s1_t1_skeleton.mat').write_bytes(mat(skeleton(2)))
+    command = ['prepare_data.py utd_mhad', 'raw', '--workers', '1', '--out']
+    tool(*command, 'own.pkl', encoder=False)
+    assert '1 x 25 joints' in tool(*command, 'ntu.pkl', '--map-to', 'ntu25', encoder=False)
+    mapped = read_pickle('ntu.pkl')
+    assert mapped['metainfo']['layout'] == 'ntu25' and mapped['split'] == {'xsub_train': ANY}
+
+    verify = ['prepare_data.py mmaction2', 'own.pkl', '--map-to', 'ntu25']
+    assert 'mapped to ntu25' in tool(*verify, '--out', 'again.pkl', encoder=False)
+    again = read_pickle('again.pkl')
+    assert again['metainfo'] == mapped['metainfo']
+    expected = map_layout(read_pickle('own.pkl')['annotations'][0]['keypoint'], 'kinect20', 'ntu25')
+    for content in (mapped, again):
+        np.testing.assert_array_equal(content['annotations'][0]['keypoint'], expected)
+
+    assert '--out is missing' in tool(*verify, encoder=False)
+    assert "'kinect20' to 'coco17'" in tool(*command, 'x.pkl', '--map-to', 'coco17', encoder=False)
 
 
 def test_table_and_picture(tool, folder, tmp_path):  # noqa: F811

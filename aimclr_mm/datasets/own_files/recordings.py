@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from aimclr_mm.datasets.annotations import load_annotations
+from aimclr_mm.datasets.annotations import load_annotations, map_annotation, stated_layout
 from aimclr_mm.datasets.checks import filter_valid, name_of
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.ntu import MAX_FILE, choose_bodies, read_bodies
 from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
-from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.skeletons import KINECT20, NTU25, Layout, get_layout
 
 from .fields import as_fields, read_fields
 from .manifest import SEPARATORS, ManifestReader
@@ -38,11 +38,14 @@ _READERS: dict[str, Callable[[SourceFile, Layout], dict[str, Any]]] = {
     '.skeleton': _read_ntu,
     '.mat': _read_utd,
 }
+LAYOUT_OF = {'.skeleton': NTU25, '.mat': KINECT20}  # formats that tell their layout
 EXTENSIONS = (*_READERS, '.pkl', '.jsonl', '.ndjson')
 
 
 def read_recordings(
-    sources: PathLike | Sequence[PathLike], layout: str | Mapping | Layout = 'ntu25'
+    sources: PathLike | Sequence[PathLike],
+    layout: str | Mapping | Layout = 'ntu25',
+    target: str | Mapping | Layout | None = None,
 ) -> list[dict]:
     """Read the sequences of files and folders.
 
@@ -60,13 +63,16 @@ def read_recordings(
 
     Args:
         sources: one or several paths.
-        layout: joint layout of the sequences.
+        layout: joint layout of the sequences. With ``target``, files that tell their layout
+            (``.skeleton``, ``.mat``, annotation files that state it) may have another one.
+        target: layout to map the sequences to, see :func:`aimclr_mm.skeletons.map_layout`.
 
     Returns:
         Annotations in mmaction2's pose format: ``frame_dir`` (path of the file, or the name in an
         annotation file or manifest), ``keypoint`` (M, T, V, C) float32 in the unit of the file,
         ``total_frames``, optionally ``keypoint_score`` (M, T, V), ``label`` (text, None if
-        unknown), and ``source``, the path of the file.
+        unknown), and ``source``, the path of the file. Mapped ones have ``mapped_from``, the name
+        of their own layout.
 
     Raises:
         FileNotFoundError: if a source does not exist.
@@ -81,7 +87,29 @@ def read_recordings(
             raise FileNotFoundError(f'{path!r} does not exist; give files or folders of recordings')
         found += _from_folder(path, layout) if os.path.isdir(path) else _from_file(path, layout)
     check_names(annotation['frame_dir'] for annotation in found)
+    if target is not None:
+        return [_map(annotation, get_layout(target)) for annotation in found]
+
+    for annotation in found:
+        own = annotation.pop('layout')
+        if own.joints != layout.joints:
+            raise ValueError(
+                f'{annotation["source"]!r} has the {own.num_joints} joints of layout {own.name!r}, '
+                f'not the {layout.num_joints} of {layout.name!r}'
+            )
     return found
+
+
+def _map(annotation: dict, target: Layout) -> dict:
+    """Return a checked annotation in the layout ``target`` instead of its own in ``layout``."""
+    own = annotation.pop('layout')
+    if own.joints == target.joints:
+        return annotation
+
+    try:
+        return dict(map_annotation(annotation, own, target), mapped_from=own.name)
+    except ValueError as error:
+        raise ValueError(f'{annotation["frame_dir"]!r}: {error}') from error
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -116,6 +144,7 @@ def _from_file(path: str, layout: Layout, label: str | None = None) -> list[dict
         raise ValueError(
             f'{path!r} has the extension {extension!r}; known are {", ".join(EXTENSIONS)}'
         )
+    layout = LAYOUT_OF.get(extension, layout)
     if extension == '.pkl':
         return _from_annotations(path, layout, label)
     if _is_manifest(path, extension):
@@ -125,7 +154,7 @@ def _from_file(path: str, layout: Layout, label: str | None = None) -> list[dict
         fields = _READERS[extension](SourceFile.of(path, os.path.basename(path)), layout)
     except RecordingError as error:
         raise ValueError(f'{path!r}: {error}') from error
-    return [dict(frame_dir=path, source=path, label=label, **fields)]
+    return [dict(frame_dir=path, source=path, label=label, layout=layout, **fields)]
 
 
 def _is_manifest(path: str, extension: str) -> bool:
@@ -153,7 +182,7 @@ def _from_manifest(path: str, layout: Layout) -> list[dict]:
             (annotation,) = reader.read(recording)
         except RecordingError as error:
             raise ValueError(f'{recording}: {error}') from error
-        annotation.update(source=path, label=recording.label or None)
+        annotation.update(source=path, label=recording.label or None, layout=layout)
         annotation.pop('splits')
         found.append(annotation)
     return found
@@ -161,6 +190,7 @@ def _from_manifest(path: str, layout: Layout) -> list[dict]:
 
 def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict]:
     data = load_annotations(path)
+    layout = stated_layout(data['metainfo'], path) or layout
     annotations, _ = filter_valid(data['annotations'], path, layout, drop=False)
     if not annotations:
         raise ValueError(f'{path!r} holds no sequences')
@@ -173,6 +203,7 @@ def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict
             **annotation,
             'frame_dir': name_of(annotation),
             'source': path,
+            'layout': layout,
             'label': _class_name(annotation.get('label'), classes) or label,
         }
         for annotation in annotations
@@ -185,12 +216,16 @@ def _class_name(label: int | None, classes: Sequence[str]) -> str | None:
     return str(classes[label]) if 0 <= label < len(classes) else str(label)
 
 
-def as_annotations(sequences: Any, layout: Layout) -> list[dict]:
+def as_annotations(
+    sequences: Any, layout: Layout, source: str | Mapping | Layout | None = None
+) -> list[dict]:
     """Convert sequences in any supported form to checked annotations.
 
     Args:
         sequences: an array (T, V, C) or (M, T, V, C); a path; an annotation; or a list of these.
-        layout: joint layout that the sequences must have.
+        layout: joint layout of the result.
+        source: joint layout of the sequences, except for files that tell theirs; ``layout`` if not
+            given. Sequences of another layout are mapped, see :func:`read_recordings`.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`read_recordings`; the message names the place in
@@ -204,24 +239,30 @@ def as_annotations(sequences: Any, layout: Layout) -> list[dict]:
             'or a list of these'
         )
 
+    source = layout if source is None else get_layout(source)
     found = []
     for place, item in enumerate(items):
         if isinstance(item, (str, os.PathLike)):
-            found += read_recordings(item, layout)
-        elif isinstance(item, Mapping):
-            found.append({'frame_dir': f'sequence {place}', **item})
+            found += read_recordings(item, source, layout)
+            continue
+        if isinstance(item, Mapping):
+            annotation = {'frame_dir': f'sequence {place}', **item}
+            if source.joints != layout.joints:  # otherwise checked with the others below
+                filter_valid([_numbered(place, annotation)], 'sequences', source, drop=False)
         else:
-            found.append(_from_array(item, place, layout))
+            annotation = _from_array(item, place, source)
+        found.append(_map({**annotation, 'layout': source}, layout))
 
-    # numbered names for the check, which demands unique ones and whole numbers as labels
-    numbered = [
-        {**annotation, 'frame_dir': f'{place}: {annotation["frame_dir"]}', 'label': None}
-        for place, annotation in enumerate(found)
-    ]
+    numbered = [_numbered(place, annotation) for place, annotation in enumerate(found)]
     checked, _ = filter_valid(numbered, 'sequences', layout, drop=False)
     return [
         {**annotation, 'frame_dir': name_of(given)} for annotation, given in zip(checked, found)
     ]
+
+
+def _numbered(place: int, annotation: dict) -> dict:
+    """Return an annotation for the check, which demands unique names and integer labels."""
+    return {**annotation, 'frame_dir': f'{place}: {annotation["frame_dir"]}', 'label': None}
 
 
 def _from_array(item: Any, place: int, layout: Layout) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from aimclr_mm.skeletons import Layout
+from aimclr_mm.datasets.annotations import check_mapping, map_annotation
+from aimclr_mm.skeletons import Layout, get_layout
 
 from .sources import RecordingError, SourceFile
 
@@ -63,6 +64,7 @@ class Reader:
         preprocessed: whether the preprocessing of the paper has been applied to the sequences.
         needs_source: whether the reader reads files.
         classes: class names by label, where the source has them.
+        map_to: layout that :meth:`mapped` maps the sequences to; their own if None.
 
     Args:
         files: all files of the source.
@@ -77,6 +79,7 @@ class Reader:
     preprocessed = False
     needs_source = True
     classes: list[str] | None = None
+    map_to: str | Mapping | Layout | None = None
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = list(files)
@@ -105,6 +108,23 @@ class Reader:
     def splits(self, annotation: dict) -> Sequence[str]:
         """Return the names of the splits of a sequence, such as ``xsub_train``."""
         return ()
+
+    def mapped(self, annotation: dict) -> dict:
+        """Return an annotation of :meth:`read` in the layout of the annotation file."""
+        if self.map_to is None:
+            return annotation
+        return map_annotation(annotation, get_layout(self.layout), get_layout(self.map_to))
+
+    def check_mapping(self) -> None:
+        """Raise ValueError if the sequences cannot be mapped to :attr:`map_to`."""
+        if self.map_to is None:
+            return
+        if self.preprocessed:
+            raise ValueError(
+                f'{self.name} holds centered sequences, which cannot be mapped: the center is at 0 '
+                'like a missing joint; map the original recordings'
+            )
+        check_mapping(get_layout(self.layout), get_layout(self.map_to))
 
     def leave_out(self, reason: str, name: str) -> None:
         """Note a file or sequence that is left out on purpose."""
@@ -136,7 +156,8 @@ class Reader:
     def metainfo(self) -> dict:
         """Return the metainfo of the annotation file."""
         metainfo = {name: getattr(self, name) for name in self.options}
-        metainfo.update(dataset=self.name, layout=self.layout, preprocessed=self.preprocessed)
+        layout = self.layout if self.map_to is None else get_layout(self.map_to).to_config()
+        metainfo.update(dataset=self.name, layout=layout, preprocessed=self.preprocessed)
         if self.classes is not None:
             metainfo['classes'] = self.classes
         return metainfo

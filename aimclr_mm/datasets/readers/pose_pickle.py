@@ -16,7 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from aimclr_mm.datasets.annotations import check_annotation, load_annotations
+from aimclr_mm.datasets.annotations import (
+    check_annotation,
+    check_mapping,
+    load_annotations,
+    map_annotation,
+    stated_layout,
+    write_pickle,
+)
 from aimclr_mm.datasets.checks import (
     array_defects,
     is_whole,
@@ -81,6 +88,40 @@ def verify(path: str, layout: str | Mapping | Layout | None = None) -> Summary:
     if summary.published:
         summary.num_classes = classes
     return summary
+
+
+def map_pickle(
+    path: str,
+    out: str,
+    target: str | Mapping | Layout,
+    source: str | Mapping | Layout | None = None,
+) -> None:
+    """Write a verified annotation file in another joint layout.
+
+    Args:
+        path: the file.
+        out: file to write.
+        target: layout to map the sequences to, see :func:`aimclr_mm.skeletons.map_layout`.
+        source: layout of the file; the one that it states if not given.
+
+    Raises:
+        ValueError: if the source is unknown, or there are no rules for the two layouts.
+    """
+    data = load_annotations(path)
+    metainfo = data['metainfo']
+    known = stated_layout(metainfo, path) if source is None else get_layout(source)
+    if known is None:
+        raise ValueError(f'{path!r} states no layout; give it by --layout')
+    if metainfo.get('preprocessed'):
+        raise ValueError(f'{path!r} holds centered sequences; map the original ones')
+
+    target = get_layout(target)
+    check_mapping(known, target)
+    data['annotations'] = [
+        map_annotation(annotation, known, target) for annotation in data['annotations']
+    ]
+    data['metainfo'] = dict(metainfo, layout=target.to_config())
+    write_pickle(data, out)
 
 
 def _refuse_other_forms(path: str, annotations: list) -> None:
