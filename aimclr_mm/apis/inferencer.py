@@ -19,7 +19,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from aimclr_mm.checkpoints.loading import load_model
+from aimclr_mm.checkpoints.loading import load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets.batch import SkeletonBatch, collate_skeletons
 from aimclr_mm.datasets.own_files.recordings import (
@@ -58,7 +58,9 @@ class EmbeddingInferencer(BaseInferencer):
 
     Args:
         model: config file, or mmengine's ``Config``.
-        weights: checkpoint file; or ``random`` for an untrained encoder, as a baseline.
+        weights: checkpoint file that holds the encoder, see
+            :func:`~aimclr_mm.checkpoints.loading.find_encoder`; ``random`` for an untrained
+            encoder, as a baseline.
         device: such as ``cuda:0``; a GPU where there is one if not given.
         stream: stream to take from a checkpoint of several streams; all of them, concatenated, if
             not given.
@@ -109,7 +111,7 @@ class EmbeddingInferencer(BaseInferencer):
         if weights == 'random':
             init_random(model)
         else:
-            load_model(model, load_checkpoint_file(weights), weights, self.stream)
+            load_encoders(model, load_checkpoint_file(weights), weights, self.stream)
         return model.to(device).eval()
 
     def _init_pipeline(self, cfg: Config) -> Callable[[dict], dict]:

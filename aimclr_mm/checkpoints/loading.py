@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .released import any_starts_with, convert, is_released, recognize
+
 SHOWN = 8  # problems that a message names
 
 
@@ -93,24 +95,122 @@ def stream_prefix(checkpoint: dict, filename: str, stream: str | None) -> str:
     return f'streams.{stream}.' if streams else ''
 
 
-def load_model(
-    model: nn.Module, checkpoint: dict, filename: str, stream: str | None = None
-) -> None:
-    """Load the weights that an evaluation needs: a pre-trained encoder, or a whole classifier.
+def find_encoder(
+    checkpoint: dict, filename: str, stream: str | None = None
+) -> tuple[dict[str, Tensor], str, bool]:
+    """Find the query encoder in a checkpoint.
+
+    The checkpoint is a pre-training (``encoder.backbone.*``, with or without ``encoder.head.*``), a
+    classifier (``backbone.*``), an encoder alone (``backbone.*``, ``head.*``) or a backbone alone
+    (``data_bn.*``, ``gcn.*``), of one stream or of several; or one in the released format, which is
+    converted.
 
     Args:
-        model: the network.
         checkpoint, filename: see :func:`load_weights`.
-        stream: stream to load from a checkpoint of several.
+        stream: see :func:`stream_prefix`.
+
+    Returns:
+        The state dict in our format, the prefix of the backbone in it, and whether there is a
+        projection head.
 
     Raises:
-        ValueError: if not every tensor fits.
+        ValueError: if there is no encoder, or the stream does not fit.
     """
-    prefix = stream_prefix(checkpoint, filename, stream) if stream else ''
-    if not hasattr(model, 'encoder'):
-        load_weights(model, checkpoint, filename, prefix)
-    elif checkpoint.get('meta', {}).get('backbone_only'):
-        # converted without its head; features come from the backbone
-        load_weights(model.encoder.backbone, checkpoint, filename, f'{prefix}encoder.backbone.')
-    else:
-        load_weights(model.encoder, checkpoint, filename, f'{prefix}encoder.')
+    state = tensors(checkpoint, filename)
+    if is_released(state):
+        state = _from_released(state, filename)
+    prefix = stream_prefix(state, filename, stream)
+
+    for part in ('encoder.', ''):
+        if any_starts_with(state, f'{prefix}{part}backbone.'):
+            return state, f'{prefix}{part}backbone.', any_starts_with(state, f'{prefix}{part}head.')
+    if any_starts_with(state, (f'{prefix}data_bn.', f'{prefix}gcn.')):
+        return state, prefix, False
+    raise ValueError(
+        f'checkpoint {filename!r} holds no encoder: {prefix}encoder.backbone.*, '
+        f'{prefix}backbone.* or {prefix}gcn.* is missing, its names begin with '
+        f'{", ".join(list(state)[:3]) or "nothing"}. Give a pre-training, a classifier or a '
+        'backbone of this package, or a released checkpoint of AimCLR, SkeletonCLR or CrosSCLR'
+    )
+
+
+def _from_released(state: dict[str, Tensor], filename: str) -> dict[str, Tensor]:
+    """Convert a released state dict; heads that ours cannot represent are left out."""
+    try:
+        plain = {name.replace('module.', ''): value for name, value in state.items()}
+        return convert(plain, backbone_only=bool(recognize(plain).tied)).state
+    except ValueError as error:
+        raise ValueError(f'checkpoint {filename!r}: {error}') from error
+
+
+def load_encoder_weights(
+    encoder: nn.Module, checkpoint: dict, filename: str, stream: str | None = None
+) -> bool:
+    """Load the encoder of a checkpoint strictly.
+
+    Every tensor of the backbone must be there. The head is loaded if the checkpoint has one, and
+    keeps its weights otherwise.
+
+    Args:
+        encoder: module with a ``backbone``, and possibly a ``head``.
+        checkpoint, filename, stream: see :func:`find_encoder`.
+
+    Returns:
+        Whether a head was loaded.
+
+    Raises:
+        ValueError: if there is no encoder, or not every tensor fits.
+    """
+    state, prefix, has_head = find_encoder(checkpoint, filename, stream)
+    if has_head and hasattr(encoder, 'head'):
+        load_weights(encoder, state, filename, prefix.removesuffix('backbone.'))
+        return True
+    load_weights(encoder.backbone, state, filename, prefix)
+    return False
+
+
+def find_encoders(model: nn.Module) -> dict[str | None, nn.Module]:
+    """Return the modules of a network that have a ``backbone``, by stream.
+
+    The stream is None for a network of a single one: a pre-training or a classifier.
+    """
+    streams = getattr(model, 'streams', {None: model})
+    return {stream: getattr(single, 'encoder', single) for stream, single in streams.items()}
+
+
+def load_encoders(
+    model: nn.Module, checkpoint: dict, filename: str, stream: str | None = None
+) -> None:
+    """Load all that representations need: the encoder of each stream.
+
+    Args:
+        model: a pre-training of one stream or of several, or a classifier.
+        checkpoint, filename: see :func:`find_encoder`.
+        stream: stream to load into a model of a single one from a checkpoint of several.
+
+    Raises:
+        ValueError: if there is no encoder, or not every tensor fits.
+    """
+    for name, encoder in find_encoders(model).items():
+        load_encoder_weights(encoder, checkpoint, filename, name or stream)
+
+
+def load_classifier(model: nn.Module, checkpoint: dict, filename: str) -> None:
+    """Load a whole classifier strictly, backbone and classification head.
+
+    Args:
+        model: mmaction2's recognizer.
+        checkpoint, filename: see :func:`load_weights`.
+
+    Raises:
+        ValueError: if there is no classification head, or not every tensor fits.
+    """
+    state, prefix, _ = find_encoder(checkpoint, filename)
+    prefix = prefix.removesuffix('backbone.')
+    if not any_starts_with(state, f'{prefix}cls_head.'):
+        raise ValueError(
+            f'checkpoint {filename!r} holds an encoder, but no classifier (cls_head.*), and '
+            'the config is of a classifier; evaluate the encoder without '
+            '--with configs/protocols/finetune.py'
+        )
+    load_weights(model, state, filename, prefix)

@@ -3,7 +3,8 @@
 A released file is a plain state dict. Pre-training: ``encoder_q.*``, ``encoder_k.*``, ``queue``
 (D, K) and ``queue_ptr`` (1,). CrosSCLR, on which the released AimCLR is based, has these three
 times: without a suffix for the joint stream, with ``_motion`` and with ``_bone``. Linear evaluation
-and finetuning: ``encoder_q.*`` with one Linear layer ``fc``.
+and finetuning: ``encoder_q.*`` with one Linear layer ``fc``, which forks of the code write as a 1x1
+convolution of the pooled features: its weight (classes, C, 1, 1) is converted to (classes, C).
 
 Ours: ``encoder.*``, ``key_encoder.*``, ``memory_bank.keys`` (K, D) and ``memory_bank.pointer``,
 with the prefix ``streams.<stream>.`` for several streams; a classifier is mmaction2's
@@ -126,7 +127,7 @@ def recognize(state: dict[str, Tensor]) -> Content:
     Raises:
         ValueError: if it is in neither format, or has several streams without joint.
     """
-    if any_starts_with(state, 'encoder_q'):
+    if is_released(state):
         content = _recognize_released(state)
     else:
         content = _recognize_ours(state)
@@ -135,6 +136,11 @@ def recognize(state: dict[str, Tensor]) -> Content:
         streams = ', '.join(content.streams) or 'unknown'
         raise ValueError(f'its streams are {streams}; the released format needs joint')
     return content
+
+
+def is_released(state: dict[str, Tensor]) -> bool:
+    """Return whether the names are those of the released format."""
+    return any_starts_with(state, ('encoder_q', 'module.encoder_q'))
 
 
 def _recognize_released(state: dict[str, Tensor]) -> Content:
@@ -320,7 +326,8 @@ def convert(state: dict[str, Tensor], backbone_only: bool = False) -> Conversion
     """Convert a released state dict to ours, or ours to the released format.
 
     Args:
-        state: the state dict; the prefix ``module.`` of DataParallel is ignored.
+        state: the state dict; the prefix ``module.`` of DataParallel is ignored. A classifier that
+            is a 1x1 convolution is converted to the linear layer that it is.
         backbone_only: leave out heads and memory banks of a released pre-training.
 
     Raises:
@@ -328,6 +335,8 @@ def convert(state: dict[str, Tensor], backbone_only: bool = False) -> Conversion
     """
     plain = {str(name).replace('module.', ''): tensor for name, tensor in state.items()}
     content = recognize(plain)
+    if content.classifier and not content.ours:
+        plain = {name: _as_linear(name, tensor) for name, tensor in plain.items()}
     _check_heads(content, backbone_only)
     sizes = read_sizes(plain, content)
 
@@ -355,6 +364,13 @@ def convert(state: dict[str, Tensor], backbone_only: bool = False) -> Conversion
         for name in row.names(not content.ours):
             converted[name] = row.convert(tensor, not content.ours)
     return Conversion(content, sizes, converted, tuple(left_out))
+
+
+def _as_linear(name: str, tensor: Any) -> Any:
+    """Return the weight (classes, C, 1, 1) of a classifier as (classes, C), others unchanged."""
+    if not name.endswith('.fc.weight') or not isinstance(tensor, Tensor):
+        return tensor
+    return tensor.flatten(1) if tensor.ndim == 4 and tensor.shape[2:] == (1, 1) else tensor
 
 
 def _check_heads(content: Content, backbone_only: bool) -> None:

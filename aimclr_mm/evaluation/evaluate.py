@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner, autocast
 from torch.utils.data import DataLoader
 
-from aimclr_mm.checkpoints.loading import load_model
+from aimclr_mm.checkpoints.loading import load_classifier, load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
@@ -88,8 +88,9 @@ def build_model(
 
     Args:
         cfg: config of the training.
-        checkpoint: path of a checkpoint; or ``random`` for an untrained encoder, ``raw`` for the
-            preprocessed coordinates as features.
+        checkpoint: file that holds an encoder of any kind, see
+            :func:`~aimclr_mm.checkpoints.loading.find_encoder`; a whole classifier if the config is
+            of a classifier; ``random`` for an untrained encoder, ``raw`` for coordinates.
         seed: seed of the random encoder; that of the config if not given.
         stream: stream to take from a checkpoint that holds several.
     """
@@ -108,8 +109,10 @@ def build_model(
 
     runner = RUNNERS.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)
     model = unwrap(runner.model)
-    if content is not None:
-        load_model(model, content, checkpoint, stream)
+    if content is not None and cfg.model.type == CLASSIFIER:
+        load_classifier(model, content, checkpoint)
+    elif content is not None:
+        load_encoders(model, content, checkpoint, stream)
     elif checkpoint == 'random':
         model.init_weights()
     return model

@@ -20,7 +20,7 @@ from aimclr_mm.apis import (
 )
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
-from aimclr_mm.evaluation.evaluate import extract_features
+from aimclr_mm.evaluation.evaluate import build_model, extract_features
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.skeletons import NTU25, get_layout, map_layout
 from tests.datasets.readers.ntu_files import expected, skeleton_file
@@ -189,6 +189,37 @@ def test_the_encoder_of_a_classifier_embeds(folder):
     classifier.model.backbone.load_state_dict(pretrained.model.encoder.backbone.state_dict())
     sequence = walk(40)
     np.testing.assert_allclose(classifier.embed(sequence), pretrained.embed(sequence), rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ['backbone', 'classifier', 'classifiers of streams'])
+def test_the_encoder_of_any_checkpoint_embeds(folder, encoder, kind):
+    state = {f'backbone.{k}': v for k, v in encoder.model.encoder.backbone.state_dict().items()}
+    if kind == 'backbone':
+        state = {f'encoder.{name}': value for name, value in state.items()}
+    else:
+        state['cls_head.fc.weight'] = torch.zeros(3, 6)
+    stream = 'bone' if 'streams' in kind else None
+    if stream:
+        state = {f'streams.{s}.{name}': v for s in ('joint', stream) for name, v in state.items()}
+    torch.save(dict(state_dict=state), folder / 'kind.pth')
+
+    loaded = load_encoder(folder / 'tiny.py', folder / 'kind.pth', stream=stream)
+    assert loaded.fingerprint == encoder.fingerprint
+    cfg = Config.fromfile(folder / 'tiny.py')
+    cfg.work_dir = str(folder / 'work')
+    backbone = build_model(cfg, str(folder / 'kind.pth'), stream=stream).encoder.backbone
+    for name, value in encoder.model.encoder.backbone.state_dict().items():
+        assert torch.equal(backbone.state_dict()[name].cpu(), value.cpu()), name
+
+
+def test_a_classifier_config_embeds_with_a_pre_training(folder, encoder):
+    from aimclr_mm.utils.overlays import read_config
+
+    cfg = read_config(str(folder / 'tiny.py'), [str(ROOT / 'configs/protocols/finetune.py')])
+    assert load_encoder(cfg, folder / 'tiny.pth').fingerprint == encoder.fingerprint
+    cfg.work_dir = str(folder / 'work')
+    with pytest.raises(ValueError, match='holds an encoder, but no classifier.*without'):
+        build_model(cfg, str(folder / 'tiny.pth'))
 
 
 def test_fingerprint_depends_on_weights_and_preprocessing(folder, encoder):

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from aimclr_mm.checkpoints.loading import load_weights, stream_prefix
+from aimclr_mm.checkpoints.loading import (
+    load_encoder_weights,
+    load_encoders,
+    load_weights,
+    stream_prefix,
+)
+from aimclr_mm.checkpoints.released import convert
 from aimclr_mm.models.encoder import Encoder
 from tests.models.test_cross_stream import THREE, TWO, build, method
 from tests.models.test_model import states_equal
@@ -184,3 +190,104 @@ def test_stream_that_is_not_there(stream, message):
 def test_checkpoint_of_one_stream_has_no_prefix(wrap):
     state = copy.deepcopy(encoder().state_dict())
     assert stream_prefix(dict(state_dict=state) if wrap else state, 'x.pth', None) == ''
+
+
+# encoders in checkpoints of every kind
+
+
+def classifier_state(model: nn.Module, head: str) -> dict[str, torch.Tensor]:
+    """Return the state of a classifier with the backbone of an encoder."""
+    state = {f'backbone.{name}': value for name, value in model.backbone.state_dict().items()}
+    return {**state, f'{head}.fc.weight': torch.zeros(3, 8), f'{head}.fc.bias': torch.zeros(3)}
+
+
+KINDS = {  # state dict of an encoder, and whether it has a head
+    'pre-training': (
+        lambda e: (
+            {f'encoder.{n}': v for n, v in e.state_dict().items()}
+            | {f'key_encoder.{n}': v + 1 for n, v in e.state_dict().items()}
+            | {'memory_bank.keys': torch.zeros(4, 6)}
+        ),
+        True,
+    ),
+    'no head': (
+        lambda e: {f'encoder.backbone.{n}': v for n, v in e.backbone.state_dict().items()},
+        False,
+    ),
+    'encoder': (lambda e: e.state_dict(), True),
+    'backbone': (lambda e: e.backbone.state_dict(), False),
+    'classifier': (lambda e: classifier_state(e, 'cls_head'), False),
+}
+
+
+@pytest.mark.parametrize('stream', [None, 'bone'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_encoders_are_found_in_checkpoints_of_every_kind(kind, stream):
+    make, has_head = KINDS[kind]
+    ours, theirs = encoder(), encoder()
+    fresh = snapshot(ours.head)
+    state = make(theirs)
+    if stream:
+        others = {f'streams.joint.{name}': value + 1 for name, value in state.items()}
+        state = others | {f'streams.bone.{name}': value for name, value in state.items()}
+
+    assert load_encoder_weights(ours, dict(state_dict=state), 'x.pth', stream) == has_head
+    assert states_equal(ours.backbone, theirs.backbone)
+    assert same(snapshot(ours.head), snapshot(theirs.head) if has_head else fresh)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_tensor_of_a_found_encoder_is_needed(kind):
+    ours = encoder()
+    before, state = snapshot(ours), dict(KINDS[kind][0](encoder()))
+    (name,) = (n for n in state if n.endswith('gcn.9.tcn.conv.bias') and 'key_' not in n)
+    del state[name]
+    with pytest.raises(ValueError, match=f"'x.pth' does not fit .* {name} is missing"):
+        load_encoder_weights(ours, state, 'x.pth')
+    assert same(before, snapshot(ours))
+
+
+def test_a_head_with_a_missing_tensor_is_refused():
+    state = dict(encoder().state_dict())
+    del state['head.fc.0.bias']
+    with pytest.raises(ValueError, match=r'in 1 of \d+ tensors: head.fc.0.bias is missing'):
+        load_encoder_weights(encoder(), state, 'x.pth')
+
+
+@pytest.mark.parametrize('names', [[], ['conv1.weight', 'fc.bias'], ['cls_head.fc.weight']])
+def test_checkpoints_without_an_encoder_are_refused(names):
+    state = {name: torch.zeros(1) for name in names}
+    shown = ', '.join(names) or 'nothing'
+    with pytest.raises(ValueError, match=f"'x.pth' holds no encoder.*begin with {shown}. Give a"):
+        load_encoder_weights(encoder(), state, 'x.pth')
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_released_files_are_converted(prefix):
+    theirs = encoder()
+    ours = {
+        f'{part}.{n}': v
+        for part in ('encoder', 'key_encoder')
+        for n, v in theirs.state_dict().items()
+    }
+    for name in ours:
+        if name.endswith('.A'):
+            ours[name] = ours['encoder.backbone.gcn.0.gcn.A']
+    ours |= {'memory_bank.keys': torch.zeros(4, 6), 'memory_bank.pointer': torch.tensor(0)}
+    released = {prefix + name: value for name, value in convert(ours).state.items()}
+
+    loaded = encoder()
+    assert load_encoder_weights(loaded, released, 'x.pt') is True
+    assert same(snapshot(loaded), {n: ours[f'encoder.{n}'] for n in theirs.state_dict()})
+    del released[f'{prefix}queue']
+    with pytest.raises(ValueError, match="checkpoint 'x.pt': 1 of its .* queue is missing"):
+        load_encoder_weights(loaded, released, 'x.pt')
+
+
+def test_models_of_several_streams_take_theirs():
+    ours, theirs = build(streams=TWO), build(streams=TWO)
+    load_encoders(ours, theirs.state_dict(), 'x.pth')
+    for stream in TWO:
+        assert states_equal(ours.streams[stream].encoder, theirs.streams[stream].encoder)
+    with pytest.raises(ValueError, match="holds a single stream .* no stream 'bone' to select"):
+        load_encoders(ours, encoder().state_dict(), 'x.pth')
