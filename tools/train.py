@@ -3,6 +3,7 @@
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py --with configs/methods/crosclr.py
     python tools/train.py CONFIG --with configs/protocols/finetune.py --pretrained CHECKPOINT
+    python tools/train.py CONFIG --pretrained CHECKPOINT                 # pre-train further
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py --resume    # from the last checkpoint
     bash tools/dist_train.sh configs/aimclr_ntu60_xsub_joint.py 4        # 4 GPUs or CPU processes
 
@@ -23,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_shared('config', help='config file')
     parser.add_argument('--epochs', type=int, help='number of epochs; scales the whole schedule')
     parser.add_argument(
-        '--pretrained', metavar='CHECKPOINT', help='initialize a classifier with this encoder'
+        '--pretrained', metavar='CHECKPOINT', help='start from the encoder of this checkpoint'
     )
     parser.add_argument(
         '--pretrained-stream',

@@ -16,7 +16,6 @@ from mmengine.config import Config, DictAction
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
-from aimclr_mm.evaluation.evaluate import CLASSIFIER
 from aimclr_mm.utils.config_check import check_config, check_options
 from aimclr_mm.utils.files import check_target
 from aimclr_mm.utils.malloc import keep_freed_memory
@@ -252,17 +251,16 @@ def use_amp(cfg: Config) -> None:
 
 
 def use_pretrained(cfg: Config, checkpoint: str, stream: str | None) -> None:
-    """Initialize a classifier with the encoder of a checkpoint.
+    """Start a classifier or a pre-training from the encoder of a checkpoint.
 
     Args:
-        cfg: config of a classifier; changed in place.
+        cfg: config of the training; changed in place.
         checkpoint, stream: see :class:`~aimclr_mm.engine.LoadEncoderHook`.
     """
-    if cfg.model.type != CLASSIFIER:
+    if stream is not None and cfg.model.type == 'CrossStream':
         raise ValueError(
-            f'--pretrained is for classifiers; the config has a {cfg.model.type}. Add --with '
-            'configs/protocols/finetune.py, or continue pre-training with --cfg-options '
-            'load_from=CHECKPOINT'
+            f'--pretrained-stream {stream} selects one stream, but the config trains '
+            f'{", ".join(cfg.model.streams)}, each from its own in the checkpoint; leave it out'
         )
 
     load_checkpoint_file(checkpoint)  # report an unreadable file before the data are loaded

@@ -116,7 +116,7 @@ def find_encoder(
     Raises:
         ValueError: if there is no encoder, or the stream does not fit.
     """
-    state = tensors(checkpoint, filename)
+    state = state_dict_of(checkpoint, filename)
     if is_released(state):
         state = _from_released(state, filename)
     prefix = stream_prefix(state, filename, stream)
@@ -173,9 +173,17 @@ def find_encoders(model: nn.Module) -> dict[str | None, nn.Module]:
     """Return the modules of a network that have a ``backbone``, by stream.
 
     The stream is None for a network of a single one: a pre-training or a classifier.
+
+    Raises:
+        ValueError: if the network has no backbone.
     """
     streams = getattr(model, 'streams', {None: model})
-    return {stream: getattr(single, 'encoder', single) for stream, single in streams.items()}
+    encoders = {stream: getattr(single, 'encoder', single) for stream, single in streams.items()}
+    if not all(hasattr(encoder, 'backbone') for encoder in encoders.values()):
+        raise ValueError(
+            f'the {type(model).__name__} of the config has no backbone to load an encoder into'
+        )
+    return encoders
 
 
 def load_encoders(

@@ -1,5 +1,6 @@
-"""Classifiers initialized from a pre-trained encoder: LoadEncoderHook and ``--pretrained``."""
+"""Trainings that start from a pre-trained encoder: LoadEncoderHook and ``--pretrained``."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,13 @@ from torch import nn
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.engine import LoadEncoderHook
+from aimclr_mm.skeletons import NTU25
+from aimclr_mm.transforms.functional import select_stream
+from tests import runs
 from tests.datasets.helpers import annotation
-from tests.models.test_cross_stream import THREE, build, method
+from tests.models.test_cross_stream import THREE, K, build, method
 from tests.models.test_model import states_equal
+from tests.runs import assert_same, finish, write_config
 
 T = 8  # frames
 VIEWS = dict(type='LabelledViews', layout='ntu25', query=[dict(type='Shear', amplitude=0.5)])
@@ -111,12 +116,115 @@ def test_pretrained_of_the_command_line(pretrained):
         dict(type='EpochSeedHook'),
         dict(type='LoadEncoderHook', checkpoint=path, stream='bone'),
     ]
-    with pytest.raises(
-        ValueError, match='--pretrained is for classifiers; the config has a AimCLR'
-    ):
-        cli.use_pretrained(Config(dict(model=dict(type='AimCLR'))), path, None)
+    several = Config(dict(model=dict(type='CrossStream', streams=['joint', 'bone'])))
+    with pytest.raises(ValueError, match='--pretrained-stream bone .* trains joint, bone, each'):
+        cli.use_pretrained(several, path, 'bone')
     with pytest.raises(FileNotFoundError, match='gone.pth'):
         cli.use_pretrained(cfg, 'gone.pth', None)
+
+
+# pre-trainings
+
+PLAIN = dict(type='SkeletonViews', layout='ntu25', query=[], key=[], extreme=[])
+BATCHES = [dict(inputs=torch.randn(4, 1, 2, T, 25, 3)) for _ in range(3)]  # of one pass
+
+
+def pretraining(queue_length: int = K, streams: tuple[str, ...] = ()) -> nn.Module:
+    """Return an AimCLR without dropout and augmentation, of one stream or of several."""
+    single = dict(method('AimCLR'), queue_length=queue_length)
+    if not streams:
+        return MODELS.build(dict(single, data_preprocessor=PLAIN))
+    views = dict(PLAIN, stream=list(streams))
+    return MODELS.build(
+        dict(type='CrossStream', model=single, streams=streams, data_preprocessor=views)
+    )
+
+
+def expected_bank(single: nn.Module, inputs: list[torch.Tensor], length: int) -> torch.Tensor:
+    """Return the bank after passes over inputs (N, M, T, V, C), by a loop over keys."""
+    bank, position = torch.zeros(length, single.memory_bank.keys.shape[1]), 0
+    network = copy.deepcopy(single.key_encoder).train()
+    while position < length:
+        for x in inputs:
+            for key in network(x).detach():
+                bank[position % length] = key
+                position += 1
+            if position >= length:
+                break
+    return bank
+
+
+@pytest.mark.parametrize('length', [5, 10, 12, 24, 30])
+def test_the_memory_bank_is_filled_with_keys_of_the_training_data(pretrained, length):
+    model = pretraining(length)
+    log = start(model, pretrained.folder / 'single.pth', train_dataloader=BATCHES)
+
+    assert states_equal(model.encoder, pretrained.single.encoder)
+    assert states_equal(model.key_encoder, pretrained.single.encoder)
+    expected = expected_bank(model, [batch['inputs'][:, 0] for batch in BATCHES], length)
+    torch.testing.assert_close(model.memory_bank.keys, expected, rtol=0, atol=1e-6)
+    filled = 4 * -(-length // 4)
+    assert model.memory_bank.pointer == filled % length
+    assert log[1] == 'Projection head: loaded too' and f'memory bank: {filled} of its' in log[2]
+    assert not any(p.requires_grad or p.grad is not None for p in model.key_encoder.parameters())
+
+
+def test_a_head_that_is_missing_stays_fresh_in_both_encoders(pretrained, tmp_path):
+    backbone = pretrained.single.encoder.backbone
+    state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
+    torch.save(dict(state, **{'cls_head.fc.bias': torch.zeros(3)}), tmp_path / 'classifier.pth')
+    model = pretraining()
+    model.key_encoder.head.fc[0].weight.data.add_(1)
+    head = copy.deepcopy(model.encoder.head)
+
+    log = start(model, tmp_path / 'classifier.pth', train_dataloader=BATCHES)
+    assert states_equal(model.encoder.backbone, backbone)
+    assert states_equal(model.encoder.head, head)
+    assert states_equal(model.key_encoder, model.encoder)
+    assert log[1] == 'Projection head: not in the checkpoint: it starts fresh'
+
+
+def test_every_stream_starts_from_its_own(pretrained):
+    model = pretraining(8, THREE)
+    log = start(model, pretrained.folder / 'several.pth', train_dataloader=BATCHES)
+    for stream, single in model.streams.items():
+        assert states_equal(single.encoder, pretrained.several.streams[stream].encoder)
+        assert states_equal(single.key_encoder, single.encoder)
+        inputs = [select_stream(b['inputs'][:, 0], stream, NTU25) for b in BATCHES]
+        expected = expected_bank(single, inputs, 8)
+        torch.testing.assert_close(single.memory_bank.keys, expected, rtol=0, atol=1e-6)
+    assert sum('stream ' in line for line in log) == 3
+    with pytest.raises(ValueError, match="holds a single stream .* no stream 'joint' to select"):
+        start(pretraining(8, THREE), pretrained.folder / 'single.pth', train_dataloader=BATCHES)
+
+
+def test_a_resumed_pre_training_keeps_its_memory_bank(pretrained):
+    model = pretraining()
+    before = copy.deepcopy(model)
+    assert start(model, pretrained.folder / 'single.pth', iter=1, train_dataloader=BATCHES) == []
+    assert states_equal(model, before)
+
+
+@pytest.mark.slow
+def test_a_resumed_command_ends_like_one_that_never_stopped(tmp_path):
+    """From a classifier, so that the head is fresh."""
+    config = write_config(tmp_path)
+    cfg = Config.fromfile(config)
+    torch.manual_seed(1)
+    backbone = MODELS.build(dict(cfg.model.backbone, type='AimCLRSTGCN'))
+    state = {f'backbone.{name}': value for name, value in backbone.state_dict().items()}
+    torch.save(dict(state_dict=state), tmp_path / 'classifier.pth')
+    keep = ('--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=-1', 'train_cfg.max_epochs=2')
+    options = ('--pretrained', str(tmp_path / 'classifier.pth'), *keep)
+    assert finish(runs.start(config, tmp_path / 'whole', *options)) == 0
+    resume = ('--resume', str(tmp_path / 'whole' / 'iter_3.pth'), *options)
+    assert finish(runs.start(config, tmp_path / 'resumed', *resume)) == 0
+
+    last = assert_same(tmp_path / 'whole' / 'iter_10.pth', tmp_path / 'resumed' / 'iter_10.pth')
+    assert last['meta']['iter'] == 10
+    first = torch.load(tmp_path / 'whole' / 'iter_1.pth', weights_only=True)['state_dict']
+    for name, _ in backbone.named_parameters():  # the key encoder has not moved yet
+        assert torch.equal(first[f'key_encoder.backbone.{name}'], state[f'backbone.{name}']), name
 
 
 @pytest.mark.slow

@@ -255,7 +255,15 @@ COMMANDS = [  # of these no network and no data set is built
     ),
     case('train.py {f}/tiny.py --epochs 0', 'at least 1 epoch'),
     case('train.py {f}/tiny.py --epochs many', "--epochs: invalid int value: 'many'", code=2),
-    case('train.py {f}/tiny.py --pretrained {f}/c.pth', '--pretrained is for classifiers'),
+    case(
+        'train.py {f}/tiny.py --work-dir w --pretrained {f}/streams.pth',
+        'joint, bone, motion',
+        'name one of them',
+    ),
+    case(
+        'train.py {f}/streams.py --pretrained {f}/streams.pth --pretrained-stream bone',
+        '--pretrained-stream bone selects one stream',
+    ),
     case(
         'train.py {f}/tiny.py --pretrained-stream joint',
         '--pretrained-stream needs --pretrained',
