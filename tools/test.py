@@ -7,8 +7,9 @@
 
 `random` is an untrained encoder, `raw` the preprocessed coordinates. Features are extracted once,
 for the training split (gallery) and the test split (queries) of the config's test_dataloader; all
-evaluators use them. A checkpoint of several streams is evaluated stream by stream and fused. CONFIG
-is that of the training, or the one that a training left in its work directory.
+evaluators use them. CHECKPOINT is any file that holds the encoder: a pre-training, a backbone, a
+classifier. One of several streams is evaluated stream by stream and fused, or --stream selects one.
+CONFIG is that of the training, or the one that a training left in its work directory.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         help="evaluators: knn, linear (the paper's recipe), linear_large (batch size 1024, "
         'learning rate 24); default: knn linear',
     )
+    parser.add_shared('--stream')
     parser.add_shared('--out', help='JSON file of the metrics to write')
     parser.add_argument(
         '--dump',
@@ -102,7 +104,7 @@ def main() -> None:
     for name, checkpoint in zip(names, args.checkpoint):
         dump = os.path.join(args.dump, name) if args.dump and several else args.dump
         seeds = list(dict.fromkeys(args.seeds))
-        results[name] = evaluate(cfg, checkpoint, args.eval, seeds, dump)
+        results[name] = evaluate(cfg, checkpoint, args.eval, seeds, dump, args.stream)
     if None in results.values():  # not the first rank of a distributed run
         return
 

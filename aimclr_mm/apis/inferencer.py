@@ -95,10 +95,7 @@ class EmbeddingInferencer(BaseInferencer):
 
         self.stream = stream
         self._announced: set[str] = set()  # layouts whose mapping has been logged
-        if stream is not None and cfg.model.type == 'CrossStream':
-            streams = cfg.model.streams
-            if stream not in streams:
-                raise ValueError(f'stream={stream!r}; the config has {", ".join(streams)}')
+        if stream is not None:
             cfg = stream_config(cfg, stream)
         super().__init__(cfg, os.fspath(weights), device, 'mmaction', show_progress)
 

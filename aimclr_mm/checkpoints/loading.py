@@ -203,17 +203,19 @@ def load_encoders(
         load_encoder_weights(encoder, checkpoint, filename, name or stream)
 
 
-def load_classifier(model: nn.Module, checkpoint: dict, filename: str) -> None:
+def load_classifier(
+    model: nn.Module, checkpoint: dict, filename: str, stream: str | None = None
+) -> None:
     """Load a whole classifier strictly, backbone and classification head.
 
     Args:
         model: mmaction2's recognizer.
-        checkpoint, filename: see :func:`load_weights`.
+        checkpoint, filename, stream: see :func:`find_encoder`.
 
     Raises:
         ValueError: if there is no classification head, or not every tensor fits.
     """
-    state, prefix, _ = find_encoder(checkpoint, filename)
+    state, prefix, _ = find_encoder(checkpoint, filename, stream)
     prefix = prefix.removesuffix('backbone.')
     if not any_starts_with(state, f'{prefix}cls_head.'):
         raise ValueError(

@@ -72,7 +72,14 @@ def build_evaluators(cfg: Config, names: Sequence[str]) -> dict[str, FeatureMetr
 
 
 def stream_config(cfg: Config, stream: str) -> Config:
-    """Return the config of one stream of a model that trains several streams."""
+    """Return the config of one stream of a model of several; the config of any other as it is.
+
+    Raises:
+        ValueError: if the model does not have the stream.
+    """
+    if cfg.model.type != 'CrossStream':
+        return cfg
+    check_choice('stream', stream, cfg.model.streams)
     cfg = copy.deepcopy(cfg)
     preprocessor = dict(cfg.model.data_preprocessor, stream=stream)
     cfg.model = dict(cfg.model.model, data_preprocessor=preprocessor)
@@ -110,7 +117,7 @@ def build_model(
     runner = RUNNERS.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)
     model = unwrap(runner.model)
     if content is not None and cfg.model.type == CLASSIFIER:
-        load_classifier(model, content, checkpoint)
+        load_classifier(model, content, checkpoint, stream)
     elif content is not None:
         load_encoders(model, content, checkpoint, stream)
     elif checkpoint == 'random':
@@ -137,7 +144,8 @@ def extract_features(
 
     Args:
         cfg, checkpoint, seed: see :func:`build_model`.
-        stream: stream of a model that trains several; None for all of them, concatenated.
+        stream: stream of a model or checkpoint of several; None for all streams of a model,
+            concatenated.
     """
     if stream is not None:
         cfg = stream_config(cfg, stream)
@@ -233,7 +241,7 @@ def evaluate_streams(
 
 
 def evaluate_classifier(
-    cfg: Config, checkpoint: str, seed: int | None, dump: str | None
+    cfg: Config, checkpoint: str, seed: int | None, dump: str | None, stream: str | None = None
 ) -> dict[str, float] | None:
     """Return the accuracy of a network that was trained with labels; see :func:`evaluate`."""
     if checkpoint == 'raw':
@@ -241,7 +249,7 @@ def evaluate_classifier(
             "'raw' stands for coordinates without a network, but the config is of a classifier; "
             'give it a checkpoint'
         )
-    model = build_model(cfg, checkpoint, seed)
+    model = build_model(cfg, checkpoint, seed, stream)
     with precision(cfg):
         scores = classify(model, build_loader(cfg))
     if scores is None:
@@ -258,6 +266,7 @@ def evaluate(
     names: Sequence[str] = ('knn', 'linear'),
     seeds: Sequence[int | None] = (None,),
     dump: str | None = None,
+    stream: str | None = None,
 ) -> dict[str, float] | None:
     """Evaluate a frozen encoder, several streams of them, or a classifier.
 
@@ -267,18 +276,19 @@ def evaluate(
         seeds: seeds of the linear probe, the first one also of the random encoder; None for those
             of the config.
         dump: folder for features and scores, see :mod:`aimclr_mm.evaluation.results`.
+        stream: stream to evaluate of a model or checkpoint of several; all of them if not given.
 
     Returns:
         Metrics in percent, such as ``knn/top1``; None on ranks other than the first.
     """
     if cfg.model.type == CLASSIFIER:
-        return evaluate_classifier(cfg, checkpoint, seeds[0], dump)
+        return evaluate_classifier(cfg, checkpoint, seeds[0], dump, stream)
 
     evaluators = build_evaluators(cfg, names)
-    if cfg.model.type == 'CrossStream':
+    if cfg.model.type == 'CrossStream' and stream is None:
         return evaluate_streams(cfg, checkpoint, evaluators, seeds, dump)
 
-    features = extract_features(cfg, checkpoint, seeds[0])
+    features = extract_features(cfg, checkpoint, seeds[0], stream)
     if features is None:
         return None
     metrics, logits = evaluate_features(features, evaluators, seeds)

@@ -20,7 +20,7 @@ from aimclr_mm.apis import (
 )
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
-from aimclr_mm.evaluation.evaluate import build_model, extract_features
+from aimclr_mm.evaluation.evaluate import build_model, evaluate, extract_features
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.skeletons import NTU25, get_layout, map_layout
 from tests.datasets.readers.ntu_files import expected, skeleton_file
@@ -210,6 +210,11 @@ def test_the_encoder_of_any_checkpoint_embeds(folder, encoder, kind):
     backbone = build_model(cfg, str(folder / 'kind.pth'), stream=stream).encoder.backbone
     for name, value in encoder.model.encoder.backbone.state_dict().items():
         assert torch.equal(backbone.state_dict()[name].cpu(), value.cpu()), name
+    if stream:
+        with pytest.raises(ValueError, match='holds the streams joint, bone; name one of them'):
+            evaluate(cfg, str(folder / 'kind.pth'), ['knn'])
+    metrics = evaluate(cfg, str(folder / 'kind.pth'), ['knn'], stream=stream)
+    assert metrics == evaluate(cfg, str(folder / 'tiny.pth'), ['knn'])
 
 
 def test_a_classifier_config_embeds_with_a_pre_training(folder, encoder):
