@@ -218,7 +218,7 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
         if defect:
             raise RecordingError(defect)
 
-    mapped = [_reader.mapped(annotation) for annotation in annotations]
+    mapped = [reader.mapped(annotation) for annotation in annotations]
     for annotation in mapped:
         annotation['splits'] = list(reader.splits(annotation))
         annotation['warnings'] = warnings(annotation)
