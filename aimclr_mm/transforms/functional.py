@@ -121,7 +121,8 @@ def crop_index(start: Tensor, frames: int, padding: int) -> Tensor:
 
 def take_frames(x: Tensor, index: Tensor) -> Tensor:
     """Take frames ``index`` (N, L) of each sample of x (N, M, T, V, C); returns (N, M, L, V, C)."""
-    sample = torch.arange(len(x), device=x.device)[:, None, None]
+    # not len(x), which would fix N in an exported graph
+    sample = torch.arange(x.shape[0], device=x.device)[:, None, None]
     person = torch.arange(x.shape[1], device=x.device)[:, None]
     return x[sample, person, index[:, None, :]]
 
@@ -223,7 +224,7 @@ def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: i
         start: the first frame to use.
     """
     if frames is None:
-        frames = torch.full((len(x),), x.shape[2] - start, device=x.device)
+        frames = torch.full((x.shape[0],), x.shape[2] - start, device=x.device)
 
     last = frames[:, None] - 1
     centers = torch.arange(length, device=x.device, dtype=x.dtype) + 0.5
