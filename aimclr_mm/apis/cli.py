@@ -100,6 +100,8 @@ SHARED: dict[str, dict[str, Any]] = {
     ),
     '--map-to': dict(metavar='LAYOUT', help='joint layout to map the sequences to'),
     '--out': dict(type=output_file, metavar='FILE', help='file to write'),
+    '--performances': dict(type=int, help='recordings of each movement'),
+    '--programs': dict(type=int, help='number of movements, the classes'),
     '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
     '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),
     '--seeds': dict(type=int, nargs='+', metavar='N', help='random seeds, one run each'),

@@ -39,6 +39,7 @@ from .readers import (
     PKUMMD1,
     PKUMMD2,
     UTDMHAD,
+    Movements,
     MSRAction3D,
     Reader,
     RecordingError,
@@ -51,6 +52,7 @@ READERS: dict[str, type[Reader]] = {
     reader.name: reader
     for reader in (
         Synthetic,
+        Movements,
         NTU60,
         NTU120,
         PKUMMD1,

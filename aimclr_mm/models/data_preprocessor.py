@@ -32,6 +32,9 @@ class SkeletonViews(BaseDataPreprocessor):
             several at once.
         query, key: transform configs of the query and the key view, in the order of application.
         extreme: transform configs of the extreme view; None for methods without one.
+        pairs: whether the two clips of a sample are two recordings of one movement
+            (:class:`~aimclr_mm.datasets.movements.RandomMovements`). The key view is then made of
+            the second clip and the others of the first; otherwise each clip gives all views.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class SkeletonViews(BaseDataPreprocessor):
         query: Sequence[dict] = (),
         key: Sequence[dict] = (),
         extreme: Sequence[dict] | None = None,
+        pairs: bool = False,
     ) -> None:
         super().__init__()
         for name in [stream] if isinstance(stream, str) else stream:
             check_choice('stream', name, STREAMS)
         self.layout = get_layout(layout)
         self.stream = stream
+        self.pairs = pairs
 
         self.views = {'query': self._build(query), 'key': self._build(key)}
         if extreme is not None:
@@ -74,12 +79,17 @@ class SkeletonViews(BaseDataPreprocessor):
         return x
 
     def make_views(self, x: Tensor) -> dict[str, Tensor]:
-        """Augment joint coordinates (N, M, T, V, C), independently for each view."""
+        """Augment joint coordinates (N, M, T, V, C), independently for each view.
+
+        With ``pairs``, the two clips of each sample follow each other in x; views are (N / 2, ...).
+        """
         views = {}
         # float32 also where the training step runs under autocast
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             for name, transforms in self.views.items():
                 view = x
+                if self.pairs:
+                    view = x[1::2] if name == 'key' else x[::2]
                 for transform in transforms:
                     view = transform.batch(view)
                 views[name] = view
@@ -111,6 +121,10 @@ class SkeletonViews(BaseDataPreprocessor):
         """
         batch = as_batch(data)
         x = self.load(batch)
+        if training and self.pairs and batch.inputs.shape[1] != 2:
+            raise ValueError(
+                f'pairs=True needs two clips per sample, but the data have {batch.inputs.shape[1]}'
+            )
         inputs = self.form_streams(self.make_views(x) if training else x)
         return dict(inputs=inputs, data_samples=batch.data_samples)
 

@@ -11,7 +11,7 @@ from .augmentations import (
     TemporalFlip,
 )
 from .base import SkeletonTransform
-from .preprocessing import AlignShoulders, CenterSkeleton, ResizeClip
+from .preprocessing import AlignShoulders, CenterSkeleton, NormalizePose, ResizeClip
 
 __all__ = [
     'AlignShoulders',
@@ -19,6 +19,7 @@ __all__ = [
     'CenterSkeleton',
     'GaussianBlur',
     'GaussianNoise',
+    'NormalizePose',
     'ResizeClip',
     'Rotate',
     'Shear',

@@ -210,6 +210,28 @@ def align_shoulders(x: Tensor, left: int, right: int) -> Tensor:
     return _append_rest(turned, x)
 
 
+def normalize_pose(
+    x: Tensor, shoulders: tuple[int, int], hips: tuple[int, int], dims: int = 2
+) -> Tensor:
+    """Make the middle of the hips the origin of each frame, and the length of the trunk 1.
+
+    The unit is one for each clip and person: the median over frames of the distance from the middle
+    of the hips to that of the shoulders. Clips without a trunk keep their unit.
+
+    Args:
+        x: (N, M, T, V, C) skeletons.
+        shoulders, hips: indices of the left and the right one.
+        dims: d, the number of coordinates.
+    """
+    coordinates = x[..., :dims]
+    top = coordinates[..., shoulders, :].mean(dim=-2)  # (N, M, T, d)
+    origin = coordinates[..., hips, :].mean(dim=-2)
+
+    length = (top - origin).norm(dim=-1).median(dim=2).values  # (N, M)
+    unit = torch.where(length > 0, length, 1)[..., None, None, None]
+    return _append_rest((coordinates - origin[..., None, :]) / unit, x)
+
+
 def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: int = 0) -> Tensor:
     """Resize clips to ``length`` frames by linear interpolation between frame centers.
 

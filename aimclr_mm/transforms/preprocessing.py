@@ -107,5 +107,33 @@ class AlignShoulders(SkeletonTransform):
         return F.align_shoulders(x, *self.layout.shoulder_indices)
 
 
+@TRANSFORMS.register_module()
+class NormalizePose(SkeletonTransform):
+    """Put the middle of the hips at the origin of each frame and make the trunk 1 long.
+
+    For 2-D poses whose place and size in the picture shall not matter; ``PreNormalize2D`` keeps
+    both. It is not part of the paper.
+
+    Args:
+        layout: see :class:`SkeletonTransform`; it must have shoulders and hips.
+    """
+
+    def __init__(self, layout: LayoutLike = 'coco17') -> None:
+        super().__init__(layout=layout)
+        joints = [f'{side}_{part}' for part in ('shoulder', 'hip') for side in ('left', 'right')]
+        missing = [joint for joint in joints if joint not in self.layout.joints]
+        if missing:
+            raise ValueError(
+                f'NormalizePose needs {", ".join(joints)}, but layout {self.layout.name!r} has no '
+                f'{missing[0]}. Use CenterSkeleton, or PreNormalize2D for poses in pixels'
+            )
+        indices = [self.layout.index(joint) for joint in joints]
+        self.shoulders, self.hips = tuple(indices[:2]), tuple(indices[2:])
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Normalize skeletons (N, M, T, V, C)."""
+        return F.normalize_pose(x, self.shoulders, self.hips, self.layout.dims)
+
+
 # transforms that have already been applied to the sequences of a preprocessed annotation file
 PREPROCESSING = (CenterSkeleton, ResizeClip, AlignShoulders)

@@ -1,6 +1,7 @@
 """Readers of the original files of published data sets."""
 
 from .base import Reader
+from .movements import Movements
 from .msr_action3d import MSRAction3D
 from .ntu import NTU60, NTU120
 from .nw_ucla import NWUCLA
@@ -12,6 +13,7 @@ from .utd_mhad import UTDMHAD
 
 __all__ = [
     'MSRAction3D',
+    'Movements',
     'NTU60',
     'NTU120',
     'NWUCLA',
