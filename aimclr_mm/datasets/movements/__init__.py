@@ -2,5 +2,6 @@
 
 from .dataset import RandomMovements, record
 from .program import Program, random_programs
+from .sensor import PICTURE
 
-__all__ = ['Program', 'RandomMovements', 'random_programs', 'record']
+__all__ = ['PICTURE', 'Program', 'RandomMovements', 'random_programs', 'record']
