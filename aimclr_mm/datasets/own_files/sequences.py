@@ -3,8 +3,7 @@
 - ``.npy``: an array (T, V, C), (M, T, V, C), or (T, M * V * C) with the people one after the other;
 - ``.npz``: such an array as ``keypoint`` (or the only one), and optionally ``keypoint_score``
   (T, V) or (M, T, V);
-- ``.csv``, ``.txt``: one line of M * V * C numbers per frame, separated by commas, semicolons, tabs
-  or blanks; the first line may be a header;
+- ``.csv``, ``.txt``, ``.tsv``: a table, see :mod:`.tables`;
 - ``.json``: such an array as a nested list; an object with ``keypoint`` and optionally
   ``keypoint_score``; or the results of mmpose for a video: a list of frames, each with
   ``instances``, or an object with this list as ``instance_info`` (``pred_out_dir`` of the
@@ -19,22 +18,18 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import zipfile
 from typing import Any
 
 import numpy as np
 
 from aimclr_mm.datasets.readers.sources import MAX_BYTES, RecordingError, SourceFile
-from aimclr_mm.datasets.readers.text import BOM, is_number, load_json, number_table, parse_text
+from aimclr_mm.datasets.readers.text import load_json
 from aimclr_mm.skeletons import Layout
 from aimclr_mm.utils.files import check_archive
 
-MAX_TEXT = 64 * 2**20  # bytes; text takes many times its size while it is parsed
-MAX_FRAMES = 1_000_000
-MAX_PEOPLE = 64
-MAX_VALUES = MAX_BYTES // 4  # float32
-MAX_CELL = 32  # characters of a number in a table
+from .shapes import MAX_TEXT, check_size, split_width
+from .tables import read_table
 
 Arrays = tuple[np.ndarray, np.ndarray | None]  # keypoints and scores before check_sequence
 
@@ -91,86 +86,6 @@ def _unpack(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
-# tables
-
-
-def _read_table(content: bytes, layout: Layout) -> Arrays:
-    content = content.removeprefix(BOM).rstrip()
-    _check_lines(content, layout)
-
-    # pandas numbers columns 0, 1, 2, ... if they have no name
-    head, _, body = content.partition(b'\n')
-    cells = re.split(r'[;,\s]+', head.decode('latin1').strip('#;, \t\r'))
-    has_header = not any(map(is_number, cells)) or cells == list(map(str, range(len(cells))))
-    if has_header:
-        content = body
-    if not content:
-        raise RecordingError('has no frame')
-
-    first = content.partition(b'\n')[0].strip()
-    separator = next((mark for mark in (b';', b',') if mark in first), None)
-    width = len(first.rstrip(separator).split(separator))
-    people, channels = _split_width(width, layout)
-    frames = content.count(b'\n') + 1
-    _check_size(people, frames, frames * width)
-
-    # without its header, line i + 1 would be reported as line i
-    if has_header:
-        content = b'\n' + content
-    if separator:
-        table = number_table(content, width, separator=separator.decode())
-    else:
-        table = parse_text(content, lambda text: number_table(text, width))
-    if has_header:
-        table = table[1:]
-
-    finite = np.isfinite(table)
-    if not finite.all():
-        frame, column = np.unravel_index(finite.argmin(), table.shape)
-        joint = column // channels % layout.num_joints
-        raise RecordingError(
-            f'line {frame + has_header + 1}: value {column + 1} of {width} is missing or not a '
-            f'finite number (frame {frame}, joint {joint}, counted from 0)'
-        )
-    return table, None
-
-
-def _check_lines(content: bytes, layout: Layout) -> None:
-    """Raise RecordingError for binary files and for more or longer lines than a table has."""
-    if b'\0' in content:
-        raise RecordingError('is not plain text; save it as UTF-8')
-    if content.count(b'\n') > MAX_FRAMES:
-        raise RecordingError(f'has more than {MAX_FRAMES} lines')
-
-    longest = MAX_PEOPLE * layout.num_joints * (layout.dims + 1) * MAX_CELL
-    for number, line in enumerate(io.BytesIO(content), 1):
-        if len(line) > longest:
-            raise RecordingError(
-                f'line {number}: has {len(line)} characters; a frame has at most {longest}'
-            )
-
-
-def _split_width(width: int, layout: Layout) -> tuple[int, int]:
-    """Return the number of people and of channels in frames of ``width`` values."""
-    joints, dims = layout.num_joints, layout.dims
-    fits = [
-        (width // (joints * channels), channels)
-        for channels in (dims, dims + 1)
-        if width % (joints * channels) == 0
-    ]
-    if not fits or not width:
-        raise RecordingError(
-            f'has {width} values a frame; {joints} joints (layout {layout.name}) make '
-            f'{joints * dims} for each person, or {joints * (dims + 1)} with scores'
-        )
-    if len(fits) == 2:
-        raise RecordingError(
-            f'has {width} values a frame, which may be {fits[0][0]} people or {fits[1][0]} with '
-            'scores; save an array (people, frames, joints, channels) as .npy'
-        )
-    return fits[0]
-
-
 # JSON
 
 
@@ -215,7 +130,7 @@ def _read_mmpose(frames: list, layout: Layout) -> np.ndarray:
     values = layout.num_joints * (layout.dims + 1)
     if not num_people:
         raise RecordingError('has no person in any frame')
-    _check_size(num_people, len(frames), num_people * len(frames) * values)
+    check_size(num_people, len(frames), num_people * len(frames) * values)
 
     result = np.zeros((num_people, len(frames), layout.num_joints, layout.dims + 1))
     for frame, people in enumerate(instances):
@@ -244,22 +159,14 @@ def _read_instance(person: Any, layout: Layout, where: str) -> np.ndarray:
 # checks
 
 
-def _check_size(people: int, frames: int, values: int) -> None:
-    if people > MAX_PEOPLE or frames > MAX_FRAMES or values > MAX_VALUES:
-        raise RecordingError(
-            f'has {people} people, {frames} frames and {values} values; the limits are '
-            f'{MAX_PEOPLE}, {MAX_FRAMES} and {MAX_VALUES}'
-        )
-
-
 def _to_float32(array: np.ndarray, layout: Layout, name: str) -> np.ndarray:
-    """Convert an array (M, T, V, ...) to float32; all values must be finite."""
+    """Convert an array (M, T, V, ...) to float32; NaN is the mark of a missing value."""
     with np.errstate(over='ignore'):  # values beyond float32 become inf and are reported below
         array = np.ascontiguousarray(array, dtype=np.float32)
 
-    finite = np.isfinite(array)
-    if not finite.all():
-        person, frame, joint = np.unravel_index(finite.argmin(), array.shape)[:3]
+    infinite = np.isinf(array)
+    if infinite.any():
+        person, frame, joint = np.unravel_index(infinite.argmax(), array.shape)[:3]
         raise RecordingError(
             f'{name} of frame {frame}, joint {joint} ({layout.joints[joint]}), person {person}, '
             'counted from 0, is not finite'
@@ -276,7 +183,7 @@ def _to_four_axes(array: np.ndarray, layout: Layout) -> np.ndarray:
         )
     joints, dims = layout.num_joints, layout.dims
     if array.ndim == 2:
-        people, channels = _split_width(array.shape[1], layout)
+        people, channels = split_width(array.shape[1], layout)
         array = array.reshape(len(array), people, joints, channels).swapaxes(0, 1)
     elif array.ndim == 3:
         array = array[None]
@@ -288,7 +195,7 @@ def _to_four_axes(array: np.ndarray, layout: Layout) -> np.ndarray:
             f'has {array.shape[3]} values a joint; the layout {layout.name} has {dims} '
             f'coordinates, or {dims + 1} values with a score'
         )
-    _check_size(*array.shape[:2], array.size)
+    check_size(*array.shape[:2], array.size)
     return array
 
 
@@ -302,10 +209,11 @@ def check_sequence(array: np.ndarray, score: np.ndarray | None, layout: Layout) 
         layout: joint layout of the sequence.
 
     Returns:
-        ``keypoint`` (M, T, V, C) and ``keypoint_score`` (M, T, V) or None, float32.
+        ``keypoint`` (M, T, V, C) and ``keypoint_score`` (M, T, V) or None, float32. NaN
+        is a missing value.
 
     Raises:
-        RecordingError: if the shape does not match the layout or a value is not finite.
+        RecordingError: if the shape does not match the layout or a value is infinite.
     """
     array = _to_four_axes(array, layout)
     dims = layout.dims
@@ -317,23 +225,21 @@ def check_sequence(array: np.ndarray, score: np.ndarray | None, layout: Layout) 
                 f'has scores twice: as keypoint_score and as the last of {dims + 1} values a joint'
             )
         score = array[..., dims]
-    if score is None:
-        return keypoint, None
-
-    if score.ndim == 2:
-        score = score[None]
-    if score.shape != keypoint.shape[:3]:
-        raise RecordingError(
-            f'keypoint_score has shape {score.shape}; it must be {keypoint.shape[:3]}'
-        )
-    return keypoint, _to_float32(score, layout, 'the score')
+    if score is not None:
+        score = score[None] if score.ndim == 2 else score
+        if score.shape != keypoint.shape[:3]:
+            raise RecordingError(
+                f'keypoint_score has shape {score.shape}; it must be {keypoint.shape[:3]}'
+            )
+        score = _to_float32(score, layout, 'the score')
+    return keypoint, score
 
 
 _FORMATS = {
     '.npy': (_read_npy, MAX_BYTES),
     '.npz': (_read_npz, MAX_BYTES),
-    '.csv': (_read_table, MAX_TEXT),
-    '.txt': (_read_table, MAX_TEXT),
+    '.csv': (read_table, MAX_TEXT),
+    '.txt': (read_table, MAX_TEXT),
     '.json': (_read_json, MAX_TEXT),
 }
 
@@ -346,7 +252,8 @@ def read_sequence(file: SourceFile, layout: Layout) -> Arrays:
         layout: joint layout of the file.
 
     Returns:
-        ``keypoint`` (M, T, V, C) and ``keypoint_score`` (M, T, V) or None, float32.
+        ``keypoint`` (M, T, V, C) and ``keypoint_score`` (M, T, V) or None, float32. NaN
+        is a missing value.
 
     Raises:
         RecordingError: if the file is missing, damaged, too large or of another layout.
