@@ -1,12 +1,33 @@
 """Install aimclr_mm: pip install -e '.[lite]' -c constraints.txt"""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 version = {}
 exec((ROOT / 'aimclr_mm' / 'version.py').read_text(), version)
+
+
+class BuildWithConfigs(build_py):
+    """Add configs, tools and the model index as aimclr_mm/.mim, where OpenMMLab's mim looks.
+
+    An editable installation uses those of the checkout.
+    """
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / 'aimclr_mm' / '.mim'
+        shutil.rmtree(target, ignore_errors=True)
+        for folder in ('configs', 'tools'):
+            ignored = shutil.ignore_patterns('__pycache__')
+            shutil.copytree(ROOT / folder, target / folder, ignore=ignored)
+        shutil.copy(ROOT / 'model-index.yml', target)
+
 
 setup(
     name='aimclr_mm',
@@ -25,6 +46,8 @@ setup(
             'script.js',
         ],
     },
+    entry_points={'console_scripts': ['aimclr = aimclr_mm.apis.console:main']},
+    cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.1',

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
+from .project import find_config
+
 
 def read_config(path: str, overlays: Sequence[str] = ()) -> Config:
     """Read a config and apply overlays, one after the other.
@@ -21,14 +23,15 @@ def read_config(path: str, overlays: Sequence[str] = ()) -> Config:
     each composition has its own work directory.
 
     Args:
-        path: config file.
-        overlays: overlay files in the order of application.
+        path: config file; ``configs/...`` is found in the package too.
+        overlays: overlay files in the order of application, found likewise.
 
     Raises:
         FileNotFoundError: if one of them does not exist.
         ValueError: if one of them is not valid Python, or an overlay refers to a setting that the
             config lacks.
     """
+    path, *overlays = map(find_config, (path, *overlays))
     for file in (path, *overlays):
         if os.path.isdir(file):
             raise FileNotFoundError(f'config {file!r} is a folder; give a file')
