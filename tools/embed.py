@@ -1,4 +1,4 @@
-"""Embed recordings, search among embeddings and classify from a few examples.
+"""Embed recordings, search among embeddings, classify from a few examples, predict classes.
 
     python tools/embed.py embed CONFIG CHECKPOINT recordings/ --out embeddings.npz
     python tools/embed.py embed CONFIG CHECKPOINT data/utdmhad/utdmhad_3d.pkl
@@ -8,6 +8,9 @@
     python tools/embed.py few_shot CONFIG CHECKPOINT --examples gestures/ --save gestures.npz
     python tools/embed.py few_shot CONFIG CHECKPOINT --classifier gestures.npz --classify new/ \\
         --out predictions.csv
+    python tools/embed.py predict CONFIG CLASSIFIER.pth new/ --out predictions.json
+    python tools/embed.py predict CONFIG CHECKPOINT long.npy --classifier gestures.npz \\
+        --window 2 --stride 0.5 --out segments.csv --timeline timeline.csv timeline.png
 
 Recordings are files (.npy, .npz, .csv, .txt, .json, .skeleton, .mat), manifests, annotation files
 (.pkl) or folders of these; the names of the folders in a folder are the labels. Joints are mapped
@@ -15,27 +18,44 @@ to the config's layout from the one that the format tells (.skeleton, .mat, .pkl
 `embed` writes features (N, C), names, labels (empty if unknown), sources and the fingerprint of the
 encoder; the other verbs take this file instead of recordings, and `tools/analyze.py tsne` draws it.
 Similarity is the cosine of two embeddings.
+
+`predict` takes the classification head of a checkpoint that was trained with labels, or a
+classifier of `few_shot`. --window cuts recordings into overlapping windows: `embed` writes one row
+for each, `search` finds windows, which do not overlap, and `predict` merges windows to segments of
+equal class.
 """
 
 import argparse
-import csv
+import os
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from aimclr_mm.apis import (
+    ClassificationHead,
     EmbeddingClassifier,
     EmbeddingInferencer,
+    Prediction,
+    Windows,
     cli,
     fit_classifier,
     leave_one_out,
+    load_head,
+    merge_predictions,
     nearest,
+    predict,
 )
+from aimclr_mm.apis.prediction import write_csv, write_predictions, write_probabilities
+from aimclr_mm.apis.windows import overlap, split_name
+from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.evaluation.results import EmbeddingSet
-from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.visualization.figures import picture_format
 from aimclr_mm.visualization.skeletons import Strip, draw_strips
+from aimclr_mm.visualization.timeline import Timeline, draw_timelines
 
 MAX_QUERIES = 8  # in a picture
+MAX_TIMELINES = 12  # recordings in a picture
 
 # indices into the gallery and cosine similarities, most similar first
 Neighbors = list[tuple[int, float]]
@@ -47,8 +67,14 @@ def parse_args() -> argparse.Namespace:
     _add_embed(parser)
     _add_search(parser)
     _add_few_shot(parser)
+    _add_predict(parser)
     args = parser.parse_args()
 
+    if getattr(args, 'window', None) is None:
+        unused = {'--stride': 'stride', '--timeline': 'timeline'}
+        for option, name in unused.items():
+            if getattr(args, name, None) is not None:
+                parser.error(f'{option} is for windows; give --window SECONDS too')
     if args.verb == 'few_shot' and not args.classify and not args.save:
         parser.error('nothing to do: give --classify SOURCE, --save FILE, or both')
     if args.verb == 'few_shot' and args.out and not args.classify:
@@ -60,6 +86,7 @@ def _add_embed(parser: cli.Parser) -> None:
     verb = parser.add_verb('embed', embed, 'write the embeddings of recordings to a .npz file')
     verb.add_shared(*cli.ENCODER, '--layout')
     verb.add_argument('sources', nargs='+', metavar='SOURCE', help='files and folders to embed')
+    _add_windows(verb)
     verb.add_shared('--out', default='embeddings.npz')
 
 
@@ -85,6 +112,8 @@ def _add_search(parser: cli.Parser) -> None:
         metavar='FILE',
         help='film strips of queries and neighbors to write: .png, .svg or .pdf',
     )
+    _add_windows(verb)
+    _add_timeline(verb, 'similarity of each window to the queries')
 
 
 def _add_few_shot(parser: cli.Parser) -> None:
@@ -116,10 +145,73 @@ def _add_few_shot(parser: cli.Parser) -> None:
     verb.add_shared('--out', help='CSV file of the predictions to write')
 
 
+def _add_predict(parser: cli.Parser) -> None:
+    verb = parser.add_verb('predict', predict_classes, 'predict the classes of recordings')
+    verb.add_shared(*cli.ENCODER, '--layout')
+    verb.add_argument('sources', nargs='+', metavar='SOURCE', help='files and folders to classify')
+    verb.add_argument(
+        '--classifier',
+        metavar='FILE',
+        help='classifier written by few_shot --save; default: the classification head of the '
+        'checkpoint',
+    )
+    verb.add_shared(
+        '--ann-file',
+        help='annotation file with the names of the classes of the classification head; default: '
+        'those that the checkpoint states',
+    )
+    verb.add_shared('--out', help='CSV or JSON file of the predictions to write')
+    _add_windows(verb)
+    _add_timeline(verb, 'probability of each class in each window')
+
+
+def _add_windows(verb: cli.Parser) -> None:
+    verb.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='cut recordings into windows of this length; default: whole recordings',
+    )
+    verb.add_argument(
+        '--stride',
+        type=float,
+        metavar='SECONDS',
+        help='time from one window to the next (default: a quarter of the window)',
+    )
+    verb.add_argument(
+        '--fps', type=float, default=30.0, help='frames per second of the recordings (default: 30)'
+    )
+
+
+def _add_timeline(verb: cli.Parser, text: str) -> None:
+    verb.add_argument(
+        '--timeline',
+        type=cli.output_file,
+        nargs='+',
+        metavar='FILE',
+        help=f'{text}, as .csv and as a picture (.png, .svg, .pdf)',
+    )
+
+
+def windows_of(args: argparse.Namespace) -> Windows | None:
+    """Return the windows of the command line; None for whole recordings."""
+    if args.window is None:
+        return None
+    stride = args.window / 4 if args.stride is None else args.stride
+    return Windows(args.window, stride, args.fps)
+
+
+def check_timeline(paths: list[str] | None) -> None:
+    """Raise ValueError for a file that is neither CSV nor a picture."""
+    for path in paths or ():
+        if os.path.splitext(path)[1].lower() != '.csv':
+            picture_format(path)
+
+
 def embed(args: argparse.Namespace) -> None:
     """Embed recordings and write the result."""
     encoder = cli.open_encoder(args)
-    embedded = encoder.embed_recordings(args.sources, args.layout)
+    embedded = encoder.embed_recordings(args.sources, args.layout, windows_of(args))
     embedded.save(args.out)
 
     count, channels = embedded.features.shape
@@ -133,9 +225,10 @@ def search(args: argparse.Namespace) -> None:
     """Print the nearest neighbors of each query; write them as CSV and as a picture."""
     if args.picture:
         picture_format(args.picture)  # reports an unknown suffix before the work begins
+    check_timeline(args.timeline)
     encoder = cli.open_encoder(args)
     queries = encoder.embed_recordings(args.query, args.layout)
-    gallery = encoder.embed_recordings(args.gallery, args.layout)
+    gallery = encoder.embed_recordings(args.gallery, args.layout, windows_of(args))
     if args.picture and len(queries.names) > MAX_QUERIES:
         raise ValueError(
             f'--picture: there are {len(queries.names)} queries; a picture holds at most '
@@ -159,24 +252,79 @@ def search(args: argparse.Namespace) -> None:
     if args.picture:
         draw_neighbors(encoder, queries, gallery, found, args)
         print(args.picture)
+    if args.timeline:
+        write_similarities(queries, gallery, args.timeline)
 
 
 def find_neighbors(
     queries: EmbeddingSet, gallery: EmbeddingSet, k: int, others: bool
 ) -> list[Neighbors]:
-    """Return the k nearest neighbors of each query, without its namesakes if ``others``."""
+    """Return the k nearest neighbors of each query.
+
+    Without the query itself and windows of it if ``others``; of windows that overlap, only the most
+    similar one.
+    """
     count = len(gallery.names)
     if k > count:
         raise ValueError(f'-k {k}: the gallery holds {count} sequences')
 
+    has_windows = any(split_name(str(name))[1] is not None for name in gallery.names)
     # one more, as the query itself may be among them
-    found = nearest(queries.features, gallery.features, min(k + int(others), count))
+    wanted = count if has_windows else min(k + int(others), count)
+    found = nearest(queries.features, gallery.features, wanted)
     rows = []
     for name, indices, similarities in zip(queries.names, found.indices, found.similarities):
-        pairs = [(int(i), float(s)) for i, s in zip(indices, similarities)]
-        kept = [pair for pair in pairs if not (others and gallery.names[pair[0]] == name)]
-        rows.append(kept[:k])
+        kept: Neighbors = []
+        for i, similarity in zip(indices, similarities):
+            other = str(gallery.names[i])
+            is_query = others and split_name(other)[0] == split_name(str(name))[0]
+            if is_query or any(overlap(other, str(gallery.names[j])) for j, _ in kept):
+                continue
+            kept.append((int(i), float(similarity)))
+            if len(kept) == k:
+                break
+        rows.append(kept)
     return rows
+
+
+def write_similarities(queries: EmbeddingSet, gallery: EmbeddingSet, paths: list[str]) -> None:
+    """Write the similarity of each window to each query, as CSV and as pictures."""
+    found = nearest(queries.features, gallery.features, len(gallery.names))
+    similarities = np.empty_like(found.similarities)  # (Q, G) in the order of the gallery
+    np.put_along_axis(similarities, found.indices, found.similarities, axis=1)
+    spans = [split_name(str(name)) for name in gallery.names]
+
+    timelines = []
+    for name in dict.fromkeys(recording for recording, start, _ in spans if start is not None):
+        rows = [i for i, (recording, _, _) in enumerate(spans) if recording == name]
+        times = np.array([spans[i][1:] for i in rows])
+        curves = {str(q): similarities[j, rows] for j, q in enumerate(queries.names)}
+        timelines.append(Timeline(name, times, curves))
+    table = [
+        (query, line.title, f'{start:.3f}', f'{end:.3f}', f'{value:.4f}')
+        for line in timelines
+        for query, values in line.curves.items()
+        for (start, end), value in zip(line.times, values)
+    ]
+    head = ('query', 'name', 'start', 'end', 'similarity')
+    write_timeline(paths, lambda path: write_csv(path, head, table), timelines, 'similarity')
+
+
+def write_timeline(
+    paths: list[str],
+    write_table: Callable[[str], None],
+    timelines: list[Timeline],
+    ylabel: str,
+) -> None:
+    """Write timelines as CSV and as pictures, by the extension of each file."""
+    for path in paths:
+        if os.path.splitext(path)[1].lower() == '.csv':
+            write_table(path)
+        else:
+            if len(timelines) > MAX_TIMELINES:
+                print(f'{path}: the first {MAX_TIMELINES} of {len(timelines)} recordings')
+            draw_timelines(timelines[:MAX_TIMELINES], ylabel, path)
+        print(path)
 
 
 def draw_neighbors(
@@ -191,8 +339,15 @@ def draw_neighbors(
     recordings = {
         recording['frame_dir']: recording
         for file in sorted(files)
-        for recording in encoder.read(file, args.layout)
+        for windows in {None, windows_of(args)}
+        for recording in encoder.read(file, args.layout, windows)
     }
+    names = [*queries.names, *(gallery.names[i] for row in found for i, _ in row)]
+    if unknown := [str(name) for name in names if name not in recordings]:
+        raise ValueError(
+            f'--picture: {unknown[0]!r} is not found in its source; give --window, --stride and '
+            '--fps as the gallery was embedded with'
+        )
 
     strips = []
     for query, neighbors in zip(queries.names, found):
@@ -263,10 +418,59 @@ def classify(
         write_csv(args.out, ('name', 'predicted', 'probability'), rows)
 
 
-def write_csv(path: str, header: tuple[str, ...], rows: list[tuple]) -> None:
-    """Write a table with a header as CSV."""
-    with atomic_write(path) as file:
-        csv.writer(file, lineterminator='\n').writerows([header, *rows])
+def predict_classes(args: argparse.Namespace) -> None:
+    """Print the predicted class of each recording or segment; write them."""
+    check_timeline(args.timeline)
+    encoder = cli.open_encoder(args)
+    classifier = open_classifier(encoder, args)
+    embedded = encoder.embed_recordings(args.sources, args.layout, windows_of(args))
+
+    predictions = predict(embedded, classifier)
+    found = predictions if args.window is None else merge_predictions(predictions)
+    width = max(len(prediction.name) for prediction in found)
+    for prediction in found:
+        ((predicted, probability),) = prediction.top()
+        span = ' '.join(f'{seconds:>9}' for seconds in prediction.span)
+        print(f'{prediction.name:{width}}{span}  {probability:.3f}  {predicted}')
+
+    if args.out:
+        write_predictions(found, args.out)
+        print(args.out)
+    if args.timeline:
+        write_table = partial(write_probabilities, predictions)
+        write_timeline(args.timeline, write_table, timelines_of(predictions, found), 'probability')
+
+
+def open_classifier(
+    encoder: EmbeddingInferencer, args: argparse.Namespace
+) -> EmbeddingClassifier | ClassificationHead:
+    """Return the few-shot classifier of the command line, or the head of the checkpoint."""
+    if args.classifier:
+        if args.ann_file:
+            raise ValueError(f'--ann-file: {args.classifier!r} has its own names of classes')
+        classifier = EmbeddingClassifier.load(args.classifier)
+        encoder.check_fingerprint(classifier.encoder, args.classifier)
+        return classifier
+
+    classes = None
+    if args.ann_file:
+        classes = load_annotations(args.ann_file)['metainfo'].get('classes')
+        if not classes:
+            raise ValueError(f'--ann-file: {args.ann_file!r} states no names of classes')
+    return load_head(args.checkpoint, args.stream, classes)
+
+
+def timelines_of(windows: list[Prediction], segments: list[Prediction]) -> list[Timeline]:
+    """Return the probabilities of windows as curves, with the segments found, by recording."""
+    timelines = []
+    for name in dict.fromkeys(window.name for window in windows):
+        own = [window for window in windows if window.name == name]
+        scores = np.array([window.probabilities for window in own])  # (W, K)
+        bars = [(s.start, s.end, s.top()[0][0]) for s in segments if s.name == name]
+        times = np.array([(window.start, window.end) for window in own])
+        curves = {str(c): scores[:, k] for k, c in enumerate(own[0].classes)}
+        timelines.append(Timeline(name, times, curves, bars))
+    return timelines
 
 
 def main() -> None:

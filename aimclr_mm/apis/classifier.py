@@ -11,6 +11,8 @@ import torch
 from rich.progress import track
 from scipy.special import softmax
 
+from aimclr_mm.checkpoints.loading import find_head
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.evaluation.neighbors import nearest_in_gallery
 from aimclr_mm.evaluation.results import ArrayFile
 
@@ -77,6 +79,58 @@ class EmbeddingClassifier(ArrayFile):
     def predict(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the labels (N,) of embeddings (N, C)."""
         return self.classes[self.probabilities(embeddings).argmax(axis=1)]
+
+
+@dataclass
+class ClassificationHead:
+    """Linear classifier of features, trained together with the encoder, see :func:`load_head`.
+
+    Args:
+        weight: (K, C) for K classes.
+        bias: (K,).
+        classes: (K,) their names; their indices as text where the names are not known.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    classes: np.ndarray
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the class probabilities (N, K) of features (N, C), the mean over frames."""
+        rows = as_embeddings(features, 'features', self.weight.shape[1])
+        return softmax(rows @ self.weight.T + self.bias, axis=1)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the class names (N,) of features (N, C)."""
+        return self.classes[self.probabilities(features).argmax(axis=1)]
+
+
+def load_head(
+    checkpoint: str, stream: str | None = None, classes: Sequence[str] | None = None
+) -> ClassificationHead:
+    """Load the classification head of a finetuned or linear classifier.
+
+    Args:
+        checkpoint: checkpoint of a training with labels.
+        stream: stream of a checkpoint of several.
+        classes: names of the classes; those that the checkpoint states if not given.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it holds no classifier, or ``classes`` has another number of names.
+    """
+    content = load_checkpoint_file(checkpoint)
+    weight, bias = (part.double().numpy() for part in find_head(content, checkpoint, stream))
+    if classes is not None and len(classes) != len(bias):
+        raise ValueError(
+            f'checkpoint {checkpoint!r} has {len(bias)} classes, but {len(classes)} names are given'
+        )
+    if classes is None:
+        meta = content.get('meta') or {}
+        classes = (meta.get('dataset_meta') or {}).get('classes') or ()
+    if len(classes) != len(bias):
+        classes = range(len(bias))
+    return ClassificationHead(weight, bias, np.array([str(name) for name in classes]))
 
 
 def fit_classifier(

@@ -24,6 +24,7 @@ VERBS = {  # verb -> tool with its first arguments, description
     'embed': ('embed.py embed', 'embed recordings'),
     'search': ('embed.py search', 'find similar recordings'),
     'few_shot': ('embed.py few_shot', 'classify recordings from a few examples'),
+    'predict': ('embed.py predict', 'predict the classes of recordings'),
     'analyze': ('analyze.py', 'draw curves and embeddings, write a report'),
     'visualize': ('visualize.py', 'draw recordings, augmentations, neighbors'),
     'export': ('export.py', 'export an encoder, convert weights'),

@@ -37,6 +37,8 @@ from aimclr_mm.utils.config_check import check_config
 from aimclr_mm.utils.device import resolve_device
 from aimclr_mm.utils.overlays import read_config
 
+from .windows import Windows
+
 BATCH = 64  # sequences per batch
 LONG = 256  # sequences from which on a progress bar is shown
 
@@ -258,6 +260,7 @@ class EmbeddingInferencer(BaseInferencer):
         self,
         sources: PathLike | Sequence[PathLike],
         layout: str | Mapping | Layout | None = None,
+        windows: Windows | None = None,
     ) -> EmbeddingSet:
         """Return the representations of recordings with their names and labels.
 
@@ -265,13 +268,15 @@ class EmbeddingInferencer(BaseInferencer):
             sources: see :func:`~aimclr_mm.apis.read_recordings`; or files of ``tools/embed.py``
                 from this encoder.
             layout: joint layout of recordings that do not tell theirs, see :meth:`embed`.
+            windows: windows to cut the recordings into, each with a representation of its own and
+                named by :func:`~aimclr_mm.apis.windows.window_name`.
 
         Raises:
             FileNotFoundError, ValueError: as there, or if a file comes from another encoder.
         """
         if isinstance(sources, (str, os.PathLike)):
             sources = [sources]
-        parts = [self._embed_source(os.fspath(source), layout) for source in sources]
+        parts = [self._embed_source(os.fspath(source), layout, windows) for source in sources]
         columns = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in EmbeddingSet.array_names()
@@ -283,22 +288,26 @@ class EmbeddingInferencer(BaseInferencer):
         self,
         sources: PathLike | Sequence[PathLike],
         layout: str | Mapping | Layout | None = None,
+        windows: Windows | None = None,
     ) -> list[dict]:
-        """Read recordings and map them to the layout of the encoder.
+        """Read recordings, map them to the layout of the encoder and cut them into windows.
 
         Args:
-            sources, layout: see :meth:`embed_recordings`.
+            sources, layout, windows: see :meth:`embed_recordings`.
         """
-        return read_recordings(sources, layout or self.layout, self.layout)
+        recordings = read_recordings(sources, layout or self.layout, self.layout)
+        return recordings if windows is None else windows.cut(recordings)
 
-    def _embed_source(self, path: str, layout: str | Mapping | Layout | None) -> EmbeddingSet:
+    def _embed_source(
+        self, path: str, layout: str | Mapping | Layout | None, windows: Windows | None
+    ) -> EmbeddingSet:
         """Return the embeddings in a file of ``tools/embed.py``, or embed the recordings."""
         if EmbeddingSet.is_file(path):
             embedded = EmbeddingSet.load(path)
             self.check_fingerprint(embedded.encoder, path)
             return embedded
 
-        recordings = self.read(path, layout)
+        recordings = self.read(path, layout, windows)
         return EmbeddingSet(
             self.embed(recordings),
             names=np.array([recording['frame_dir'] for recording in recordings]),

@@ -224,3 +224,25 @@ def load_classifier(
             '--with configs/protocols/finetune.py'
         )
     load_weights(model, state, filename, prefix)
+
+
+def find_head(checkpoint: dict, filename: str, stream: str | None = None) -> tuple[Tensor, Tensor]:
+    """Return weight (K, C) and bias (K,) of the linear classification head of a checkpoint.
+
+    Args:
+        checkpoint, filename, stream: see :func:`find_encoder`.
+
+    Raises:
+        ValueError: if the checkpoint has no linear head.
+    """
+    state, prefix, _ = find_encoder(checkpoint, filename, stream)
+    prefix = prefix.removesuffix('backbone.') + 'cls_head.fc.'
+    weight, bias = (state.get(f'{prefix}{name}') for name in ('weight', 'bias'))
+    shapes = [_shape(value) for value in (weight, bias)]
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or shapes[1] != shapes[0][:1]:
+        raise ValueError(
+            f'checkpoint {filename!r} holds no classifier ({prefix}weight); finetune it with '
+            '--with configs/protocols/finetune.py, or fit a classifier to a few examples with '
+            'tools/embed.py few_shot --save and give it as --classifier'
+        )
+    return weight, bias

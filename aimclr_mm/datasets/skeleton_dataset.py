@@ -149,6 +149,8 @@ class SkeletonDataset(PoseDataset):
         """Load the annotations of the requested splits and log warnings about them."""
         content = self._load_cached() if self.use_cache else self._load_uncached()
         annotations = content['annotations']
+        if classes := content['metainfo'].get('classes'):
+            self._metainfo['classes'] = [str(name) for name in classes]  # kept in checkpoints
         parts = [self._select(content['split'], annotations, name) for name in self.splits]
 
         found = list(content['warnings'])
@@ -177,7 +179,12 @@ class SkeletonDataset(PoseDataset):
         annotations = [
             {**annotation, 'cached': i} for i, annotation in enumerate(self.cached.annotations)
         ]
-        return dict(split=self.cached.split, annotations=annotations, warnings=self.cached.warnings)
+        return dict(
+            split=self.cached.split,
+            annotations=annotations,
+            metainfo=self.cached.metainfo,
+            warnings=self.cached.warnings,
+        )
 
     def _load_file(self) -> dict:
         """Read the annotation file and check all of its sequences, to build the cache."""
