@@ -2,6 +2,8 @@
 
     python tools/export.py onnx CONFIG CHECKPOINT --out encoder.onnx
     python tools/export.py pt2 CONFIG CHECKPOINT --stream bone --out encoder.pt2
+    python tools/export.py encoder joint.pth bone.pth motion.pth --streams joint bone motion \\
+        --out streams.pth
     python tools/export.py from_released ntu60_xsub_joint.pt work_dirs/released/joint.pth
     python tools/export.py to_released work_dirs/aimclr_ntu60_xsub_joint/epoch_300.pth released.pt
 
@@ -10,6 +12,8 @@ onnx, pt2      The encoder with its preprocessing as one graph that needs neithe
                and frames, to embedding (N, C) float32. The file is compared with the encoder before
                it takes its place; the table shows the largest relative difference and median times.
                docs/deployment.md shows how to use it.
+encoder        The encoder alone, without optimizer, memory bank and key encoder, of one training or
+               of one for each stream; for a config of one stream or of type CrossStream.
 from_released  A checkpoint of AimCLR's, SkeletonCLR's or CrosSCLR's released code for this package:
 to_released    and back; pre-trainings and classifiers, of one or several streams. Each tensor is
                accounted for and keeps its values. Checkpoints of CrosSCLR need --backbone-only.
@@ -23,8 +27,10 @@ from rich.console import Console
 
 from aimclr_mm.apis import cli
 from aimclr_mm.apis.export import check_suffix, export
+from aimclr_mm.checkpoints.loading import encoder_state
 from aimclr_mm.checkpoints.released import Conversion, convert, describe
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.models import STREAMS
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.version import __version__
 
@@ -37,6 +43,15 @@ def parse_args() -> argparse.Namespace:
         verb.add_shared(*cli.ENCODER)
         verb.add_shared('--out', default=f'encoder.{name}')
         verb.set_defaults(device='cpu')
+
+    verb = parser.add_verb(
+        'encoder', write_encoder, 'write the encoder of trainings without the rest'
+    )
+    verb.add_argument('checkpoint', nargs='+', metavar='CHECKPOINT', help='checkpoint files')
+    verb.add_argument(
+        '--streams', nargs='+', choices=STREAMS, metavar='STREAM', help='stream of each of them'
+    )
+    verb.add_shared('--out', default='encoder.pth')
 
     texts = dict(
         from_released='convert a checkpoint of the released code',
@@ -71,6 +86,27 @@ def export_encoder(args: argparse.Namespace) -> None:
         times = f'{row.encoder_ms:>10.2f} ms{row.file_ms:>10.2f} ms'
         print(f'{str(row.shape):<26}{row.difference:>12.1e}{times}')
     print(f'{args.out}: written')
+
+
+def write_encoder(args: argparse.Namespace) -> None:
+    """Write the encoders of one training or of one for each stream to one file."""
+    streams = args.streams or []
+    if len(set(streams)) != len(streams) or len(streams or [None]) != len(args.checkpoint):
+        raise ValueError(
+            f'{len(args.checkpoint)} checkpoints and {len(streams)} streams; give each of several '
+            'checkpoints a stream of its own'
+        )
+
+    state = {}
+    for filename, stream in zip(args.checkpoint, streams or [None]):
+        prefix = '' if stream is None else f'streams.{stream}.'
+        for name, value in encoder_state(load_checkpoint_file(filename), filename).items():
+            state[prefix + name] = value.contiguous()
+
+    meta = dict(aimclr_mm_version=__version__)
+    with atomic_write(args.out, 'wb') as file:
+        torch.save(dict(meta=meta, state_dict=state), file)
+    print(f'{args.out}: {len(state)} tensors, {os.path.getsize(args.out) / 1e6:.1f} MB')
 
 
 def convert_checkpoint(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from aimclr_mm.utils.config_check import check_config, check_options
@@ -73,7 +74,10 @@ class Settings(DictAction):
 
 # Arguments shared by several tools, each declared once. A tool may change a default or a help text.
 SHARED: dict[str, dict[str, Any]] = {
-    'config': dict(help='config file of the pre-training'),
+    'config': dict(
+        help='config file of the pre-training; or, instead of config and checkpoint, a shipped '
+        f'encoder: {", ".join(SHIPPED)}'
+    ),
     'checkpoint': dict(help="checkpoint file, or 'random' for an untrained encoder as a baseline"),
     'work_dir': dict(metavar='WORK_DIR', help='work directory of a training'),
     '--amp': dict(action='store_true', help='train with automatic mixed precision'),
@@ -144,10 +148,12 @@ class Parser(argparse.ArgumentParser):
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(description=description, formatter_class=formatter, **kwargs)
         self._verbs = None
+        self._takes_encoder = False
         self.add_shared('--debug')
 
     def add_shared(self, *names: str, **changes: Any) -> None:
         """Add arguments of :data:`SHARED`, with changed settings such as ``default``."""
+        self._takes_encoder |= 'checkpoint' in names
         for name in names:
             settings = {**SHARED[name], **changes}
             default = settings.get('default')
@@ -155,6 +161,13 @@ class Parser(argparse.ArgumentParser):
                 shown = ' '.join(map(str, default)) if isinstance(default, list) else default
                 settings['help'] += f' (default: {shown})'
             self.add_argument(name, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple:
+        """Parse arguments; a shipped encoder stands for its config and its checkpoint."""
+        words = sys.argv[1:] if args is None else list(args)
+        if self._takes_encoder:
+            words = [part for word in words for part in [word] * (1 + (word in SHIPPED))]
+        return super().parse_known_args(words, namespace)
 
     def add_run_options(self) -> None:
         """Add the options of mmaction2's tools that train.py and test.py have."""
@@ -200,7 +213,7 @@ def compose_config(args: argparse.Namespace) -> Config:
         ValueError: if a file cannot be read or a setting is invalid, see
             :mod:`aimclr_mm.utils.config_check`.
     """
-    cfg = read_config(args.config, args.overlays)
+    cfg = read_config(shipped_config(args.config), args.overlays)
     check_options(cfg.to_dict(), args.cfg_options)
 
     try:

@@ -21,6 +21,7 @@ from rich.progress import track
 
 from aimclr_mm.checkpoints.loading import load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.batch import SkeletonBatch, collate_skeletons
 from aimclr_mm.datasets.own_files.recordings import (
     PathLike,
@@ -91,7 +92,7 @@ class EmbeddingInferencer(BaseInferencer):
                 f'model={model!r}; give the config as a file or as a Config. The config in a '
                 'checkpoint is a program, and is not run'
             )
-        cfg = model if isinstance(model, Config) else read_config(os.fspath(model))
+        cfg = model if isinstance(model, Config) else read_config(shipped_config(os.fspath(model)))
         check_config(cfg.to_dict(), str(cfg.filename))
         init_default_scope(cfg.get('default_scope', 'mmaction'))
 
@@ -318,14 +319,26 @@ class EmbeddingInferencer(BaseInferencer):
 
 def load_encoder(
     config: str | os.PathLike | Config,
-    checkpoint: str | os.PathLike,
+    checkpoint: str | os.PathLike | None = None,
     device: str | None = None,
     stream: str | None = None,
 ) -> EmbeddingInferencer:
     """Load a trained encoder.
 
     Args:
-        config, checkpoint, device, stream: ``model``, ``weights``, ``device`` and ``stream`` of
-            :class:`EmbeddingInferencer`.
+        config: config of the encoder; or the name of a shipped encoder, see
+            :data:`aimclr_mm.checkpoints.shipped.SHIPPED`, such as ``generated-3s``.
+        checkpoint: its checkpoint; that of the shipped encoder if not given.
+        device, stream: see :class:`EmbeddingInferencer`.
+
+    Raises:
+        ValueError: if the checkpoint of a config is not given; and as there.
     """
+    if checkpoint is None:
+        if not isinstance(config, str) or config not in SHIPPED:
+            raise ValueError(
+                f'load_encoder({config!r}): give the checkpoint too; encoders that need none are '
+                f'{", ".join(SHIPPED)}'
+            )
+        checkpoint = config
     return EmbeddingInferencer(config, checkpoint, device, stream)

@@ -68,6 +68,32 @@ def state_dict_of(checkpoint: dict, filename: str) -> dict[str, Tensor]:
     return state
 
 
+def streams_of(checkpoint: dict, filename: str) -> list[str]:
+    """Return the names of the streams of a checkpoint; none for that of a single stream.
+
+    Args:
+        checkpoint, filename: see :func:`load_weights`.
+    """
+    state = state_dict_of(checkpoint, filename)
+    return list(dict.fromkeys(n.split('.')[1] for n in state if n.startswith('streams.')))
+
+
+def choose_stream(
+    model: nn.Module, checkpoint: dict, filename: str, stream: str | None = None
+) -> str | None:
+    """Return the stream to load: the named one, or that of the config if the checkpoint has it.
+
+    Args:
+        model: a pre-training of one stream or of several, or a classifier.
+        checkpoint, filename: see :func:`load_weights`.
+        stream: name of the stream; None if none was named.
+    """
+    own = getattr(getattr(model, 'data_preprocessor', None), 'stream', None)
+    if stream is None and own in streams_of(checkpoint, filename):
+        return own
+    return stream
+
+
 def stream_prefix(checkpoint: dict, filename: str, stream: str | None) -> str:
     """Return the prefix of a stream's names: ``streams.<stream>.``, or nothing for a single stream.
 
@@ -79,9 +105,7 @@ def stream_prefix(checkpoint: dict, filename: str, stream: str | None) -> str:
         ValueError: if the checkpoint holds several streams and ``stream`` is not among them, or it
             holds a single stream and one was named.
     """
-    state = state_dict_of(checkpoint, filename)
-    streams = list(dict.fromkeys(n.split('.')[1] for n in state if n.startswith('streams.')))
-
+    streams = streams_of(checkpoint, filename)
     if not streams and stream is not None:
         raise ValueError(
             f'checkpoint {filename!r} holds a single stream and does not say which; it has no '
@@ -132,6 +156,24 @@ def find_encoder(
         f'{", ".join(list(state)[:3]) or "nothing"}. Give a pre-training, a classifier or a '
         'backbone of this package, or a released checkpoint of AimCLR, SkeletonCLR or CrosSCLR'
     )
+
+
+def encoder_state(checkpoint: dict, filename: str, stream: str | None = None) -> dict[str, Tensor]:
+    """Return backbone and, where there is one, head of a checkpoint as ``encoder.*``.
+
+    Args:
+        checkpoint, filename, stream: see :func:`find_encoder`.
+    """
+    state, prefix, has_head = find_encoder(checkpoint, filename, stream)
+    parts = {'encoder.backbone.': prefix}
+    if has_head:
+        parts['encoder.head.'] = f'{prefix.removesuffix("backbone.")}head.'
+    return {
+        new + name.removeprefix(old): value
+        for new, old in parts.items()
+        for name, value in state.items()
+        if name.startswith(old)
+    }
 
 
 def _from_released(state: dict[str, Tensor], filename: str) -> dict[str, Tensor]:
@@ -194,11 +236,13 @@ def load_encoders(
     Args:
         model: a pre-training of one stream or of several, or a classifier.
         checkpoint, filename: see :func:`find_encoder`.
-        stream: stream to load into a model of a single one from a checkpoint of several.
+        stream: stream to load into a model of a single one from a checkpoint of several; that of
+            the config if not given.
 
     Raises:
         ValueError: if there is no encoder, or not every tensor fits.
     """
+    stream = choose_stream(model, checkpoint, filename, stream)
     for name, encoder in find_encoders(model).items():
         load_encoder_weights(encoder, checkpoint, filename, name or stream)
 

@@ -19,6 +19,8 @@ import torch
 
 from aimclr_mm.utils.pickles import ArrayUnpickler, Function
 
+from .shipped import shipped_weights
+
 _ALLOCATES = re.compile(r'torch(\.\w+)*\.(\w*Tensor|\w*Storage|Parameter)')
 # of torch's legacy format: magic number, protocol, system info, content, keys of the storages
 _LEGACY_PICKLES = 5
@@ -30,7 +32,7 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
     ``meta.config`` is dropped: mmengine's ``Runner.resume`` would run its text as a Python config.
 
     Args:
-        filename: path of the file.
+        filename: path of the file, or the name of a shipped encoder.
         map_location: see :func:`torch.load`.
 
     Raises:
@@ -38,7 +40,7 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
         ValueError: if the file is not a checkpoint, is damaged, or holds objects other than
             tensors, numbers, text and containers of them.
     """
-    filename = os.path.expanduser(filename)
+    filename = shipped_weights(os.path.expanduser(filename))
     if not os.path.isfile(filename):
         raise FileNotFoundError(f'checkpoint {filename!r} does not exist')
 

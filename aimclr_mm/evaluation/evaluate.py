@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from aimclr_mm.checkpoints.loading import load_classifier, load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
 from aimclr_mm.utils.arguments import check_choice
@@ -83,6 +84,28 @@ def stream_config(cfg: Config, stream: str) -> Config:
     cfg = copy.deepcopy(cfg)
     preprocessor = dict(cfg.model.data_preprocessor, stream=stream)
     cfg.model = dict(cfg.model.model, data_preprocessor=preprocessor)
+    return cfg
+
+
+def shipped_on(cfg: Config, name: str) -> Config:
+    """Return the config that evaluates a shipped encoder on the test data of another config.
+
+    Network and preprocessing are those of the encoder, to whose layout the joints are mapped. The
+    number of people stays that of the data.
+
+    Args:
+        cfg: config of the data.
+        name: shipped encoder, see :data:`aimclr_mm.checkpoints.shipped.SHIPPED`.
+    """
+    encoder = Config.fromfile(shipped_config(name))
+    data = cfg.test_dataloader.dataset
+    people = [step for step in data.preprocess if step['type'] == 'FormatGCNInput']
+    steps = [s for s in encoder.test_dataloader.dataset.preprocess if s['type'] != 'FormatGCNInput']
+    mapping = dict(type='MapLayout', layout=data.layout, target=encoder.layout)
+
+    cfg = copy.deepcopy(cfg)
+    cfg.model = encoder.model
+    cfg.test_dataloader.dataset.preprocess = [mapping, *steps, *people]
     return cfg
 
 
@@ -271,7 +294,7 @@ def evaluate(
     """Evaluate a frozen encoder, several streams of them, or a classifier.
 
     Args:
-        cfg, checkpoint: see :func:`build_model`.
+        cfg, checkpoint: see :func:`build_model`; or the name of a shipped encoder.
         names: evaluators of frozen encoders, see :data:`EVALUATORS`.
         seeds: seeds of the linear probe, the first one also of the random encoder; None for those
             of the config.
@@ -281,6 +304,8 @@ def evaluate(
     Returns:
         Metrics in percent, such as ``knn/top1``; None on ranks other than the first.
     """
+    if checkpoint in SHIPPED:
+        cfg = shipped_on(cfg, checkpoint)
     if cfg.model.type == CLASSIFIER:
         return evaluate_classifier(cfg, checkpoint, seeds[0], dump, stream)
 

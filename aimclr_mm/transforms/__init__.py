@@ -11,7 +11,13 @@ from .augmentations import (
     TemporalFlip,
 )
 from .base import SkeletonTransform
-from .preprocessing import AlignShoulders, CenterSkeleton, NormalizePose, ResizeClip
+from .preprocessing import (
+    AlignShoulders,
+    CenterSkeleton,
+    MapLayout,
+    NormalizePose,
+    ResizeClip,
+)
 
 __all__ = [
     'AlignShoulders',
@@ -19,6 +25,7 @@ __all__ = [
     'CenterSkeleton',
     'GaussianBlur',
     'GaussianNoise',
+    'MapLayout',
     'NormalizePose',
     'ResizeClip',
     'Rotate',

@@ -10,11 +10,30 @@ import torch
 from mmaction.registry import TRANSFORMS
 from torch import Tensor
 
-from aimclr_mm.skeletons import LayoutLike
+from aimclr_mm.skeletons import LayoutLike, get_layout, map_layout
 from aimclr_mm.utils.arguments import check_choice
 
 from . import functional as F
 from .base import SkeletonTransform
+
+
+@TRANSFORMS.register_module()
+class MapLayout(SkeletonTransform):
+    """Map skeletons to another joint layout, the first step of the preprocessing.
+
+    Args:
+        target: joint layout of the result, see :func:`aimclr_mm.skeletons.map_layout`. Transforms
+            that follow need ``layout=target``.
+        layout: joint layout of the data.
+    """
+
+    def __init__(self, target: LayoutLike, layout: LayoutLike = 'ntu25') -> None:
+        super().__init__(layout=layout)
+        self.target = get_layout(target)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Map skeletons (N, M, T, V, C)."""
+        return map_layout(x, self.layout, self.target)
 
 
 @TRANSFORMS.register_module()

@@ -153,7 +153,9 @@ def _check_top(cfg: Mapping, name: str) -> None:
                 f'config {name!r}: there is no setting {key!r}; did you mean {near[0]!r}? A '
                 'variable of your own needs a less similar name'
             )
-    for key in ('model', 'train_dataloader'):
+    # the config of an encoder that is only used, not trained, has test data only
+    only_tests = 'test_dataloader' in cfg and 'train_cfg' not in cfg
+    for key in ('model', 'test_dataloader' if only_tests else 'train_dataloader'):
         if not isinstance(cfg.get(key), Mapping):
             raise ValueError(
                 f'config {name!r} has no {key}, or it is not a dict; a config of this project '

@@ -211,8 +211,12 @@ def test_the_encoder_of_any_checkpoint_embeds(folder, encoder, kind):
     for name, value in encoder.model.encoder.backbone.state_dict().items():
         assert torch.equal(backbone.state_dict()[name].cpu(), value.cpu()), name
     if stream:
+        joint = evaluate(cfg, str(folder / 'kind.pth'), ['knn'])  # the stream of the config
+        assert joint == evaluate(cfg, str(folder / 'kind.pth'), ['knn'], stream='joint')
+        cfg.model.data_preprocessor.stream = 'motion'
         with pytest.raises(ValueError, match='holds the streams joint, bone; name one of them'):
             evaluate(cfg, str(folder / 'kind.pth'), ['knn'])
+        cfg.model.data_preprocessor.stream = 'joint'
     metrics = evaluate(cfg, str(folder / 'kind.pth'), ['knn'], stream=stream)
     assert metrics == evaluate(cfg, str(folder / 'tiny.pth'), ['knn'])
 

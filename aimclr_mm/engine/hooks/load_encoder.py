@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from aimclr_mm.checkpoints.loading import find_encoders, load_encoder_weights
+from aimclr_mm.checkpoints.loading import choose_stream, find_encoders, load_encoder_weights
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import unwrap
 
@@ -30,7 +30,8 @@ class LoadEncoderHook(Hook):
     Args:
         checkpoint: file that holds an encoder, see
             :func:`~aimclr_mm.checkpoints.loading.find_encoder`.
-        stream: stream to load into a model of a single one from a checkpoint of several.
+        stream: stream to load into a model of a single one from a checkpoint of several; that of
+            the config if not given.
     """
 
     def __init__(self, checkpoint: str, stream: str | None = None) -> None:
@@ -44,8 +45,9 @@ class LoadEncoderHook(Hook):
 
         model = unwrap(runner.model)
         content = load_checkpoint_file(self.checkpoint)
+        chosen = choose_stream(model, content, self.checkpoint, self.stream)
         for stream, encoder in find_encoders(model).items():
-            stream = stream or self.stream
+            stream = stream or chosen
             has_head = load_encoder_weights(encoder, content, self.checkpoint, stream)
             count = len(encoder.backbone.state_dict())
             source = f'{self.checkpoint}, stream {stream}' if stream else self.checkpoint

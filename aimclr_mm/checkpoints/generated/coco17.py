@@ -1,0 +1,15 @@
+"""Encoder `generated-coco17`; trained with configs/skeletonclr_movements_joint_2d.py."""
+
+_base_ = 'joint.py'
+layout = 'coco17'
+model = dict(data_preprocessor=dict(layout=layout), backbone=dict(layout=layout))
+test_dataloader = dict(
+    dataset=dict(
+        layout=layout,
+        preprocess=[
+            dict(type='ResizeClip', length=32, layout=layout),
+            dict(type='NormalizePose', layout=layout),
+            dict(type='FormatGCNInput', num_person=2),
+        ],
+    )
+)

@@ -1,0 +1,13 @@
+"""Encoder `generated-3s`: the embeddings of the three streams, concatenated."""
+
+_base_ = 'joint.py'
+streams = ['joint', 'bone', 'motion']
+preprocessor = dict(type='SkeletonViews', layout=_base_.layout, stream=streams)
+single = {key: value for key, value in _base_.model.items() if key != 'data_preprocessor'}
+model = dict(
+    _delete_=True,
+    type='CrossStream',
+    streams=streams,
+    model=single,
+    data_preprocessor=preprocessor,
+)
