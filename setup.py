@@ -38,6 +38,7 @@ setup(
     license='MIT',
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
     package_data={
+        'aimclr_mm.checkpoints': ['generated/*.py', 'generated/*.pth'],
         'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
         'aimclr_mm.visualization.report': [
             'page.html',

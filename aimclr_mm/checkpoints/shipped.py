@@ -1,7 +1,8 @@
 """The encoders that come with the package, by name.
 
-They were trained on generated movements (docs/encoders.md is their model card). A name stands
-wherever a config or a checkpoint is asked for.
+They were trained on generated movements; docs/encoders.md is their model card. A name stands for
+config and checkpoint in the verbs of ``tools/embed.py`` and the like, and for a checkpoint
+elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import os
 from typing import NamedTuple
 
 FOLDER = os.path.join(os.path.dirname(__file__), 'generated')
+CHECKSUMS = {  # SHA-256 of the weights
+    'ntu25.pth': '7d16e052df45c61dda9e4902c3c3212431f32ab999935311dae99a3bce1997e2',
+}
 
 
 class ShippedEncoder(NamedTuple):
@@ -17,21 +21,15 @@ class ShippedEncoder(NamedTuple):
 
     Attributes:
         config: model and preprocessing.
-        weights: checkpoint of one stream or of several.
-        text: what the encoder is for.
+        weights: checkpoint, of one stream or of several.
     """
 
     config: str
     weights: str
-    text: str
 
 
 SHIPPED = {
-    'generated-joint': ShippedEncoder('joint.py', 'ntu25.pth', '3-D skeletons, joint stream'),
-    'generated-bone': ShippedEncoder('bone.py', 'ntu25.pth', '3-D skeletons, bone stream'),
-    'generated-motion': ShippedEncoder('motion.py', 'ntu25.pth', '3-D skeletons, motion stream'),
-    'generated-3s': ShippedEncoder('streams.py', 'ntu25.pth', '3-D skeletons, all three streams'),
-    'generated-coco17': ShippedEncoder('coco17.py', 'coco17.pth', '2-D poses, joint stream'),
+    'generated-joint': ShippedEncoder('joint.py', 'ntu25.pth'),
 }
 
 

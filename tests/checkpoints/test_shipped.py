@@ -1,0 +1,76 @@
+"""The encoders in the package: their files, names and embeddings."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from aimclr_mm.apis import load_encoder
+from aimclr_mm.checkpoints.loading import streams_of
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.checkpoints.shipped import CHECKSUMS, FOLDER, SHIPPED, shipped_weights
+from aimclr_mm.datasets.synthetic import synthesize
+from tests.runs import ROOT
+
+# the first four values and the norm of the embedding of one generated recording
+RECORDED = {
+    'generated-joint': [0.179414, 0.647567, 0.315963, 0.22241, 4.89461],
+}
+
+
+@pytest.mark.parametrize('name', sorted(CHECKSUMS))
+def test_weights_are_plain_tensors_with_the_stated_checksum(name):
+    path = os.path.join(FOLDER, name)
+    with open(path, 'rb') as file:
+        assert hashlib.sha256(file.read()).hexdigest() == CHECKSUMS[name]
+    content = torch.load(path, map_location='cpu', weights_only=True)
+    assert all(value.isfinite().all() for value in content['state_dict'].values())
+    assert os.path.getsize(path) < 5e6
+
+
+def test_every_file_is_used_and_there():
+    files = {file for encoder in SHIPPED.values() for file in encoder}
+    assert {encoder.weights for encoder in SHIPPED.values()} == set(CHECKSUMS)
+    assert all(os.path.isfile(os.path.join(FOLDER, file)) for file in files)
+    assert set(RECORDED) == set(SHIPPED)
+
+
+@pytest.mark.parametrize('name', sorted(SHIPPED))
+def test_recorded_embedding(name):
+    encoder = load_encoder(name, device='cpu')
+    clip = synthesize('wave', subject=1, camera=2, repetition=1)
+    if encoder.layout.dims == 2:
+        clip = clip[:, :, :17, :2] * 100
+    embedding = encoder.embed([clip])[0]
+    found = [*embedding[:4], np.linalg.norm(embedding)]
+    np.testing.assert_allclose(found, RECORDED[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_name_is_a_checkpoint_wherever_one_is_read():
+    content = load_checkpoint_file('generated-joint')
+    assert 'joint' in streams_of(content, 'generated-joint')
+    assert shipped_weights('other.pth') == 'other.pth'
+
+
+def test_unknown_names_are_told_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match='generated-joint'):
+        load_encoder('generated-jiont')
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        load_encoder('generated-joint', str(tmp_path / 'none.pth'))
+
+
+def test_search_with_a_shipped_encoder(tmp_path):
+    """Recordings of one action by other people are nearer than other actions."""
+    for action in ('kick', 'clap'):
+        os.makedirs(tmp_path / action)
+        for subject in range(1, 4):
+            clip = synthesize(action, subject, camera=2, repetition=1, noise=False)
+            np.save(tmp_path / action / f'{subject}.npy', clip)
+    command = [sys.executable, str(ROOT / 'tools/embed.py'), 'search', 'generated-joint']
+    command += [str(tmp_path / 'kick/1.npy'), '--gallery', str(tmp_path), '-k', '3']
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert result.stdout.count('kick/') == 4  # the query and its three neighbors
