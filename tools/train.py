@@ -84,7 +84,8 @@ def main() -> None:
     cfg.randomness.deterministic |= args.deterministic
 
     cfg.setdefault('runner_type', 'Runner')
-    RUNNERS.build(cfg).train()
+    with cli.locked_work_dir(cfg):
+        RUNNERS.build(cfg).train()
 
 
 if __name__ == '__main__':

@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from aimclr_mm.utils.config_check import check_config, check_options
 from aimclr_mm.utils.files import check_target
+from aimclr_mm.utils.locks import exclusive
 from aimclr_mm.utils.malloc import keep_freed_memory
 from aimclr_mm.utils.overlays import read_config
 
@@ -26,6 +28,7 @@ from .inferencer import EmbeddingInferencer, load_encoder
 
 # errors whose message needs no type in front of it
 READABLE_ERRORS = (ValueError, OSError, RuntimeError, ImportError, KeyError)
+RANK_VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 MAX_MESSAGE = 2000  # characters of an error message
 
 
@@ -244,6 +247,23 @@ def load_config(args: argparse.Namespace) -> Config:
     prepare_distributed(cfg)
     keep_freed_memory()
     return cfg
+
+
+@contextmanager
+def locked_work_dir(cfg: Config) -> Iterator[None]:
+    """Keep other trainings out of the work directory of a run; its first rank holds the lock.
+
+    Raises:
+        ValueError: if another training uses it.
+    """
+    variable = RANK_VARIABLES.get(cfg.launcher)
+    if variable and int(os.environ.get(variable, 0)):
+        yield
+        return
+
+    path = os.path.join(cfg.work_dir, '.training.lock')
+    with exclusive(path, cfg.work_dir, 'wait for it, or give another --work-dir'):
+        yield
 
 
 def use_amp(cfg: Config) -> None:

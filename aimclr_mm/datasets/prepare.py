@@ -19,14 +19,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.utils.locks import exclusive
 from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
@@ -70,7 +69,6 @@ OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option i
 MAX_PART = 256  # recordings
 MIN_PARTS = 64  # for small data sets, so that all workers have something to do
 MAX_MESSAGE = 1000  # characters
-LOCK_TIMEOUT = 3  # seconds
 
 _reader: Reader  # of this worker
 
@@ -101,7 +99,10 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
         raise ValueError(f'{out!r} is a folder; --out is the file to write')
 
     folder = f'{out}.partial'
-    with _lock(folder):
+    directory, name = os.path.split(out)
+    lock = os.path.join(directory, f'.{name}.lock')  # outside of the folder, which is deleted
+    with exclusive(lock, out, 'wait for it, or give another --out'):
+        os.makedirs(folder, exist_ok=True)
         parts = _assign_parts(reader, recordings, folder)
         _read_parts(reader, parts, workers or os.cpu_count(), strict)
         summary = _merge_parts(reader, list(parts), out, strict)
@@ -114,23 +115,6 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     return summary
 
 
-@contextmanager
-def _lock(folder: str) -> Iterator[None]:
-    """Keep other processes from working on the same result."""
-    os.makedirs(folder, exist_ok=True)
-    lock = FileLock(os.path.join(folder, 'lock'))
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT)
-    except Timeout as error:
-        raise ValueError(
-            f'another process is working on {folder!r}; wait for it, or give another --out'
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _assign_parts(
     reader: Reader, recordings: Sequence[Any], folder: str
 ) -> dict[str, Sequence[Any]]:
@@ -138,7 +122,7 @@ def _assign_parts(
     identity = repr((__version__, reader.metainfo(), recordings))
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     for other in os.listdir(folder):
-        if other not in (key, 'lock'):
+        if other != key:
             shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
 
     size = max(1, min(MAX_PART, len(recordings) // MIN_PARTS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from aimclr_mm.transforms import SkeletonTransform
 
 from .annotations import load_annotations, require_file, stated_layout
 from .batch import SkeletonBatch
-from .cache import SequenceCache, active_transforms, open_cache
+from .cache import DamagedCacheError, SequenceCache, active_transforms, open_cache
 from .checks import filter_valid, is_whole, name_of, split_warnings
 from .subset import balanced_draw
 
@@ -170,10 +171,7 @@ class SkeletonDataset(PoseDataset):
     def _load_cached(self) -> dict:
         """Return splits, annotations and warnings of the cache, which is built if need be."""
         require_file(self.ann_file, self.hint)
-        settings = [self.settings, self.layout, self.invalid]
-        self.cached = open_cache(
-            self.ann_file, self.preprocess, settings, self._load_file, self.cache_dir
-        )
+        self.cached = self._open_cache()
         self._check_layout(self.cached.metainfo)
 
         annotations = [
@@ -185,6 +183,31 @@ class SkeletonDataset(PoseDataset):
             metainfo=self.cached.metainfo,
             warnings=self.cached.warnings,
         )
+
+    def _open_cache(self, verify: bool = False) -> SequenceCache:
+        """Return the cache; see :func:`~aimclr_mm.datasets.cache.open_cache`."""
+        settings = [self.settings, self.layout, self.invalid]
+        return open_cache(
+            self.ann_file, self.preprocess, settings, self._load_file, self.cache_dir, verify
+        )
+
+    def _read_cache(self, read: Callable[[SequenceCache], Any]) -> Any:
+        """Return what ``read`` takes from the cache, which is rebuilt if it is damaged.
+
+        Raises:
+            ValueError: if the annotation file has changed, so that it cannot be rebuilt.
+        """
+        try:
+            return read(self.cached)
+        except DamagedCacheError as error:
+            cached = self._open_cache(verify=True)
+            if cached.about != self.cached.about:
+                raise ValueError(
+                    f'{error}, and {self.ann_file!r} or the code has changed since it was built; '
+                    'start again'
+                ) from error
+            self.cached = cached
+            return read(self.cached)
 
     def _load_file(self) -> dict:
         """Read the annotation file and check all of its sequences, to build the cache."""
@@ -277,11 +300,15 @@ class SkeletonDataset(PoseDataset):
         """Return one sequence with its arrays."""
         info = super().get_data_info(idx)
         if self.cached is not None:
-            info.update(self.cached.arrays(info.pop('cached')))
+            index = info.pop('cached')
+            info.update(self._read_cache(lambda cache: cache.arrays(index)))
         return info
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict] | SkeletonBatch:
         """Return the samples of a batch, which data loaders ask for; one batch if ``batched``."""
         if not self.batched:
             return [self[index] for index in indices]
-        return SkeletonBatch(torch.from_numpy(self.cached.keypoints(self.rows[list(indices)])))
+        rows = self.rows[list(indices)]
+        return SkeletonBatch(
+            torch.from_numpy(self._read_cache(lambda cache: cache.keypoints(rows)))
+        )

@@ -103,7 +103,7 @@ def check_target(path: str, folder: bool = False) -> None:
 
 
 @contextmanager
-def _named_errors(path: str) -> Iterator[None]:
+def named_errors(path: str) -> Iterator[None]:
     """Add the file name to errors of a full or broken disk, which lack it."""
     try:
         yield
@@ -129,7 +129,7 @@ def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     """
     encoding = None if 'b' in mode else 'utf-8'
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with _named_errors(path), open(path, mode, encoding=encoding) as file:
+        with named_errors(path), open(path, mode, encoding=encoding) as file:
             yield file
         return
 
@@ -137,7 +137,7 @@ def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
     try:
-        with _named_errors(path), open(temporary, mode, encoding=encoding) as file:
+        with named_errors(path), open(temporary, mode, encoding=encoding) as file:
             yield file
             file.flush()
             # without it a crash of the machine could leave the new name with an empty file

@@ -4,6 +4,7 @@ import inspect
 import multiprocessing
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import yaml
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from aimclr_mm.datasets import SkeletonDataset, skeleton_dataset, write_pickle
-from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.datasets.annotations import load_annotations, read_pickle
 from aimclr_mm.models import SkeletonViews
 from aimclr_mm.skeletons import NTU25
 from aimclr_mm.transforms import CenterSkeleton
@@ -124,9 +126,10 @@ def test_a_sample_that_is_changed_does_not_change_the_cache(tmp_path):
 def test_what_goes_in_decides(tmp_path, change):
     path = make(tmp_path)
     build(path)
-    if change == 'file':
-        stamp = os.stat(path).st_mtime_ns
-        os.utime(make(tmp_path, seed=1), ns=(stamp + 10, stamp + 10))
+    if change == 'file':  # of the same size and time
+        before = os.stat(path)
+        os.utime(make(tmp_path, seed=1), ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert os.stat(path).st_size == before.st_size
         dataset = build(path)
         plain = build(path, cache=False)
         np.testing.assert_array_equal(dataset[0]['keypoint'], plain[0]['keypoint'])
@@ -140,6 +143,118 @@ def test_what_goes_in_decides(tmp_path, change):
             else PREPROCESS[1:] + RAGGED,
         )
     assert len(caches(tmp_path)) == 2
+
+
+def test_files_of_one_name_in_one_folder_of_caches(tmp_path):
+    """Also of the same size and time."""
+    first, second = (str(tmp_path / name / 'data.pkl') for name in 'ab')
+    for seed, path in enumerate((first, second)):
+        os.mkdir(os.path.dirname(path))
+        os.utime(make(Path(path).parent, seed=seed), ns=(10**18, 10**18))
+    for path in (first, second, first):
+        dataset = build(path, cache_dir=str(tmp_path / 'cache'))
+        expected = build(path, cache=False)
+        np.testing.assert_array_equal(dataset[0]['keypoint'], expected[0]['keypoint'])
+    assert os.path.getsize(first) == os.path.getsize(second) and len(caches(tmp_path)) == 2
+
+
+def test_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
+    path = make(tmp_path)
+
+    def load(path: str) -> dict:
+        data = load_annotations(path)
+        make(tmp_path, seed=1)
+        return data
+
+    monkeypatch.setattr(skeleton_dataset, 'load_annotations', load)
+    with pytest.raises(ValueError, match='data.pkl.* changed while it was read'):
+        build(path)
+    assert not caches(tmp_path)
+
+
+# damaged caches
+
+
+def changed_byte(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return content with one bit flipped."""
+    position = rng.integers(len(content))
+    flipped = content[position] ^ 1 << int(rng.integers(8))
+    return content[:position] + bytes([flipped]) + content[position + 1 :]
+
+
+def zeros(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return as many zeros."""
+    return bytes(len(content))
+
+
+def cut(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return the first bytes of content."""
+    return content[: rng.integers(len(content))]
+
+
+def moved(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return the second half before the first one."""
+    return content[len(content) // 2 :] + content[: len(content) // 2]
+
+
+@pytest.mark.parametrize('damage', [changed_byte, zeros, cut, moved])
+@pytest.mark.parametrize(
+    'name', ['keypoint.f32', 'keypoint_score.f32', 'index.pkl', 'about.json', 'missing']
+)
+def test_damaged_caches_are_rebuilt_with_a_warning(tmp_path, monkeypatch, name, damage):
+    """Before and after they are opened; no sequence ever differs from the right one."""
+    said = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text: said.append(text))
+    path = make(tmp_path, score=True)
+    expected = samples(build(path))
+    (folder,) = (entry for entry in (tmp_path / 'cache').iterdir() if entry.is_dir())
+    rng = np.random.default_rng(0)
+    for _ in range(int(os.environ.get('MUTATIONS', 60)) // 20):
+        said.clear()
+        if name == 'missing':
+            (folder / rng.choice([entry.name for entry in folder.iterdir()])).unlink()
+        else:
+            (folder / name).write_bytes(damage((folder / name).read_bytes(), rng))
+        for sample, other in zip(samples(build(path)), expected, strict=True):
+            assert sample['frame_dir'] == other['frame_dir'] and sample['label'] == other['label']
+            np.testing.assert_array_equal(sample['keypoint'], other['keypoint'])
+            np.testing.assert_array_equal(sample['keypoint_score'], other['keypoint_score'])
+        assert len(said) == 1 and f'{folder.name}' in said[0] and 'it is rebuilt' in said[0]
+    assert caches(tmp_path) == [folder.name]
+
+
+def test_batches_of_a_cache_that_is_damaged_during_the_training(tmp_path):
+    path = make(tmp_path)
+    dataset = SkeletonDataset(path, [], 'train', 'ntu25', PREPROCESS, batched=True)
+    other = SkeletonDataset(path, [], 'train', 'ntu25', PREPROCESS, batched=True)
+    expected = dataset.__getitems__([0, 1, 2, 3]).inputs
+    array = Path(dataset.cached.folder, 'keypoint.f32')
+    array.write_bytes(zeros(array.read_bytes(), None))  # in place, so that a map sees it
+    assert torch.equal(other.__getitems__([3, 0]).inputs, expected[[3, 0]])
+    assert torch.equal(other.__getitems__([0, 1, 2, 3]).inputs, expected)
+
+
+def test_cache_that_is_damaged_and_cannot_be_rebuilt(tmp_path):
+    path = make(tmp_path)
+    dataset = build(path)
+    array = Path(dataset.cached.folder, 'keypoint.f32')
+    array.write_bytes(zeros(array.read_bytes(), None))
+    make(tmp_path, seed=1)
+    with pytest.raises(ValueError, match='keypoint.f32 has another checksum.*has changed'):
+        dataset[0]
+
+
+def test_disk_that_is_full_while_a_cache_is_written(tmp_path):
+    """The message names the folder and the reason."""
+    path = make(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        with pytest.raises(OSError, match='File too large') as caught:
+            build(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 'cache' in caught.value.filename and not caches(tmp_path)
 
 
 def test_what_is_preprocessed_is_not_preprocessed_again(tmp_path):

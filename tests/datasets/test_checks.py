@@ -287,27 +287,6 @@ def test_splits_with_holes(load, cache):
             load(annotations, cache, split, chosen)
 
 
-@pytest.mark.parametrize('damage', ['index', 'arrays', 'missing', 'foreign'])
-def test_damaged_cache_is_named(load, tmp_path, damage):
-    load([sequence('a'), sequence('b')], True)
-    (folder,) = (path for path in (tmp_path / 'cache').iterdir() if path.is_dir())
-    stamp = (tmp_path / 'data.pkl').stat().st_mtime_ns
-    if damage == 'index':
-        (folder / 'index.pkl').write_bytes((folder / 'index.pkl').read_bytes()[:-9])
-    elif damage == 'arrays':
-        (folder / 'keypoint.f32').write_bytes(bytes(100))
-    elif damage == 'missing':
-        (folder / 'keypoint.f32').unlink()
-    else:
-        write_pickle(
-            dict(metainfo={}, split={}, annotations=[], shapes=3, notes=[]),
-            str(folder / 'index.pkl'),
-        )
-    assert (tmp_path / 'data.pkl').stat().st_mtime_ns == stamp
-    with pytest.raises(ValueError, match=f'the cache .*{folder.name}.* is damaged .*delete it'):
-        SkeletonDataset(str(tmp_path / 'data.pkl'), [], layout='ntu25', preprocess=PREPROCESS)
-
-
 def table(keypoint: np.ndarray) -> str:
     """Return frames as lines of numbers."""
     return (

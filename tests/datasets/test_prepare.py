@@ -1,8 +1,10 @@
 """The driver of all readers: atomic output, resuming, reports, memory."""
 
 import json
+import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import prepare
@@ -211,17 +212,39 @@ def test_strict_looks_at_parts_that_are_there_already(tmp_path, monkeypatch):
         prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1, strict=True)
 
 
-def test_two_at_once_and_a_folder_in_the_way(tmp_path):
+def test_a_folder_in_the_way(tmp_path):
     files = source(tmp_path / 'in', (3,))
-    (tmp_path / 'out.pkl.partial').mkdir()
-    with (
-        FileLock(tmp_path / 'out.pkl.partial' / 'lock'),
-        pytest.raises(ValueError, match='another process is working'),
-    ):
-        prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1)
-    prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=1)
     with pytest.raises(ValueError, match='is a folder'):
         prepare(Numbers(files), str(tmp_path / 'in'), workers=1)
+
+
+def test_three_at_once(tmp_path):
+    """They wait for each other, or name the one that is at it; the result is whole."""
+    files, out = source(tmp_path / 'in', (3, 4, 5)), tmp_path / 'out.pkl'
+    context = multiprocessing.get_context('fork')
+    barrier, said = context.Barrier(3), context.Queue()
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            prepare(Numbers(files, delay=0.2), str(out), workers=1)
+            said.put('')
+        except ValueError as error:
+            said.put(str(error))
+
+    processes = [context.Process(target=run) for _ in range(3)]
+    for process in processes:
+        process.start()
+    messages = [said.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    refused = [message for message in messages if message]
+    assert len(refused) < 3
+    assert all(
+        re.match(r"process \d+ on .*, since .* is working on '.*out.pkl'", m) for m in refused
+    )
+    assert len(read_pickle(str(out))['annotations']) == 3
+    assert not (tmp_path / 'out.pkl.partial').exists()
 
 
 def test_processes_end_with_their_parent(tmp_path):

@@ -155,3 +155,20 @@ def test_one_rank_that_got_the_signal_is_enough(tmp_path):
     ranks[1].terminate()
     assert [finish(rank) for rank in ranks] == [143, 143] and not any(map(alive, ranks))
     assert (tmp_path / 'work' / 'interrupted.pth').exists()
+
+
+def test_second_training_in_one_work_directory_is_refused(config, whole, tmp_path):
+    """It names the first one, which goes on; a third one starts when that is killed."""
+    work_dir = tmp_path / 'run'
+    first = start(config, work_dir)
+    wait_for_iterations(1, work_dir, first)
+    before = (work_dir / config.name).stat()
+    assert finish(start(config, work_dir, '--resume')) == 1
+    said = (tmp_path / 'run.log').read_text()
+    assert f'process {first.pid} on ' in said and f"is working on '{work_dir}'" in said
+    assert (work_dir / config.name).stat() == before
+
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    assert finish(start(config, work_dir, '--resume')) == 0
+    assert_same(work_dir / LAST, whole / LAST)

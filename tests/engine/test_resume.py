@@ -1,5 +1,6 @@
 """Resume is bit-equal to an uninterrupted run: toy model here, real command in test_kill.py."""
 
+import errno
 import io
 import os
 import signal
@@ -194,6 +195,27 @@ def damage_in_a_tensor(content: bytes) -> bytes:
     weights = torch.load(io.BytesIO(content), weights_only=True)['state_dict']['layers.2.weight']
     place = content.index(weights.numpy().tobytes())
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize('kind', ['rights', 'loop'])
+def test_checkpoint_that_cannot_be_opened_stops_the_resume(tmp_path, monkeypatch, kind):
+    """It may be the newest one, which the next save would overwrite."""
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        torch.save({}, tmp_path / name)
+    if kind == 'loop':
+        (tmp_path / 'epoch_2.pth').unlink()
+        (tmp_path / 'epoch_2.pth').symlink_to('epoch_2.pth')
+    else:  # root may read everything
+        real = open
+
+        def refusing(path, *args, **kwargs):
+            if str(path).endswith('epoch_2.pth'):
+                raise PermissionError(errno.EACCES, 'Permission denied', path)
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr('builtins.open', refusing)
+    with pytest.raises(OSError, match='it cannot be opened.*epoch_2.pth'):
+        newest_checkpoint(str(tmp_path))
 
 
 @pytest.mark.parametrize('damage', [damage_by_truncation, damage_by_emptying, damage_in_a_tensor])

@@ -2,9 +2,11 @@
 
 import http.server
 import io
+import json
 import pickle
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 
@@ -74,14 +76,18 @@ def test_annotation_file(tmp_path, mark, place, way):
 
 
 def test_index_of_a_cache(tmp_path, mark):
+    """Also of one whose checksum is right: it is not run, and the cache is rebuilt."""
     path = str(tmp_path / 'data.pkl')
     write_pickle(WHOLE, path)
     READ['cached'](path)
     (folder,) = (entry for entry in (tmp_path / 'cache').iterdir() if entry.is_dir())
     index = read_pickle(str(folder / 'index.pkl'))
-    (folder / 'index.pkl').write_bytes(pickle.dumps(dict(index, metainfo=payload(mark))))
-    refused(READ['cached'], path, match=f'{folder.name}.*it refers to posix.system.*delete it')
-    assert not mark.exists()
+    evil = pickle.dumps(dict(index, metainfo=payload(mark)))
+    (folder / 'index.pkl').write_bytes(evil)
+    about = json.loads((folder / 'about.json').read_text())
+    (folder / 'about.json').write_text(json.dumps(dict(about, index_crc32=zlib.crc32(evil))))
+    assert len(READ['cached'](path)) == len(WHOLE['annotations'])
+    assert (folder / 'index.pkl').read_bytes() != evil and not mark.exists()
 
 
 def test_part_of_an_interrupted_preparation(tmp_path, mark):

@@ -76,12 +76,14 @@ def newest_checkpoint(*folders: str) -> str | None:
         *folders: folders with checkpoints of a run.
 
     Raises:
+        OSError: if a checkpoint cannot be opened. It may be the newest one, and intact.
         RuntimeError: if there are checkpoints, but none is intact.
     """
     logger = MMLogger.get_current_instance()
     damaged, positions = [], {}
 
     for path in {p for folder in folders for p in glob(os.path.join(escape(folder), '*.pth'))}:
+        _check_openable(path)
         try:
             positions[path] = _position(path)
         except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
@@ -103,6 +105,22 @@ def newest_checkpoint(*folders: str) -> str | None:
             'them to start from scratch, or name another with --resume CHECKPOINT'
         )
     return None
+
+
+def _check_openable(path: str) -> None:
+    """Raise OSError if a file cannot be opened."""
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would block
+        return
+    try:
+        with open(path, 'rb') as file:
+            file.read(1)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f'it cannot be opened ({error.strerror}), so the newest checkpoint is not known; make '
+            'it readable, move it away, or name another with --resume CHECKPOINT',
+            path,
+        ) from error
 
 
 def _position(path: str) -> tuple[int, int, float] | None:
