@@ -1,8 +1,8 @@
-"""Safe reading of checkpoint files: a scan of the pickle, then ``torch.load(weights_only=True)``.
+"""Safe reading of checkpoint files of torch, in both of its formats.
 
-``weights_only=True`` runs no code from the file, but a small file can still exhaust the memory
-(compressed records, or an allocation of any size without content) or crash the process (a dict key
-of deeply nested tuples). The scan refuses such files.
+Nothing in a file is executed, and ``torch.load`` is not called: it finds the records of an archive
+in another way than a scan before it would, does not verify their checksums and believes the sizes
+that the file names. The file is read once, by :mod:`.archive` and :mod:`.unpickling`.
 """
 
 from __future__ import annotations
@@ -11,29 +11,34 @@ import io
 import os
 import pickle
 import re
-import zipfile
+import urllib.request
+from functools import partial
+from hashlib import sha256
 from typing import IO, Any
-from urllib.parse import urlparse
+from urllib.parse import urldefrag, urlparse
 
 import torch
 
-from aimclr_mm.utils.pickles import ArrayUnpickler, Function
+from aimclr_mm.utils.files import atomic_write, open_regular
 
+from .archive import Archive
 from .shipped import shipped_weights
+from .unpickling import CheckpointUnpickler
 
-_ALLOCATES = re.compile(r'torch(\.\w+)*\.(\w*Tensor|\w*Storage|Parameter)')
-# of torch's legacy format: magic number, protocol, system info, content, keys of the storages
-_LEGACY_PICKLES = 5
+# first two values of torch's format before version 1.6
+_LEGACY = (0x1950A86A20F9469CFC6C, 1001)
+_BLOCK = 2**20  # bytes of a download at a time
 
 
-def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
-    """Load a checkpoint without running any code that it may contain.
+def load_checkpoint_file(filename: str, map_location: Any = 'cpu', tensors: bool = True) -> dict:
+    """Load a checkpoint without running any code that it may contain, and verify its checksums.
 
     ``meta.config`` is dropped: mmengine's ``Runner.resume`` would run its text as a Python config.
 
     Args:
         filename: path of the file, or the name of a shipped encoder.
-        map_location: see :func:`torch.load`.
+        map_location: ignored; tensors are on the CPU, and whoever loads them copies them.
+        tensors: whether to read the tensors; else they are on torch's device ``meta``.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -41,24 +46,11 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
             tensors, numbers, text and containers of them.
     """
     filename = shipped_weights(os.path.expanduser(filename))
-    if not os.path.isfile(filename):
+    if not os.path.exists(filename):
         raise FileNotFoundError(f'checkpoint {filename!r} does not exist')
 
-    try:
-        check_checkpoint(filename)
-        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f'checkpoint {filename!r} is damaged or holds objects other than plain tensors and '
-            f'containers, which are not loaded for safety ({reason})'
-        ) from error
-    except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
-        raise ValueError(
-            f'checkpoint {filename!r} cannot be read ({error!r}): the file is damaged, truncated '
-            'or not a checkpoint'
-        ) from error
-
+    with open_regular(filename) as file:
+        checkpoint = _read_checked(file, filename, tensors)
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'checkpoint {filename!r} holds a {type(checkpoint).__name__}, not a dict of tensors'
@@ -68,98 +60,136 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu') -> dict:
     return checkpoint
 
 
+def _read_checked(file: IO[bytes], filename: str, tensors: bool) -> Any:
+    """Return the content of a checkpoint; raise ValueError, naming the file, for any error."""
+    size = os.fstat(file.fileno()).st_size
+    is_archive = file.read(2) == b'PK'
+    file.seek(0)
+    try:
+        return (_read_archive if is_archive else _read_legacy)(file, size, tensors)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'checkpoint {filename!r} is damaged or holds objects other than plain tensors and '
+            f'containers, which are not loaded for safety ({error})'
+        ) from error
+    except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
+        raise ValueError(
+            f'checkpoint {filename!r} cannot be read ({error!r}): the file is damaged, truncated '
+            'or not a checkpoint'
+        ) from error
+
+
+def _read_archive(file: IO[bytes], size: int, tensors: bool) -> Any:
+    archive = Archive(file, size)
+    if 'byteorder' in archive and archive.read('byteorder') != b'little':
+        raise pickle.UnpicklingError('it was written on a machine of another byte order')
+
+    def find_memory(key: str, length: int) -> bytearray:
+        if archive.size(f'data/{key}') != length:
+            raise pickle.UnpicklingError(f'its record data/{key} does not have {length} bytes')
+        return archive.read(f'data/{key}') if length else bytearray()
+
+    pickled = archive.read('data.pkl')
+    find = find_memory if tensors else None
+    return CheckpointUnpickler(io.BytesIO(pickled), len(pickled), find).load()
+
+
+def _read_legacy(file: IO[bytes], size: int, tensors: bool) -> Any:
+    """Read five pickles, of which the last lists the storages that follow."""
+    if tuple(CheckpointUnpickler(file, size).load() for _ in _LEGACY) != _LEGACY:
+        raise pickle.UnpicklingError('it is not a file of torch')
+    if not CheckpointUnpickler(file, size).load()['little_endian']:
+        raise pickle.UnpicklingError('it was written on a machine of another byte order')
+
+    left = size
+
+    def find_memory(_key: str, length: int) -> bytearray:
+        nonlocal left
+        left -= length
+        if left < 0:
+            raise pickle.UnpicklingError('it names more numbers than it has bytes')
+        return bytearray(length)
+
+    unpickler = CheckpointUnpickler(file, size, find_memory if tensors else None)
+    content = unpickler.load()
+    keys = CheckpointUnpickler(file, size).load()
+    if sorted(keys) != sorted(unpickler.storages):
+        raise pickle.UnpicklingError('it does not hold the storages of its tensors')
+
+    for key in keys if tensors else ():
+        storage = unpickler.storages[key]
+        length = int.from_bytes(file.read(8), 'little')
+        if length != storage.length or file.readinto(storage.memory) < len(storage.memory):
+            raise pickle.UnpicklingError(
+                f'its storage {key} does not have {storage.length} numbers'
+            )
+    if tensors and file.read(1):
+        raise pickle.UnpicklingError('there is something after its storages')
+    return content
+
+
 def load_checkpoint_url(
     url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
 ) -> dict:
     """Download a checkpoint, unless it was downloaded before, and load it safely.
 
+    The file is kept under a name that belongs to the whole address. A checksum is verified where
+    there is one: ``#sha256=...`` at the end of the address, or its first digits at the end of the
+    file name (``name-1a2b3c4d.pth``), as torch.hub and OpenMMLab write it.
+
     Args:
         url: http or https URL.
         model_dir: download folder (default: torch.hub's).
-        map_location, progress: see ``torch.hub.load_state_dict_from_url``.
-    """
-    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
-    path = os.path.join(folder, os.path.basename(urlparse(url).path))
-    if not os.path.isfile(path):
-        os.makedirs(folder, exist_ok=True)
-        torch.hub.download_url_to_file(url, path, progress=progress)
-    return load_checkpoint_file(path, map_location)
-
-
-def check_checkpoint(path: str) -> None:
-    """Scan a checkpoint file for content that could harm the process while torch reads it.
+        map_location, progress: ignored.
 
     Raises:
-        UnpicklingError, BadZipFile or another error: if there is such content, or the file is
-            damaged.
+        ValueError: if the download is incomplete, has another checksum or cannot be loaded; it is
+            not kept then.
     """
-    with open(path, 'rb') as file:
-        size = os.fstat(file.fileno()).st_size
-        is_archive = file.read(4) == b'PK\x03\x04'
-        file.seek(0)
-        if is_archive:
-            _check_archive(file, size)
-            return
-        for _ in range(_LEGACY_PICKLES):
-            _Scanner(file, size).load()
+    address, fragment = urldefrag(url)
+    name = os.path.basename(urlparse(address).path)
+    key = sha256(address.encode()).hexdigest()[:16]
+    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    path = os.path.join(folder, f'{key}-{name}')
+
+    if not os.path.isfile(path):
+        _download(address, path)
+    try:
+        _check_sum(path, name, fragment)
+        return load_checkpoint_file(path)
+    except ValueError as error:
+        os.remove(path)
+        raise ValueError(f'{url}: {error}. The download is deleted') from error
 
 
-def _check_archive(file: IO[bytes], size: int) -> None:
-    """Scan the pickles of an archive, whose records must be stored uncompressed."""
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-        if compressed or sum(member.file_size for member in members) > size:
-            raise pickle.UnpicklingError('its records are compressed; those of torch never are')
+def _download(address: str, path: str) -> None:
+    """Write the content of an address to a file.
 
-        for member in members:
-            if os.path.basename(member.filename) == 'data.pkl':
-                _Scanner(io.BytesIO(archive.read(member)), member.file_size).load()
-
-
-class _Opaque:
-    """Placeholder of a tensor, or of an object that torch will refuse."""
-
-    __hash__ = None
+    Raises:
+        OSError: if it is incomplete or cannot be reached.
+    """
+    with urllib.request.urlopen(address) as response, atomic_write(path, 'wb') as file:
+        for block in iter(partial(response.read, _BLOCK), b''):
+            file.write(block)
+        length, announced = file.tell(), response.headers.get('Content-Length')
+        if announced is not None and length != int(announced):
+            raise OSError(
+                f'{address} has {announced} bytes, of which {length} have arrived: try again'
+            )
 
 
-class _Scanner(ArrayUnpickler):
-    """Build the containers of a checkpoint, with placeholders for everything else."""
-
-    def find_class(self, module: str, name: str) -> Function:
-        """Return the function for a container, or one that makes a placeholder."""
-        if (module, name) == ('collections', 'Counter'):
-            return Function(self._counter)
-        if (module, name) in self.functions and not module.startswith('numpy'):
-            return super().find_class(module, name)
-
-        def placeholder(*_: Any) -> _Opaque:
-            if _ALLOCATES.fullmatch(f'{module}.{name}'):
-                raise pickle.UnpicklingError(
-                    f'it allocates a {module}.{name} of a size that it only names'
-                )
-            return _Opaque()
-
-        return Function(placeholder)
-
-    def persistent_load(self, pid: Any) -> _Opaque:
-        """Return the placeholder of a storage; torch uses its key in a dict."""
-        self.check_keys(list(pid[2:]) if isinstance(pid, tuple) else [pid])
-        return _Opaque()
-
-    def build(self, value: Any, state: Any) -> None:
-        """Ignore the state of an object."""
-
-    def complete(self, value: Any) -> Any:
-        """Accept any value."""
-        return value
-
-    def _counter(self, counts: dict | None = None) -> dict:
-        if type(counts or {}) is not dict:
-            raise pickle.UnpicklingError('it holds a Counter of something other than a dict')
-        return dict(counts or {})
-
-    def _load_newobj(self) -> None:
-        self.stack[-2:] = [_Opaque()]
-
-    dispatch = {**ArrayUnpickler.dispatch, pickle.NEWOBJ[0]: _load_newobj}
+def _check_sum(path: str, name: str, fragment: str) -> None:
+    """Raise ValueError if a download has another checksum than its address says."""
+    stated = re.search(r'-([0-9a-f]{8,64})\.\w+$', name)
+    expected = fragment.removeprefix('sha256=') if fragment else stated and stated.group(1)
+    if not expected:
+        return
+    digest = sha256()
+    with open_regular(path) as file:
+        for block in iter(partial(file.read, _BLOCK), b''):
+            digest.update(block)
+    if not digest.hexdigest().startswith(expected.lower()):
+        raise ValueError(
+            f'its SHA-256 checksum is {digest.hexdigest()}, but the address says {expected}; if '
+            'the file is the right one all the same, download it yourself and give its path'
+        )

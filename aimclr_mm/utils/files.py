@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +17,31 @@ MAX_RATIO = 100
 ALWAYS = 64 * 2**20  # bytes that any archive may unpack to
 
 
+def open_regular(path: str | os.PathLike) -> IO[bytes]:
+    """Open a file for reading; a pipe, a device or a folder is refused, as it could block forever.
+
+    Raises:
+        OSError: if it cannot be opened, or is not a regular file.
+    """
+    file = open(path, 'rb', opener=_open_without_waiting)  # noqa: SIM115  the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, 'is a pipe or a device, not a regular file', os.fspath(path))
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is opened at once."""
+    return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))  # Windows has no such flag
+
+
 def read_json(path: str) -> Any:
     """Return the content of a JSON file.
 
     Raises:
         ValueError: if it is not JSON, or nested too deeply.
     """
-    with open(path, encoding='utf-8') as file:
+    with open_regular(path) as file:
         try:
             return json.load(file)
         except RecursionError as error:

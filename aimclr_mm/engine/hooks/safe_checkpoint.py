@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections import deque
 from glob import escape, glob
 from typing import Any
 
-import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import (
     broadcast_object_list,
@@ -24,7 +22,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from aimclr_mm.checkpoints.loading import load_weights
-from aimclr_mm.checkpoints.safe_reading import check_checkpoint, load_checkpoint_file
+from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import batch_norm_statistics, unwrap
 from aimclr_mm.utils.files import atomic_write
 
@@ -93,7 +91,7 @@ def newest_checkpoint(*folders: str) -> str | None:
     resumable = [path for path in positions if positions[path] is not None]
     for path in sorted(resumable, key=positions.get, reverse=True):
         try:
-            _check_intact(path)
+            load_checkpoint_file(path)
             return path
         except Exception as error:  # noqa: BLE001
             damaged.append(path)
@@ -131,20 +129,10 @@ def _position(path: str) -> tuple[int, int, float] | None:
     Raises:
         Exception: of any kind, if the file is damaged.
     """
-    check_checkpoint(path)
-    content = torch.load(path, map_location='cpu', mmap=True, weights_only=True)
+    content = load_checkpoint_file(path, tensors=False)
     if not all(key in content for key in RESUMABLE):
         return None
     return int(content['meta']['iter']), int(content['meta']['epoch']), os.path.getmtime(path)
-
-
-def _check_intact(path: str) -> None:
-    """Raise an error of any kind if a checkpoint is damaged; torch does not check checksums."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f'the checksum of {damaged} is wrong')
-    load_checkpoint_file(path)
 
 
 @HOOKS.register_module()
