@@ -31,6 +31,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import torch
 
 from aimclr_mm.apis import (
     ClassificationHead,
@@ -50,6 +51,7 @@ from aimclr_mm.apis.prediction import write_csv, write_predictions, write_probab
 from aimclr_mm.apis.windows import overlap, split_name
 from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.evaluation.results import EmbeddingSet
+from aimclr_mm.evaluation.whitening import whiten
 from aimclr_mm.visualization.figures import picture_format
 from aimclr_mm.visualization.skeletons import Strip, draw_strips
 from aimclr_mm.visualization.timeline import Timeline, draw_timelines
@@ -102,6 +104,12 @@ def _add_search(parser: cli.Parser) -> None:
         help='recordings to search in, or a file of their embeddings',
     )
     verb.add_shared('-k', default=5)
+    verb.add_argument(
+        '--whitened',
+        action='store_true',
+        help='whiten the embeddings by those of the gallery; better with an encoder that was '
+        'trained on other data, such as a shipped one',
+    )
     verb.add_argument(
         '--others', action='store_true', help='skip sequences with the name of the query'
     )
@@ -235,6 +243,9 @@ def search(args: argparse.Namespace) -> None:
             f'{MAX_QUERIES}'
         )
 
+    if args.whitened:
+        rows = (torch.from_numpy(part.features) for part in (gallery, queries))
+        gallery.features, queries.features = (part.numpy() for part in whiten(*rows))
     found = find_neighbors(queries, gallery, args.k, args.others)
     table = [
         (name, rank, gallery.names[i], gallery.labels[i], f'{similarity:.4f}')

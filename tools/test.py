@@ -38,7 +38,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=['knn', 'linear'],
         metavar='NAME',
-        help="evaluators: knn, linear (the paper's recipe), linear_large (batch size 1024, "
+        help='evaluators: knn, knn_whitened (features whitened by those of the gallery), '
+        "linear (the paper's recipe), linear_large (batch size 1024, "
         'learning rate 24); default: knn linear',
     )
     parser.add_shared('--stream')

@@ -15,6 +15,7 @@ from aimclr_mm.checkpoints.loading import find_head
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.evaluation.neighbors import nearest_in_gallery
 from aimclr_mm.evaluation.results import ArrayFile
+from aimclr_mm.evaluation.whitening import whiten
 
 LONG = 200  # examples from which on leave-one-out shows a progress bar
 
@@ -206,13 +207,18 @@ class Neighbors(NamedTuple):
     similarities: np.ndarray  # (Q, k) cosines
 
 
-def nearest(query: np.ndarray, gallery: np.ndarray, k: int = 5) -> Neighbors:
+def nearest(
+    query: np.ndarray, gallery: np.ndarray, k: int = 5, whitened: bool = False
+) -> Neighbors:
     """Find the k nearest neighbors by cosine similarity, exactly.
 
     Args:
         query: (Q, C) embeddings, or (C,) for one.
         gallery: (G, C) embeddings.
         k: number of neighbors, at most G.
+        whitened: whiten the embeddings by those of the gallery, which finds more of the right
+            neighbors where the encoder was trained on other data; see
+            :mod:`aimclr_mm.evaluation.whitening`.
 
     Raises:
         ValueError: if shapes do not match or k is out of range.
@@ -223,6 +229,9 @@ def nearest(query: np.ndarray, gallery: np.ndarray, k: int = 5) -> Neighbors:
         raise ValueError(
             f'k={k}; it must be a whole number of 1 to {len(gallery)}, the rows of the gallery'
         )
-    chunks = nearest_in_gallery(torch.from_numpy(gallery), torch.from_numpy(query), int(k))
+    rows = torch.from_numpy(gallery), torch.from_numpy(query)
+    if whitened:
+        rows = whiten(*rows)
+    chunks = nearest_in_gallery(*rows, int(k))
     similarities, indices = (torch.cat(chunk).numpy() for chunk in zip(*chunks))
     return Neighbors(indices, similarities)

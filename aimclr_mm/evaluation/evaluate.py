@@ -33,6 +33,7 @@ CLASSIFIER = 'RecognizerGCN'
 # default configs by the names of `tools/test.py --eval`
 EVALUATORS = {
     'knn': dict(type='KNNMetric'),
+    'knn_whitened': dict(type='KNNMetric', prefix='knn_whitened', whitened=True),
     'linear': dict(type='LinearProbeMetric'),
     'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
 }
@@ -253,8 +254,9 @@ def evaluate_streams(
             save_results(os.path.join(dump, stream), stream_features, scores, seeds)
 
     weights = [STREAMS[stream] for stream in streams]
-    if 'knn' in evaluators:
-        found, _ = evaluate_features(fuse(features, weights), {'knn': evaluators['knn']})
+    neighbors = {name: e for name, e in evaluators.items() if isinstance(e, KNNMetric)}
+    if neighbors:
+        found, _ = evaluate_features(fuse(features, weights), neighbors)
         metrics.update({f'fused/{key}': value for key, value in found.items()})
     for name in logits[0]:
         fused = [fuse(sets, weights) for sets in zip(*(scores[name] for scores in logits))]

@@ -51,7 +51,7 @@ class KNNMetric(FeatureMetric):
     """KNN accuracy ``knn/top1``, ``knn/top5`` and ``knn/top1_k{k}``.
 
     Args:
-        k, weighted, temperature: see :func:`~aimclr_mm.evaluation.knn`.
+        k, weighted, temperature, whitened: see :func:`~aimclr_mm.evaluation.knn`.
         **kwargs: see :class:`FeatureMetric`.
     """
 
@@ -62,10 +62,12 @@ class KNNMetric(FeatureMetric):
         k: int | Sequence[int] = (1, 5, 20),
         weighted: bool = False,
         temperature: float = 0.07,
+        whitened: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.settings.update(k=check_neighbors(k), weighted=weighted, temperature=temperature)
+        self.settings.update(k=check_neighbors(k), weighted=weighted)
+        self.settings.update(temperature=temperature, whitened=whitened)
 
     def evaluate_features(self, features: FeatureSet) -> dict[str, float]:
         """Return the accuracies, see :func:`~aimclr_mm.evaluation.knn`."""

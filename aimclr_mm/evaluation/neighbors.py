@@ -11,6 +11,7 @@ from torch import Tensor
 from aimclr_mm.utils.device import resolve_device
 
 from .results import FeatureSet, top_k_accuracy
+from .whitening import whiten
 
 RANKING = 200  # neighbors that order the classes without a vote, for the top-5 accuracy
 
@@ -94,6 +95,7 @@ def knn(
     k: int | Sequence[int] = (1, 5, 20),
     weighted: bool = False,
     temperature: float = 0.07,
+    whitened: bool = False,
     device: str | None = None,
 ) -> dict[str, float]:
     """Return the accuracy of a k-nearest-neighbor classifier with cosine similarity, in percent.
@@ -104,6 +106,8 @@ def knn(
         features: gallery and queries.
         k: one or several numbers of neighbors.
         weighted, temperature: see :func:`knn_votes`.
+        whitened: whiten the features by those of the gallery, see
+            :mod:`~aimclr_mm.evaluation.whitening`.
         device: device of the computation; None for a GPU where there is one.
 
     Returns:
@@ -117,6 +121,8 @@ def knn(
     gallery, gallery_labels, queries, labels = features.split(resolve_device(device))
     if ks[0] > len(gallery):
         raise ValueError(f'KNN: k={ks[0]}, but the gallery holds only {len(gallery)} sequences')
+    if whitened:
+        gallery, queries = whiten(gallery, queries)
     num_classes = int(max(gallery_labels.max(), labels.max())) + 1
 
     def count_votes(k: int, weighted: bool, temperature: float = 0.07) -> Tensor:
