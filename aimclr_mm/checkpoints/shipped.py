@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 FOLDER = os.path.join(os.path.dirname(__file__), 'generated')
 CHECKSUMS = {  # SHA-256 of the weights
-    'ntu25.pth': '7d16e052df45c61dda9e4902c3c3212431f32ab999935311dae99a3bce1997e2',
+    'ntu25.pth': '023079993baf14417380b20bea3b13bac34b0e792a87cef0709e3ab59a4fcd70',
 }
 
 
@@ -30,6 +30,9 @@ class ShippedEncoder(NamedTuple):
 
 SHIPPED = {
     'generated-joint': ShippedEncoder('joint.py', 'ntu25.pth'),
+    'generated-bone': ShippedEncoder('bone.py', 'ntu25.pth'),
+    'generated-motion': ShippedEncoder('motion.py', 'ntu25.pth'),
+    'generated-3s': ShippedEncoder('streams.py', 'ntu25.pth'),
 }
 
 

@@ -19,6 +19,9 @@ from tests.runs import ROOT
 # the first four values and the norm of the embedding of one generated recording
 RECORDED = {
     'generated-joint': [0.179414, 0.647567, 0.315963, 0.22241, 4.89461],
+    'generated-bone': [0.715154, 0.300033, 0.285001, 0.248365, 6.25154],
+    'generated-motion': [0.262401, 0.090278, 0.976896, 1.51345, 6.5907],
+    'generated-3s': [0.0283931, 0.102481, 0.0500027, 0.0351975, 1.26491],
 }
 
 
