@@ -8,12 +8,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from aimclr_mm.apis import load_encoder
 from aimclr_mm.checkpoints.loading import streams_of
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import CHECKSUMS, FOLDER, SHIPPED, shipped_weights
+from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.synthetic import synthesize
+from aimclr_mm.evaluation.evaluate import evaluate
+from aimclr_mm.skeletons import map_layout
 from tests.runs import ROOT
 
 # the first four values and the norm of the embedding of one generated recording
@@ -64,6 +68,31 @@ def test_unknown_names_are_told_the_known_ones(tmp_path):
         load_encoder('generated-jiont')
     with pytest.raises(FileNotFoundError, match='does not exist'):
         load_encoder('generated-joint', str(tmp_path / 'none.pth'))
+
+
+@pytest.mark.parametrize('name', ['generated-joint', 'generated-3s'])
+def test_evaluation_on_data_of_another_layout(name, tmp_path):
+    """Joints are mapped from the layout of the config's data to that of the encoder."""
+    clips, labels, names = [], [], []
+    for label, action in enumerate(('kick', 'clap', 'bow')):
+        for subject in range(1, 5):
+            clips.append(synthesize(action, subject, camera=2, repetition=1, noise=False))
+            labels.append(label)
+            names.append(f'{action}{subject}')
+    mapped = [map_layout(clip, 'ntu25', 'kinect20') for clip in clips]
+    annotations = [
+        dict(frame_dir=n, label=y, keypoint=x, total_frames=x.shape[1])
+        for n, y, x in zip(names, labels, mapped)
+    ]
+    split = dict(xsub_train=names[::2], xsub_val=names[1::2])
+    write_pickle(dict(annotations=annotations, split=split), str(tmp_path / 'data.pkl'))
+
+    cfg = Config.fromfile(ROOT / 'configs/aimclr_utdmhad_xsub_joint.py')
+    cfg.test_dataloader.dataset.ann_file = str(tmp_path / 'data.pkl')
+    cfg.work_dir = str(tmp_path / 'work')
+    metrics = evaluate(cfg, name, ['knn', 'knn_whitened'])
+    prefix = 'fused/' if name.endswith('3s') else ''
+    assert metrics[f'{prefix}knn/top1_k1'] == metrics[f'{prefix}knn_whitened/top1_k1'] == 100
 
 
 def test_search_with_a_shipped_encoder(tmp_path):

@@ -23,6 +23,7 @@ from tests.runs import ROOT
 FOLDER = ROOT / 'configs'
 LEAVES = sorted(FOLDER.glob('*.py'))  # its folders hold bases and overlays
 PAPER = FOLDER / 'aimclr_ntu60_xsub_joint.py'
+GENERATED = [path for path in LEAVES if '_movements_' in path.stem]  # generate their training data
 OFFICIAL = FOLDER / 'aimclr_ntu60_xsub_joint_official.py'
 UTD = FOLDER / 'aimclr_utdmhad_xsub_joint.py'
 SYNTHETIC = FOLDER / 'aimclr_synthetic_xsub_joint.py'
@@ -79,8 +80,9 @@ def losses(cfg: Config, mining: bool = False) -> tuple[dict[str, torch.Tensor], 
     dataset = cfg.train_dataloader.dataset
     encoder = cfg.model.get('model', cfg.model).backbone
     joints = get_layout(dataset.layout).num_joints
+    clips = 2 if cfg.model.data_preprocessor.get('pairs') else 1
     batch = SkeletonBatch(
-        torch.randn(3, 1, 2, 8, joints, encoder.in_channels),  # (N, clips, M, T, V, C)
+        torch.randn(3, clips, 2, 8, joints, encoder.in_channels),  # (N, clips, M, T, V, C)
         [ActionDataSample().set_gt_label(i) for i in range(3)],
     )
     return model(**model.data_preprocessor(batch, training=True), mode='loss'), model

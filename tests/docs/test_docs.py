@@ -85,6 +85,11 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
         'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
     },
+    'docs/encoders.md': {
+        'from aimclr_mm.apis': OTHER_TEST + 'test_shipped.py',
+        'python tools/test.py configs/aimclr_utdmhad': OTHER_TEST + 'test_shipped.py',
+        'python tools/prepare_data.py movements': OTHER_TEST + 'test_dataset.py, test_configs.py',
+    },
     'docs/robustness.md': {
         'python tools/train.py CONFIG --resume': OTHER_TEST + 'test_commands.py, test_kill.py'
     },

@@ -122,7 +122,7 @@ def test_extracted_poses_keep_the_size_of_their_picture(tmp_path):
         (dict(keypoint=np.ones((2, 6, 13, 2))), 'has 13 joints'),
         (dict(keypoint_score=np.ones((2, 5, 17))), 'keypoint_score has shape'),
         (dict(img_shape=(0, 5)), 'img_shape is'),
-        (dict(keypoint=np.full((2, 6, 17, 2), np.nan)), 'is not finite'),
+        (dict(keypoint=np.full((2, 6, 17, 2), np.inf)), 'is not finite'),
         (dict(frame_dir=Path('x')), 'readable'),
     ],
 )

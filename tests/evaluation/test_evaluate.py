@@ -87,7 +87,11 @@ def test_results_are_files(tmp_path, seeds, names):
 @pytest.mark.parametrize(
     'cfg, names, message',
     [
-        (config(), ['svm'], "evaluator='svm'; choose from 'knn', 'linear', 'linear_large'"),
+        (
+            config(),
+            ['svm'],
+            "evaluator='svm'; choose from 'knn', 'knn_whitened', 'linear', 'linear_large'",
+        ),
         (config(dict(type='KNNMetric', k=0)), ['knn'], 'at least 1'),
         (config(dict(PROBE, device='nowhere')), ['linear'], "device='nowhere' cannot be used here"),
     ],

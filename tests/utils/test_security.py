@@ -296,6 +296,7 @@ def test_archives_write_nothing(tmp_path, folder):
         'in',
         'in/a.zip',
         'work',
+        'work/.out.pkl.lock',
         'work/out.pkl',
     ]
 
