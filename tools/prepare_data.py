@@ -75,8 +75,9 @@ def parse_args() -> argparse.Namespace:
     verb.add_argument(
         '--form',
         choices=FORMS,
-        default=FORMS[0],
-        help=f'file format: .npy in meters or .json of mmpose in pixels (default: {FORMS[0]})',
+        default='kinect',
+        help='file format: .npy or .csv in meters, or the .json files of mmpose, OpenPose or '
+        'MediaPipe (default: kinect)',
     )
     for option, default in dict(subjects=10, cameras=2, repetitions=1, seed=0).items():
         verb.add_shared(f'--{option}', default=default)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 
 import numpy as np
 
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.datasets.synthetic import ACTIONS
-from aimclr_mm.skeletons import COCO17, NTU25
+from aimclr_mm.skeletons import COCO17, MEDIAPIPE33, NTU25, map_layout
 from aimclr_mm.utils.files import atomic_write
 
-FORMS = ('kinect', 'mmpose')
+FPS = 30.0
 FOCAL, WIDTH, HEIGHT = 1060.0, 1920, 1080  # pixels, color camera of Kinect v2
 SCORE = 0.9
 MIN_DEPTH = 0.1  # meters
@@ -57,10 +58,31 @@ def as_coco(keypoint: np.ndarray) -> np.ndarray:
     return np.where(present, projected, 0.0)
 
 
-def _to_mmpose(poses: np.ndarray) -> str:
-    """Return poses (M, T, 17, 3) as the JSON text that mmpose writes for a video."""
+def _write_text(path: str, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def _write_kinect(path: str, keypoint: np.ndarray) -> None:
+    """Write joints (M, T, 25, 3) as an array."""
+    with atomic_write(f'{path}.npy', 'wb') as file:
+        np.save(file, keypoint)
+
+
+def _write_csv(path: str, keypoint: np.ndarray) -> None:
+    """Write the joints of the first person as a table with a column of seconds and a header."""
+    head = ['time', *(f'{joint}_{axis}' for joint in NTU25.joints for axis in 'xyz')]
+    rows = keypoint[0].reshape(keypoint.shape[1], -1)  # (T, 75)
+    lines = [','.join(head)]
+    for frame, row in enumerate(rows):
+        lines.append(','.join([f'{frame / FPS:.3f}', *(f'{value:.4f}' for value in row)]))
+    _write_text(f'{path}.csv', '\n'.join(lines) + '\n')
+
+
+def _write_mmpose(path: str, keypoint: np.ndarray) -> None:
+    """Write poses as the JSON of mmpose for a video."""
     frames = []
-    for number, people in enumerate(poses.swapaxes(0, 1), 1):
+    for number, people in enumerate(as_coco(keypoint).swapaxes(0, 1), 1):
         instances = [
             dict(
                 keypoints=person[:, :2].round(2).tolist(),
@@ -70,7 +92,50 @@ def _to_mmpose(poses: np.ndarray) -> str:
             if person.any()
         ]
         frames.append(dict(frame_id=number, instances=instances))
-    return json.dumps(dict(meta_info=dict(dataset_name='coco'), instance_info=frames))
+    meta = dict(dataset_name='coco')
+    _write_text(f'{path}.json', json.dumps(dict(meta_info=meta, instance_info=frames)))
+
+
+def _write_openpose(path: str, keypoint: np.ndarray) -> None:
+    """Write poses as OpenPose's folder of one file a frame, model BODY_25."""
+    poses = map_layout(as_coco(keypoint), 'coco17', 'openpose25')  # (M, T, 25, 3)
+    name = os.path.basename(path)
+    for frame, people in enumerate(poses.swapaxes(0, 1)):
+        found = [
+            dict(person_id=[-1], pose_keypoints_2d=person.round(3).ravel().tolist())
+            for person in people
+            if person.any()
+        ]
+        file = os.path.join(path, f'{name}_{frame:012}_keypoints.json')
+        _write_text(file, json.dumps(dict(version=1.3, people=found)))
+
+
+def _write_mediapipe(path: str, keypoint: np.ndarray) -> None:
+    """Write the world landmarks of the first person, as MediaPipe's pose landmarker returns them.
+
+    The origin is between the hips, and y points down.
+    """
+    joints = map_layout(keypoint[0], 'ntu25', 'mediapipe33')  # (T, 33, 3)
+    hips = joints[:, [MEDIAPIPE33.index(f'{side}_hip') for side in ('left', 'right')]]
+    landmarks = (joints - hips.mean(axis=1, keepdims=True)) * (1, -1, 1)
+    frames = [
+        dict(
+            pose_world_landmarks=[
+                [dict(x=x, y=y, z=z, visibility=SCORE) for x, y, z in pose.round(4).tolist()]
+            ]
+        )
+        for pose in landmarks
+    ]
+    _write_text(f'{path}.json', json.dumps(frames))
+
+
+FORMS: dict[str, Callable[[str, np.ndarray], None]] = {
+    'kinect': _write_kinect,
+    'csv': _write_csv,
+    'mmpose': _write_mmpose,
+    'openpose': _write_openpose,
+    'mediapipe': _write_mediapipe,
+}
 
 
 def write_samples(
@@ -85,8 +150,9 @@ def write_samples(
 
     Args:
         folder: folder to write to.
-        form: ``kinect``: ``.npy`` (M, T, 25, 3) in meters; ``mmpose``: ``.json`` of 17 joints in
-            pixels.
+        form: ``kinect``: ``.npy`` (M, T, 25, 3) in meters; ``csv``: tables of the first person;
+            ``mmpose``: ``.json`` of 17 joints in pixels; ``openpose``: folders of ``.json``, 25
+            joints in pixels; ``mediapipe``: ``.json`` of 33 world landmarks in meters.
         subjects, cameras, repetitions, seed: see
             :class:`~aimclr_mm.datasets.readers.synthetic.Synthetic`.
 
@@ -105,10 +171,5 @@ def write_samples(
         (annotation,) = reader.read(recording)
         name = annotation['frame_dir'][4:-4]  # without setup and action
         path = os.path.join(folder, ACTIONS[annotation['label']], name)
-        if form == 'kinect':
-            with atomic_write(f'{path}.npy', 'wb') as file:
-                np.save(file, annotation['keypoint'])
-        else:
-            with atomic_write(f'{path}.json') as file:
-                file.write(_to_mmpose(as_coco(annotation['keypoint'])))
+        FORMS[form](path, annotation['keypoint'])
     return len(recordings)
