@@ -1,6 +1,7 @@
 """Pre-train an encoder, or train a classifier on one.
 
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py
+    python tools/train.py --data data/mine.pkl                           # a config from the data
     python tools/train.py configs/aimclr_ntu60_xsub_joint.py --with configs/methods/crosclr.py
     python tools/train.py CONFIG --with configs/protocols/finetune.py --pretrained CHECKPOINT
     python tools/train.py CONFIG --pretrained CHECKPOINT                 # pre-train further
@@ -8,20 +9,28 @@
     bash tools/dist_train.sh configs/aimclr_ntu60_xsub_joint.py 4        # 4 GPUs or CPU processes
 
 Logs, checkpoints and the config go to work_dirs/<name of the config>_<names of the overlays>.
+
+--data chooses joints, people, frames, splits, batch, memory bank and validation from an annotation
+file, prints them and keeps them as a config in the work directory, for any folder.
 """
 
 import argparse
+import os
 
 from mmaction.registry import RUNNERS
 
 from aimclr_mm.apis import cli
+from aimclr_mm.apis.data_config import write_data_config
 from aimclr_mm.engine import scale_schedule
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the options of mmaction2's tools/train.py and ours."""
     parser = cli.Parser(__doc__)
-    parser.add_shared('config', help='config file')
+    parser.add_shared('config', help='config file', nargs='?')
+    parser.add_argument(
+        '--data', metavar='FILE', help='annotation file to choose a config for, instead of CONFIG'
+    )
     parser.add_argument('--epochs', type=int, help='number of epochs; scales the whole schedule')
     parser.add_argument(
         '--pretrained', metavar='CHECKPOINT', help='start from the encoder of this checkpoint'
@@ -57,12 +66,23 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.pretrained_stream is not None and args.pretrained is None:
         parser.error('--pretrained-stream needs --pretrained')
+    if (args.config is None) == (args.data is None):
+        parser.error('give either CONFIG or --data FILE')
     return args
+
+
+def choose_config(args: argparse.Namespace) -> None:
+    """Write a config for ``--data``, print what it was chosen from, and use it."""
+    args.config, facts = write_data_config(args.data, args.work_dir)
+    if os.environ.get('RANK', '0') == '0':
+        print('\n'.join([f'{args.config}:', *facts.lines()]))
 
 
 def main() -> None:
     """Build the runner and train."""
     args = parse_args()
+    if args.data is not None:
+        choose_config(args)
     cfg = cli.load_config(args)
 
     if args.no_validate:
