@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,10 +39,35 @@ def load_weights(module: nn.Module, checkpoint: dict, filename: str, prefix: str
         rest = '; ...' if len(problems) > SHOWN else ''
         raise ValueError(
             f'checkpoint {filename!r} does not fit the network of the config in {len(problems)} of '
-            f'{len(wanted)} tensors: {"; ".join(problems[:SHOWN])}{rest}. Use the config it was '
-            'trained with'
+            f'{len(wanted.keys() | found.keys())} tensors: {"; ".join(problems[:SHOWN])}{rest}. '
+            f'{_remedy(found, wanted)}'
         )
     module.load_state_dict(found)
+
+
+def _remedy(found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> str:
+    """Return what helps when the weights of a checkpoint do not fit those of a network."""
+    if is_released(found):
+        return (
+            'It is in the format of the released code; convert it with tools/export.py '
+            'from_released, or take its encoder with --pretrained'
+        )
+    has_head, needs_head = (any_starts_with(state, 'cls_head.') for state in (found, wanted))
+    if has_head and not needs_head:
+        return (
+            'It is a classifier, and the config is not; add --with configs/protocols/finetune.py, '
+            'or take its encoder with --pretrained'
+        )
+    if needs_head and not has_head:
+        return 'It holds no classifier; start from its encoder with --pretrained'
+
+    weight, ours = (state.get('cls_head.fc.weight') for state in (found, wanted))
+    if needs_head and isinstance(weight, Tensor) and weight.shape[:1] != ours.shape[:1]:
+        return (
+            f'It has {len(weight)} classes, the config {len(ours)}; set num_classes to those of '
+            'the checkpoint, or train another classifier on its encoder with --pretrained'
+        )
+    return 'Use the config it was trained with'
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:

@@ -129,6 +129,37 @@ def test_long_lists_are_cut():
     assert str(caught.value).count('is missing') == 8 and '; ...' in str(caught.value)
 
 
+CLASSIFIER = {'backbone.w': torch.zeros(2), 'cls_head.fc.weight': torch.zeros(3, 2)}
+PRETRAINING = {'encoder.backbone.w': torch.zeros(2), 'key_encoder.w': torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    'found, wanted, message',
+    [
+        (CLASSIFIER, PRETRAINING, r'in 4 of 4 tensors.*is a classifier.*--with configs/protocols'),
+        (PRETRAINING, CLASSIFIER, r'in 4 of 4 tensors.*no classifier; start .* --pretrained'),
+        (
+            {'encoder_q.gcn': torch.zeros(1), 'encoder_k.gcn': torch.zeros(1)},
+            CLASSIFIER,
+            'in 4 of 4 tensors.*tools/export.py from_released',
+        ),
+        (
+            {**CLASSIFIER, 'cls_head.fc.weight': torch.zeros(7, 2)},
+            CLASSIFIER,
+            'in 1 of 2 tensors.*It has 7 classes, the config 3; set num_classes.*--pretrained',
+        ),
+        ({**CLASSIFIER, 'x': torch.zeros(1)}, CLASSIFIER, 'in 1 of 3 tensors.*Use the config it'),
+    ],
+)
+def test_message_counts_right_and_names_the_remedy(found, wanted, message):
+    class Network(torch.nn.Module):
+        def state_dict(self):
+            return wanted
+
+    with pytest.raises(ValueError, match=f"'x.pth' does not fit.*{message}"):
+        load_weights(Network(), dict(state_dict=found), 'x.pth')
+
+
 def test_another_width_is_refused():
     with pytest.raises(
         ValueError, match=r'head.fc.0.weight has shape \(8, 16\), the model \(8, 8\)|; \.\.\.'

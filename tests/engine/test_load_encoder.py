@@ -78,6 +78,17 @@ def test_one_stream_of_several(pretrained, stream):
     assert states_equal(model.backbone, pretrained.several.streams[stream].encoder.backbone)
 
 
+def test_finetuning_from_a_classifier_of_other_classes(pretrained, tmp_path):
+    source, model = classifier(), classifier()
+    source.cls_head, model.cls_head = (nn.Linear(8, classes) for classes in (7, 3))
+    source.backbone.load_state_dict(pretrained.single.encoder.backbone.state_dict())
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'finetuned.pth')
+    before = model.cls_head.weight.clone()
+    start(model, tmp_path / 'finetuned.pth')
+    assert states_equal(model.backbone, source.backbone)
+    assert torch.equal(model.cls_head.weight, before)  # the new classes start fresh
+
+
 def test_resumed_run_keeps_its_weights(pretrained):
     model = classifier()
     before = {name: value.clone() for name, value in model.state_dict().items()}
