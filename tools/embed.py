@@ -34,7 +34,6 @@ import numpy as np
 import torch
 
 from aimclr_mm.apis import (
-    ClassificationHead,
     EmbeddingClassifier,
     EmbeddingInferencer,
     Prediction,
@@ -42,14 +41,12 @@ from aimclr_mm.apis import (
     cli,
     fit_classifier,
     leave_one_out,
-    load_head,
     merge_predictions,
     nearest,
     predict,
 )
 from aimclr_mm.apis.prediction import write_csv, write_predictions, write_probabilities
 from aimclr_mm.apis.windows import overlap, split_name
-from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.evaluation.whitening import whiten
 from aimclr_mm.visualization.figures import picture_format
@@ -433,7 +430,7 @@ def predict_classes(args: argparse.Namespace) -> None:
     """Print the predicted class of each recording or segment; write them."""
     check_timeline(args.timeline)
     encoder = cli.open_encoder(args)
-    classifier = open_classifier(encoder, args)
+    classifier = cli.open_classifier(encoder, args)
     embedded = encoder.embed_recordings(args.sources, args.layout, windows_of(args))
 
     predictions = predict(embedded, classifier)
@@ -450,25 +447,6 @@ def predict_classes(args: argparse.Namespace) -> None:
     if args.timeline:
         write_table = partial(write_probabilities, predictions)
         write_timeline(args.timeline, write_table, timelines_of(predictions, found), 'probability')
-
-
-def open_classifier(
-    encoder: EmbeddingInferencer, args: argparse.Namespace
-) -> EmbeddingClassifier | ClassificationHead:
-    """Return the few-shot classifier of the command line, or the head of the checkpoint."""
-    if args.classifier:
-        if args.ann_file:
-            raise ValueError(f'--ann-file: {args.classifier!r} has its own names of classes')
-        classifier = EmbeddingClassifier.load(args.classifier)
-        encoder.check_fingerprint(classifier.encoder, args.classifier)
-        return classifier
-
-    classes = None
-    if args.ann_file:
-        classes = load_annotations(args.ann_file)['metainfo'].get('classes')
-        if not classes:
-            raise ValueError(f'--ann-file: {args.ann_file!r} states no names of classes')
-    return load_head(args.checkpoint, args.stream, classes)
 
 
 def timelines_of(windows: list[Prediction], segments: list[Prediction]) -> list[Timeline]:

@@ -4,6 +4,7 @@
     python tools/export.py pt2 CONFIG CHECKPOINT --stream bone --out encoder.pt2
     python tools/export.py encoder joint.pth bone.pth motion.pth --streams joint bone motion \\
         --out streams.pth
+    python tools/export.py onnx CONFIG CLASSIFIER.pth --probabilities --out classifier.onnx
     python tools/export.py from_released ntu60_xsub_joint.pt work_dirs/released/joint.pth
     python tools/export.py to_released work_dirs/aimclr_ntu60_xsub_joint/epoch_300.pth released.pt
 
@@ -11,6 +12,8 @@ onnx, pt2      The encoder with its preprocessing as one graph that needs neithe
                package: keypoint (N, M, T, V, C) float32, raw coordinates of any number of sequences
                and frames, to embedding (N, C) float32. The file is compared with the encoder before
                it takes its place; the table shows the largest relative difference and median times.
+               --probabilities adds the classes of a classification head, --classifier those of a
+               classifier of tools/embed.py few_shot, as a second output.
                docs/deployment.md shows how to use it.
 encoder        The encoder alone, without optimizer, memory bank and key encoder, of one training or
                of one for each stream; for a config of one stream or of type CrossStream.
@@ -42,6 +45,18 @@ def parse_args() -> argparse.Namespace:
         verb = parser.add_verb(name, export_encoder, text)
         verb.add_shared(*cli.ENCODER)
         verb.add_shared('--out', default=f'encoder.{name}')
+        verb.add_shared('--ann-file')
+        scores = verb.add_mutually_exclusive_group()
+        scores.add_argument(
+            '--probabilities',
+            action='store_true',
+            help='write the probabilities of the classification head of the checkpoint too',
+        )
+        scores.add_argument(
+            '--classifier',
+            metavar='FILE',
+            help='write the probabilities of a classifier of tools/embed.py few_shot --save too',
+        )
         verb.set_defaults(device='cpu')
 
     verb = parser.add_verb(
@@ -78,14 +93,19 @@ def export_encoder(args: argparse.Namespace) -> None:
         raise ValueError(f'{args.out!r}: the suffix must be .{args.verb}')
     check_suffix(args.out)
     encoder = cli.open_encoder(args)
+    classifier = None
+    if args.probabilities or args.classifier:
+        classifier = cli.open_classifier(encoder, args)
     with Console(stderr=True).status(f'Exporting to {args.out}'):
-        rows = export(encoder, args.out, args.checkpoint)
+        rows = export(encoder, args.out, args.checkpoint, classifier)
 
     print(f'{"keypoint (N, M, T, V, C)":<26}{"difference":>12}{"encoder":>13}{"file":>13}')
     for row in rows:
         times = f'{row.encoder_ms:>10.2f} ms{row.file_ms:>10.2f} ms'
         print(f'{str(row.shape):<26}{row.difference:>12.1e}{times}')
     print(f'{args.out}: written')
+    if classifier is None and cli.has_head(args):
+        print('left out: the classification head of the checkpoint; --probabilities writes it too')
 
 
 def write_encoder(args: argparse.Namespace) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
+from aimclr_mm.checkpoints.loading import state_dict_of
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
+from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from aimclr_mm.utils.config_check import check_config, check_options
@@ -24,6 +26,7 @@ from aimclr_mm.utils.locks import exclusive
 from aimclr_mm.utils.malloc import keep_freed_memory
 from aimclr_mm.utils.overlays import read_config
 
+from .classifier import ClassificationHead, EmbeddingClassifier, load_head
 from .inferencer import EmbeddingInferencer, load_encoder
 
 # errors whose message needs no type in front of it
@@ -206,6 +209,33 @@ def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
 def open_encoder(args: argparse.Namespace) -> EmbeddingInferencer:
     """Load the encoder of the command line."""
     return load_encoder(compose_config(args), args.checkpoint, args.device, args.stream)
+
+
+def open_classifier(
+    encoder: EmbeddingInferencer, args: argparse.Namespace
+) -> EmbeddingClassifier | ClassificationHead:
+    """Return the classifier of ``--classifier``, or the classification head of the checkpoint."""
+    if args.classifier:
+        if args.ann_file:
+            raise ValueError(f'--ann-file: {args.classifier!r} has its own names of classes')
+        classifier = EmbeddingClassifier.load(args.classifier)
+        encoder.check_fingerprint(classifier.encoder, args.classifier)
+        return classifier
+
+    classes = None
+    if args.ann_file:
+        classes = load_annotations(args.ann_file)['metainfo'].get('classes')
+        if not classes:
+            raise ValueError(f'--ann-file: {args.ann_file!r} states no names of classes')
+    return load_head(args.checkpoint, args.stream, classes)
+
+
+def has_head(args: argparse.Namespace) -> bool:
+    """Return whether the checkpoint of the command line holds a classification head."""
+    if args.checkpoint == 'random':
+        return False
+    state = state_dict_of(load_checkpoint_file(args.checkpoint), args.checkpoint)
+    return any('cls_head.' in name for name in state)
 
 
 def compose_config(args: argparse.Namespace) -> Config:

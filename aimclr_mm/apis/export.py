@@ -14,7 +14,7 @@ import os
 import statistics
 import timeit
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -30,7 +30,8 @@ from aimclr_mm.transforms import SkeletonTransform
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.version import __version__
 
-from . import EmbeddingInferencer
+from .classifier import ClassificationHead, EmbeddingClassifier
+from .inferencer import EmbeddingInferencer
 
 # largest difference between file and encoder, relative to the largest value of the embeddings
 TOLERANCE = 1e-4
@@ -38,7 +39,9 @@ REPEATS = 9  # timed runs
 # sequences and frames on which a file is compared with the encoder
 SIZES = ((1, 1), (1, 20), (3, 50), (2, 137), (2, 333))
 
-Run = Callable[[np.ndarray], np.ndarray]  # keypoint (N, M, T, V, C) -> embedding (N, C)
+# keypoint (N, M, T, V, C) -> embedding (N, C); with a classifier also probability (N, K)
+Run = Callable[[np.ndarray], np.ndarray | Sequence[np.ndarray]]
+Classifier = ClassificationHead | EmbeddingClassifier
 
 
 # --- the graph ---
@@ -72,6 +75,7 @@ class ExportedEncoder(nn.Module):
 
     Args:
         encoder: trained encoder; it is not changed.
+        classifier: classifier of its embeddings, whose probabilities are a second output.
 
     Attributes:
         shape: (M, V, C) of the input.
@@ -80,7 +84,7 @@ class ExportedEncoder(nn.Module):
         ValueError: if the encoder has several streams, or a preprocessing step cannot be exported.
     """
 
-    def __init__(self, encoder: EmbeddingInferencer) -> None:
+    def __init__(self, encoder: EmbeddingInferencer, classifier: Classifier | None = None) -> None:
         super().__init__()
         views = encoder.model.data_preprocessor
         if not isinstance(views, SkeletonViews):
@@ -107,9 +111,12 @@ class ExportedEncoder(nn.Module):
 
         channels = encoder.cfg.model.backbone.get('in_channels', 3)
         self.shape = (people[0], encoder.layout.num_joints, channels)
+        self.classifier = None if classifier is None else ClassifierGraph(classifier)
 
-    def forward(self, keypoint: Tensor) -> Tensor:
+    def forward(self, keypoint: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return embeddings (N, C) of raw coordinates (N, M, T, V, C).
+
+        With a classifier also probabilities (N, K).
 
         A person with zeros in all frames is absent.
         """
@@ -119,7 +126,27 @@ class ExportedEncoder(nn.Module):
             x = step(x)
         # FormatGCNInput pads with zeros after PreNormalize2D
         x = torch.where(absent, 0.0, x)
-        return pool(self.backbone(self.form_streams(x)))
+        embedding = pool(self.backbone(self.form_streams(x)))
+        if self.classifier is None:
+            return embedding
+        return embedding, self.classifier(embedding)
+
+
+class ClassifierGraph(nn.Module):
+    """Probabilities (N, K) of a classifier of embeddings (N, C)."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.is_unit = isinstance(classifier, EmbeddingClassifier)
+        self.classes = [str(name) for name in classifier.classes]
+        self.register_buffer('weight', torch.from_numpy(classifier.weight).float())
+        self.register_buffer('bias', torch.from_numpy(classifier.bias).float())
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return the probabilities of embeddings, as :meth:`EmbeddingClassifier.probabilities`."""
+        if self.is_unit:
+            embedding = embedding / embedding.norm(dim=1, keepdim=True)
+        return (embedding @ self.weight.t() + self.bias).softmax(dim=1)
 
 
 def trace(module: ExportedEncoder) -> ExportedProgram:
@@ -145,7 +172,10 @@ def describe(
         checkpoint: path of its checkpoint.
     """
     people, joints, channels = module.shape
+    classifier = module.classifier
+    classes = {} if classifier is None else dict(classes=json.dumps(classifier.classes))
     return dict(
+        **classes,
         layout=encoder.layout.name,
         joints=','.join(encoder.layout.joints),
         channels=str(channels),
@@ -164,7 +194,14 @@ def write_pt2(program: ExportedProgram, file: IO[bytes], metadata: dict[str, str
     file.flush()
     with open(file.name, 'rb') as written:
         loaded = torch.export.load(written).module()
-    return lambda keypoint: loaded(torch.from_numpy(keypoint)).detach().numpy()
+
+    def run(keypoint: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        found = loaded(torch.from_numpy(keypoint))
+        if isinstance(found, Tensor):
+            return found.detach().numpy()
+        return [output.detach().numpy() for output in found]
+
+    return run
 
 
 def require_onnx() -> None:
@@ -191,7 +228,7 @@ def write_onnx(program: ExportedProgram, file: IO[bytes], metadata: dict[str, st
     exported = torch.onnx.export(
         program,
         input_names=['keypoint'],
-        output_names=['embedding'],
+        output_names=['embedding', 'probability'] if 'classes' in metadata else ['embedding'],
         dynamo=True,
         verbose=False,
         custom_translation_table={torch.ops.aten.hypot.default: hypot},
@@ -203,7 +240,7 @@ def write_onnx(program: ExportedProgram, file: IO[bytes], metadata: dict[str, st
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(file.name, options, providers=['CPUExecutionProvider'])
-    return lambda keypoint: session.run(['embedding'], {'keypoint': keypoint})[0]
+    return lambda keypoint: session.run(None, {'keypoint': keypoint})
 
 
 WRITERS: dict[str, Callable[[ExportedProgram, IO[bytes], dict[str, str]], Run]] = {
@@ -315,14 +352,18 @@ def largest_difference(found: np.ndarray, expected: np.ndarray, shape: tuple[int
 
 
 def compare(
-    encoder: EmbeddingInferencer, shape: tuple[int, int, int], run: Run
+    encoder: EmbeddingInferencer,
+    shape: tuple[int, int, int],
+    run: Run,
+    classifier: Classifier | None = None,
 ) -> Iterator[Comparison]:
-    """Compare a file with the encoder on sequences of several N and T.
+    """Compare a file with the encoder, and the classifier, on sequences of several N and T.
 
     Args:
         encoder: trained encoder.
         shape: (M, V, C) of the file.
         run: the loaded file.
+        classifier: classifier of the file, if it has one.
 
     Raises:
         ValueError: if they differ by more than TOLERANCE.
@@ -333,7 +374,15 @@ def compare(
             (n, people, frames, joints, channels), encoder.layout.dims, seed
         )
         present = [x[:1] if not x[1:].any() else x for x in keypoint]  # without absent people
-        difference = largest_difference(run(keypoint), encoder.embed(present), keypoint.shape)
+        expected = [encoder.embed(present)]
+        if classifier is not None:
+            expected.append(classifier.probabilities(expected[0]))
+        found = run(keypoint)
+        outputs = found if isinstance(found, (list, tuple)) else [found]
+        difference = max(
+            largest_difference(output, wanted, keypoint.shape)
+            for output, wanted in zip(outputs, expected, strict=True)
+        )
         yield Comparison(
             keypoint.shape,
             difference,
@@ -342,16 +391,23 @@ def compare(
         )
 
 
-def export(encoder: EmbeddingInferencer, path: str, checkpoint: str = '') -> list[Comparison]:
+def export(
+    encoder: EmbeddingInferencer,
+    path: str,
+    checkpoint: str = '',
+    classifier: Classifier | None = None,
+) -> list[Comparison]:
     """Write an encoder with its preprocessing, if the written file agrees with the encoder.
 
     The graph has one input, ``keypoint`` (N, M, T, V, C) float32, raw coordinates in the unit of
-    the training data with dynamic N and T, and one output, ``embedding`` (N, C) float32.
+    the training data with dynamic N and T, and one output, ``embedding`` (N, C) float32; with a
+    classifier a second one, ``probability`` (N, K) float32.
 
     Args:
         encoder: trained encoder on the CPU.
         path: ``.onnx`` for ONNX or ``.pt2`` for ``torch.export``.
         checkpoint: path of the checkpoint, for the metadata.
+        classifier: classifier of the embeddings to write too.
 
     Raises:
         ImportError: if packages for ONNX are missing.
@@ -359,9 +415,9 @@ def export(encoder: EmbeddingInferencer, path: str, checkpoint: str = '') -> lis
             is written then.
     """
     suffix = check_suffix(path)
-    module = ExportedEncoder(encoder)
+    module = ExportedEncoder(encoder, classifier)
     metadata = describe(encoder, module, checkpoint)
     with atomic_write(path, 'wb') as file:
         with quiet():
             run = WRITERS[suffix](trace(module), file, metadata)
-        return list(compare(encoder, module.shape, run))
+        return list(compare(encoder, module.shape, run, classifier))

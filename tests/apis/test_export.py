@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as TF
 from mmaction.datasets.transforms import PreNormalize2D
 
+from aimclr_mm.apis import ClassificationHead, EmbeddingClassifier, load_encoder, load_head
 from aimclr_mm.apis import export as exporting
-from aimclr_mm.apis import load_encoder
 from aimclr_mm.apis.export import (
     ExportedEncoder,
     check_suffix,
@@ -24,7 +24,7 @@ from aimclr_mm.transforms import ResizeClip
 from aimclr_mm.transforms.functional import resize_frames
 from aimclr_mm.utils.overlays import read_config
 from tests.docs_runner import Folder, blocks, make_project
-from tests.runs import ROOT
+from tests.runs import ROOT, call_tool
 
 
 def small(name: str, overlays: tuple = ()):
@@ -134,6 +134,69 @@ def test_metadata():
     assert about['encoder'] == encoder.fingerprint and all(
         isinstance(value, str) for value in about.values()
     )
+
+
+# --- classifiers ---
+
+
+@pytest.mark.parametrize('kind', [ClassificationHead, EmbeddingClassifier])
+def test_probabilities_are_those_of_the_classifier(kind, few_times):
+    encoder = open_small('aimclr_nwucla_xview_joint')
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(4, 6)) * 20, rng.normal(size=4)
+    classifier = kind(weight, bias, np.array(list('abcd')))
+    module = ExportedEncoder(encoder, classifier)
+
+    def run(x):
+        return [output.detach().numpy() for output in module(torch.from_numpy(x))]
+
+    rows = list(compare(encoder, module.shape, run, classifier))
+    assert max(row.difference for row in rows) < 1e-4
+    assert json.loads(describe(encoder, module, '')['classes']) == list('abcd')
+    other = kind(weight, bias + [1, 0, 0, 0], classifier.classes)
+    with pytest.raises(ValueError, match='differs from the encoder'):
+        list(compare(encoder, module.shape, run, other))
+    with pytest.raises(ValueError, match='shorter'):
+        list(compare(encoder, module.shape, lambda x: run(x)[:1], classifier))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['onnx', 'pt2'])
+def test_files_with_a_classification_head(tmp_path, monkeypatch, capsys, few_times, suffix):
+    if suffix == 'onnx':
+        pytest.importorskip('onnxscript', reason='onnxscript is not installed (extra export)')
+    cfg = read_config(
+        str(ROOT / 'configs/aimclr_nwucla_xview_joint.py'),
+        [str(ROOT / 'configs/protocols/finetune.py')],
+    )
+    state = load_encoder(cfg, 'random', 'cpu').model.state_dict()
+    meta = dict(dataset_meta=dict(classes=[f'class {k}' for k in range(10)]))
+    torch.save(dict(state_dict=state, meta=meta), tmp_path / 'c.pth')
+    monkeypatch.chdir(ROOT)
+    config = 'configs/aimclr_nwucla_xview_joint.py'
+    out = str(tmp_path / f'e.{suffix}')
+    call_tool('export.py', suffix, config, tmp_path / 'c.pth', '--out', out)
+    assert 'left out: the classification head' in capsys.readouterr().out
+    call_tool('export.py', suffix, config, tmp_path / 'c.pth', '--out', out, '--probabilities')
+    assert 'left out' not in capsys.readouterr().out
+
+    x = random_sequences((3, 1, 40, 20, 3), 3, 1)
+    encoder, head = load_encoder(cfg, tmp_path / 'c.pth', 'cpu'), load_head(str(tmp_path / 'c.pth'))
+    expected = head.probabilities(encoder.embed(list(x)))
+    if suffix == 'onnx':
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(out)
+        names = [output.name for output in session.get_outputs()]
+        assert names == ['embedding', 'probability']
+        classes = session.get_modelmeta().custom_metadata_map['classes']
+        found = session.run(['probability'], {'keypoint': x})[0]
+    else:
+        files = {'metadata.json': ''}
+        found = torch.export.load(out, extra_files=files).module()(torch.from_numpy(x))[1]
+        found, classes = found.detach().numpy(), json.loads(files['metadata.json'])['classes']
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert json.loads(classes) == head.classes.tolist()
 
 
 # --- refusals ---
