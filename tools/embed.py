@@ -405,25 +405,28 @@ def fit(encoder: EmbeddingInferencer, args: argparse.Namespace) -> EmbeddingClas
 def classify(
     encoder: EmbeddingInferencer, classifier: EmbeddingClassifier, args: argparse.Namespace
 ) -> None:
-    """Print the predicted class of recordings, and the accuracy if some have labels."""
+    """Print and write the predicted class of recordings."""
     queries = encoder.embed_recordings(args.classify, args.layout)
-    probabilities = classifier.probabilities(queries.features)
-    best = probabilities.argmax(axis=1)
-    rows = [
-        (name, str(classifier.classes[b]), f'{p[b]:.3f}')
-        for name, b, p in zip(queries.names, best, probabilities)
-    ]
+    predictions = predict(queries, classifier)
+    print_predictions(predictions)
+    if args.out:
+        write_predictions(predictions, args.out)
 
-    width = max(map(len, queries.names))
-    for (name, predicted, probability), label in zip(rows, queries.labels):
-        note = f'  (labeled {label})' if label and label != predicted else ''
-        print(f'{name:{width}}  {probability}  {predicted}{note}')
 
-    correct = [label == row[1] for row, label in zip(rows, queries.labels) if label]
+def print_predictions(predictions: list[Prediction]) -> None:
+    """Print the predicted class of recordings or segments, and the accuracy if some have labels."""
+    width = max(len(prediction.name) for prediction in predictions)
+    correct = []
+    for prediction in predictions:
+        ((predicted, probability),) = prediction.top()
+        span = ''.join(f'{seconds:>10}' for seconds in prediction.span)
+        is_known = prediction.label and prediction.start is None
+        if is_known:
+            correct.append(prediction.label == predicted)
+        note = f'  (labeled {prediction.label})' if is_known and not correct[-1] else ''
+        print(f'{prediction.name:{width}}{span}  {probability:.3f}  {predicted}{note}')
     if correct:
         print(f'accuracy on the {len(correct)} labeled recordings: {100 * np.mean(correct):.1f} %')
-    if args.out:
-        write_csv(args.out, ('name', 'predicted', 'probability'), rows)
 
 
 def predict_classes(args: argparse.Namespace) -> None:
@@ -435,12 +438,7 @@ def predict_classes(args: argparse.Namespace) -> None:
 
     predictions = predict(embedded, classifier)
     found = predictions if args.window is None else merge_predictions(predictions)
-    width = max(len(prediction.name) for prediction in found)
-    for prediction in found:
-        ((predicted, probability),) = prediction.top()
-        span = ' '.join(f'{seconds:>9}' for seconds in prediction.span)
-        print(f'{prediction.name:{width}}{span}  {probability:.3f}  {predicted}')
-
+    print_predictions(found)
     if args.out:
         write_predictions(found, args.out)
         print(args.out)

@@ -42,6 +42,9 @@ def test_page_runs_as_printed(tmp_path):
     ]
     printed = ''.join(map(project.run, page))  # without the search for settings, on UTD-MHAD
     for line in (
+        'kinect: 56 recordings',
+        '0.0 1.0 (',
+        'settings    _base_/aimclr_small.py',
         'recordings: 112 recordings',
         'poses: 28 recordings',
         'split xsub_train  56',
@@ -59,6 +62,12 @@ def test_page_runs_as_printed(tmp_path):
         'neighbors.png',
         'gestures.npz',
         'predictions.csv',
+        'kinect_classes.csv',
+        'segments.csv',
+        'timeline.png',
+        'similarity.csv',
+        'classes.json',
+        'work_dirs/auto/mine.py',
         'work_dirs/poses/epoch_1.pth',
     ):
         assert (tmp_path / name).stat().st_size > 0, name
@@ -72,6 +81,34 @@ def test_samples_are_the_synthetic_actions(tmp_path):
     np.testing.assert_array_equal(found, synthesize('wave', 2, 1, 1, 3))
     with pytest.raises(ValueError, match="form='bvh'"):
         write_samples(str(tmp_path), 'bvh')
+
+
+def test_samples_of_other_forms_hold_the_same_movement(tmp_path):
+    for form in ('csv', 'openpose', 'mediapipe'):
+        write_samples(str(tmp_path / form), form, 1, 1, 1)
+    keypoint = synthesize('wave', 1, 1, 1)
+    name = 'wave/C001P001R001'
+
+    (table,) = read_recordings(tmp_path / 'csv' / f'{name}.csv')
+    np.testing.assert_allclose(table['keypoint'][0], keypoint[0], atol=6e-5)
+
+    files = sorted((tmp_path / 'openpose' / name).iterdir())
+    assert len(files) == keypoint.shape[1] and files[7].name.endswith(
+        '_000000000007_keypoints.json'
+    )
+    (person,) = json.loads(files[7].read_text())['people']
+    values = np.reshape(person['pose_keypoints_2d'], (25, 3))
+    wrist = as_coco(keypoint)[0, 7, COCO17.index('left_wrist')]
+    np.testing.assert_allclose(values[7], wrist, atol=1e-3)  # left wrist of BODY_25
+
+    frames = json.loads((tmp_path / 'mediapipe' / f'{name}.json').read_text())
+    (pose,) = frames[7]['pose_world_landmarks']
+    points = np.array([[point[axis] for axis in 'xyz'] for point in pose])
+    np.testing.assert_allclose(points[[23, 24]].mean(axis=0), 0, atol=1e-4)  # the hips
+    bone = np.linalg.norm(points[15] - points[13])  # left elbow to left wrist
+    joints = [NTU25.index(joint) for joint in ('left_elbow', 'left_wrist')]
+    expected = np.linalg.norm(np.diff(keypoint[0, 7, joints], axis=0))
+    assert bone == pytest.approx(expected, abs=1e-3) and points[0, 1] < points[27, 1]  # y is down
 
 
 def test_poses_are_what_a_pinhole_camera_sees(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.datasets.synthetic import ACTIONS
-from aimclr_mm.skeletons import COCO17, MEDIAPIPE33, NTU25, map_layout
+from aimclr_mm.skeletons import COCO17, NTU25, get_layout, map_layout
 from aimclr_mm.utils.files import atomic_write
 
 FPS = 30.0
@@ -116,7 +116,8 @@ def _write_mediapipe(path: str, keypoint: np.ndarray) -> None:
     The origin is between the hips, and y points down.
     """
     joints = map_layout(keypoint[0], 'ntu25', 'mediapipe33')  # (T, 33, 3)
-    hips = joints[:, [MEDIAPIPE33.index(f'{side}_hip') for side in ('left', 'right')]]
+    layout = get_layout('mediapipe33')
+    hips = joints[:, [layout.index(f'{side}_hip') for side in ('left', 'right')]]
     landmarks = (joints - hips.mean(axis=1, keepdims=True)) * (1, -1, 1)
     frames = [
         dict(
