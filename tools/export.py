@@ -96,6 +96,8 @@ def export_encoder(args: argparse.Namespace) -> None:
     classifier = None
     if args.probabilities or args.classifier:
         classifier = cli.open_classifier(encoder, args)
+    elif args.ann_file:
+        raise ValueError('--ann-file has the names of classes; give --probabilities too')
     with Console(stderr=True).status(f'Exporting to {args.out}'):
         rows = export(encoder, args.out, args.checkpoint, classifier)
 
