@@ -17,7 +17,7 @@ class SkeletonBatch(NamedTuple):
 
     Attributes:
         inputs: (N, clips, M, T, V, C) joint coordinates.
-        data_samples: the N data samples; None where nothing but the inputs is needed.
+        data_samples: the N data samples; None if only the inputs are needed.
     """
 
     inputs: Tensor
@@ -28,8 +28,8 @@ def as_batch(data: SkeletonBatch | Mapping) -> SkeletonBatch:
     """Convert the output of a data loader to a SkeletonBatch.
 
     Args:
-        data: a batch, or a mapping as mmengine's ``pseudo_collate`` makes it from samples of
-            mmaction2's ``PackActionInputs``. Its ``inputs`` are N tensors (clips, M, T, V, C) or
+        data: a batch, or a mapping made by mmengine's ``pseudo_collate`` of samples of mmaction2's
+            ``PackActionInputs``. Its ``inputs`` are N tensors (clips, M, T, V, C) or
             one tensor (N, clips, M, T, V, C); ``data_samples`` are optional.
     """
     if isinstance(data, SkeletonBatch):
@@ -43,7 +43,7 @@ def as_batch(data: SkeletonBatch | Mapping) -> SkeletonBatch:
 
 @FUNCTIONS.register_module()
 def collate_skeletons(samples: SkeletonBatch | Sequence[Mapping]) -> SkeletonBatch:
-    """Collate samples of mmaction2's ``PackActionInputs``; a batch read as a whole stays as it is.
+    """Collate samples of mmaction2's ``PackActionInputs``; return whole batches unchanged.
 
     A config uses it as ``collate_fn=dict(type='collate_skeletons')`` of a data loader.
     """

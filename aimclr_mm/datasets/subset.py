@@ -19,7 +19,7 @@ def balanced_draw(labels: Sequence[int], fraction: float, seed: int = 0) -> np.n
         seed: seed of the draw; the same seed draws the same sequences on every machine.
 
     Returns:
-        Sorted indices of round(fraction * N) sequences, or more where small classes keep their one.
+        Sorted indices of round(fraction * N) sequences, or more, as each class keeps at least one.
 
     Raises:
         ValueError: if the fraction is not in (0, 1].

@@ -34,7 +34,7 @@ class SkeletonViews(BaseDataPreprocessor):
         extreme: transform configs of the extreme view; None for methods without one.
         pairs: whether the two clips of a sample are two recordings of one movement
             (:class:`~aimclr_mm.datasets.movements.RandomMovements`). The key view is then made of
-            the second clip and the others of the first; otherwise each clip gives all views.
+            the second clip, the others of the first; otherwise all views are made of each clip.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def exclusive(path: str, target: str, remedy: str) -> Iterator[None]:
 
 
 def _holder(path: str) -> str:
-    """Return who holds a lock, as far as its file tells."""
+    """Return a description of the holder of a lock, read from the lock file."""
     with suppress(OSError), open(path, encoding='utf-8', errors='replace') as file:
         return ''.join(c for c in file.read(200) if c.isprintable()) or 'another process'
     return 'another process'

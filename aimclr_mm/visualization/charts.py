@@ -1,4 +1,4 @@
-"""Which curves to draw of a training history, as data; curves.py and report/svg.py draw them."""
+"""Charts of a training history as data, which curves.py and report/svg.py draw."""
 
 from __future__ import annotations
 

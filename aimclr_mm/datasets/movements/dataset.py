@@ -21,7 +21,7 @@ from .sensor import add_depth_noise, add_estimator_noise, film, project, to_coco
 
 
 def record(program: Program, frames: int, layout: str = 'ntu25') -> Tensor:
-    """Let a new person perform each program in front of a sensor.
+    """Record a performance of each program by a new random person.
 
     Args:
         program: N programs.
@@ -40,10 +40,10 @@ def record(program: Program, frames: int, layout: str = 'ntu25') -> Tensor:
 
 @DATASETS.register_module()
 class RandomMovements(Dataset):
-    """Pairs of performances of random movement programs, generated when a batch is asked for.
+    """Pairs of performances of random movement programs, generated on demand.
 
-    The two clips of a sample are performances of one program by two people: another body, tempo,
-    posture, habits, facing and sensor. With ``pairs=True`` of the data preprocessor the query and
+    The two clips of a sample are performances of one program that differ in body, tempo, posture,
+    habits, facing and sensor. With ``pairs=True`` of the data preprocessor the query and
     the extreme view are made of the first, the key view of the second. A program is never drawn
     twice: an epoch is only a number of samples.
 
@@ -102,7 +102,7 @@ class RandomMovements(Dataset):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> SkeletonBatch:
-        """Generate a batch, inputs (N, performances, 1, T, V, 3); the indices only count."""
+        """Generate a batch, inputs (N, performances, 1, T, V, 3); only their number matters."""
         if len(indices) and not 0 <= min(indices) <= max(indices) < self.length:
             raise IndexError(f'RandomMovements has {self.length} samples; indices={indices}')
 

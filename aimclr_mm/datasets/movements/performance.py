@@ -1,4 +1,4 @@
-"""Performances of movement programs: another body, tempo, posture and habit each time.
+"""Performances of movement programs, each with its own body, tempo, posture and habits.
 
 The frame of a person has x to their left, y up, z ahead, and its origin on the floor; lengths are
 in meters, angles in degrees. All functions work on N performances at once.
@@ -21,8 +21,8 @@ from .sampling import chance, choose, uniform, wander
 SIDES = (('left', 1.0), ('right', -1.0))  # and the sign of x
 FOOT_HEIGHT = 0.07  # of the ankle above the floor
 
-# Hands that take no part: hanging, at the hip, on the belly, on the chest, in front, on the back;
-# seen from the left shoulder in arm lengths.
+# Places of idle hands: hanging, at the hip, on the belly, on the chest, in front, on the back;
+# relative to the left shoulder, in arm lengths.
 IDLE_PLACES = (
     (0.12, -0.95, 0.08),
     (0.25, -0.6, 0.1),
@@ -54,7 +54,7 @@ class Body:
 
 
 def random_bodies(n: int) -> Body:
-    """Draw n bodies: of another size as a whole, and each bone by up to 8 % more or less."""
+    """Draw n bodies: an overall size, and the length of each bone within 8 % of its share."""
     size = uniform(0.85, 1.12, n)
 
     def length(mean: float) -> Tensor:
@@ -93,7 +93,7 @@ class Pace:
 
 
 def _pace(program: Program, frames: int) -> Pace:
-    """Draw when each frame happens: idle frames at the ends, an uneven tempo, another phase."""
+    """Draw the time of each frame: idle frames at both ends, an uneven tempo, a random phase."""
     timing, n = program.timing, len(program)
     idle_before, idle_after = uniform(0, 0.12, 2, n, 1) * chance(0.7, 2, n, 1)
     waves = torch.randint(1, 4, (n, 1))
@@ -127,9 +127,10 @@ def _follow(poses: Tensor, weight: Tensor) -> Tensor:
 
 
 def _closed(poses: Tensor, rest: Tensor, program: Program) -> Tensor:
-    """Let key poses (N, ..., K + 1, C) begin, and end where they should, in the posture they left.
+    """Set the first and the last of key poses (N, ..., K + 1, C).
 
-    Movements from rest begin at ``rest`` (N, ..., C). They and repeated ones end as they began.
+    Movements from rest begin at ``rest`` (N, ..., C). These and repeated movements end in the pose
+    in which they began.
     """
     timing, n = program.timing, len(program)
     ones = [1] * (poses.dim() - 3)
@@ -172,8 +173,8 @@ def two_bone_chain(
     """Solve the inverse kinematics of an arm or a leg.
 
     Args:
-        root, target: (N, T, 3) shoulder or hip, and where wrist or ankle shall be.
-        pole: (N, T, 3) direction in which elbow or knee point.
+        root, target: (N, T, 3) shoulder or hip, and the target of wrist or ankle.
+        pole: (N, T, 3) direction in which elbow or knee points.
         upper, lower: (N,) lengths of the two bones.
 
     Returns:
@@ -194,7 +195,7 @@ def two_bone_chain(
 
 
 def perform(program: Program, frames: int) -> Tensor:
-    """Let a new person perform each program.
+    """Perform each program with a new random person.
 
     Args:
         program: N programs.
@@ -217,7 +218,7 @@ def perform(program: Program, frames: int) -> Tensor:
 
 
 class _Stride:
-    """The rhythm of steps and jumps of a performance, which several parts of the body share.
+    """Rhythm of the steps and jumps of a performance, shared by trunk, arms and legs.
 
     Attributes:
         phase: (N, T) of the steps in radians.
@@ -285,7 +286,7 @@ def _pose_trunk(
 
 
 def _hand_targets(program: Program, pace: Pace, stride: _Stride, vigor: Tensor) -> Tensor:
-    """Return where the hands go (N, T, 2, 3), in arm lengths from the shoulder, as a left hand."""
+    """Return the targets of the hands (N, T, 2, 3), both as of a left hand, in arm lengths."""
     hands, (n, frames) = program.hands, pace.time.shape
 
     rest = torch.tensor(IDLE_PLACES[0]) + 0.06 * torch.randn(n, 2, 3)

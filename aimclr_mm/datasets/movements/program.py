@@ -1,10 +1,10 @@
-"""Random movement programs: what is moved where and when, without the person who does it.
+"""Random movement programs: which part of the body moves where and when, for any person.
 
 A program is to a performance what a class is to a recording. Two performances of one program by
-other people (:mod:`~aimclr_mm.datasets.movements.performance`) are a query and its key.
+different people (:mod:`~aimclr_mm.datasets.movements.performance`) are a query and its key.
 
 A movement passes through up to seven key poses. Hands and feet have targets, which inverse
-kinematics reaches; trunk and head have angles. On top come cycles (a movement that is repeated),
+kinematics reaches; trunk and head have angles. Added to these are cycles (repeated movements),
 oscillations of the hands (waving, stirring, circles) and steps.
 
 Everything is drawn for N programs at once, on torch's current default device. In the frame of a
@@ -20,9 +20,9 @@ from torch import Tensor
 
 from .sampling import chance, choose, direction, uniform
 
-TRANSITIONS = 7  # K, most transitions between key poses
+TRANSITIONS = 7  # K, length of the axis of transitions between key poses
 
-# Places that hands go to more often than elsewhere, seen from the left shoulder in arm lengths:
+# Frequent targets of the hands, relative to the left shoulder, in arm lengths:
 # head, chest, belly, other shoulder, hip, above the head, ahead, out, down, mouth, table, ...
 PLACES = (
     (-0.3, 0.45, 0.25),
@@ -46,12 +46,12 @@ NOTHING, STEPS, KICK, SQUAT, JUMP = range(5)  # what the legs do
 
 @dataclass
 class Timing:
-    """When the transitions between key poses happen, in the unit of the clip or of one cycle.
+    """Times of the transitions between key poses, as fractions of the clip or of one cycle.
 
     Attributes:
         start, length: (N, K) start and duration of each transition.
         used: (N, K) whether there is such a transition.
-        cycles: (N,) how often the movement is repeated.
+        cycles: (N,) number of repetitions of the movement.
         periodic: (N,) whether it is repeated at all.
         from_rest: (N,) whether the movement begins and ends in the resting posture.
     """
@@ -66,7 +66,7 @@ class Timing:
 
 @dataclass
 class Hands:
-    """What the hands (left, right) do; both in the frame of the left shoulder, in arm lengths.
+    """Motion of the hands (left, right); both in the frame of the left shoulder, in arm lengths.
 
     Attributes:
         target: (N, 2, K + 1, 3) key poses.
@@ -107,14 +107,14 @@ class Trunk:
 
 @dataclass
 class Legs:
-    """What the legs do; lengths in units of the leg where nothing else is said.
+    """Motion of the legs; lengths are in leg lengths unless stated otherwise.
 
     Attributes:
         kind: (N,) one of NOTHING, STEPS, KICK, SQUAT, JUMP.
-        drop: (N, K + 1) how far the pelvis goes down.
-        shift: (N, K + 1) how far it goes ahead, meters.
+        drop: (N, K + 1) how far the pelvis moves down.
+        shift: (N, K + 1) how far it moves ahead, meters.
         kick: (N, K + 1, 3) offset of the kicking foot, meters.
-        kick_left: (N,) whether it is the left one.
+        kick_left: (N,) whether the left foot kicks.
         step_frequency: (N,) steps of a foot per clip.
         step_height, step_length: (N,) meters.
         stance, stagger: (N,) feet apart to the sides, and one ahead of the other, meters.
@@ -164,7 +164,7 @@ def random_programs(n: int) -> Program:
 
 
 def _timing(n: int) -> Timing:
-    """Draw one to six transitions of other lengths, with holds between them; 45 % are repeated."""
+    """Draw one to six transitions of random lengths with holds between them; repeat 45 %."""
     count = torch.randint(1, TRANSITIONS, (n, 1))
     used = torch.arange(TRANSITIONS) < count
     gap = torch.where(used, uniform(0.3, 1, n, TRANSITIONS), 0)
@@ -195,7 +195,7 @@ def _reachable(*shape: int) -> Tensor:
 
 
 def _hands(n: int, periodic: Tensor) -> Hands:
-    """Draw what the hands do: left, right, mirrored, parallel, or each something else."""
+    """Draw the motion of the hands: left only, right only, mirrored, parallel or independent."""
     poses = TRANSITIONS + 1
     target = _reachable(n, 2, poses)
     small = target[:, :, :1] + 0.25 * torch.randn(n, 2, poses, 3)
@@ -235,7 +235,7 @@ def _trunk(n: int) -> Trunk:
 
 
 def _legs(n: int) -> Legs:
-    """Draw what the legs do; those of every second program do nothing."""
+    """Draw the motion of the legs; in 55 % of the programs they are still."""
     poses = TRANSITIONS + 1
     kind = choose((0.55, 0.17, 0.12, 0.13, 0.03), n)
     still = kind == NOTHING

@@ -1,7 +1,7 @@
-"""Record a performance: joints of a Kinect in meters, or of a pose estimator in pixels.
+"""Simulated sensors: a Kinect with joints in meters, a pose estimator with joints in pixels.
 
-The frame of the person becomes that of a Kinect (x to the left of the camera, y up, z away from it)
-or of an image (x right, y down, pixels).
+Joints are transformed from the frame of the person to that of a Kinect (x to the left of the
+camera, y up, z away from it) or of an image (x right, y down, pixels).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def film(joints: Tensor) -> Tensor:
 
 
 def add_depth_noise(x: Tensor) -> Tensor:
-    """Add the faults of a depth camera to joints (N, T, V, 3) in its frame.
+    """Add the errors of a depth camera to joints (N, T, V, 3) in its frame.
 
-    Jitter, which in every second recording is stronger for joints behind the pelvis; joints that
-    drift away for some frames in 40 % of the recordings; single joints that jump.
+    These are jitter, in half of the recordings stronger for joints behind the pelvis; joints that
+    drift away for some frames, in 40 % of the recordings; and single joints that jump.
     """
     n, frames, joints, _ = x.shape
     behind = (x[..., 2:] - x[:, :, :1, 2:]).clamp(min=0)
@@ -47,8 +47,8 @@ def add_depth_noise(x: Tensor) -> Tensor:
 def to_coco(joints: Tensor) -> Tensor:
     """Return the 17 joints of COCO (N, T, 17, 3) of performances (N, T, 25, 3), in their frame.
 
-    The face is not in NTU's layout: nose, eyes and ears are put around the head, which looks where
-    the line from the neck and the shoulders let it.
+    NTU's layout has no face: nose, eyes and ears are placed around the head, whose orientation
+    follows from the neck and the shoulders.
     """
     at = {name: joints[:, :, NTU25.index(name)] for name in NTU25.joints}
     n = len(joints)
@@ -76,10 +76,10 @@ def project(x: Tensor) -> Tensor:
 
 
 def add_estimator_noise(x: Tensor) -> Tensor:
-    """Add the faults of a pose estimator to poses (N, T, V, 2) in pixels, and its scores.
+    """Add the errors of a pose estimator to poses (N, T, V, 2) in pixels, and its scores.
 
-    Jitter in proportion to the person, stronger for joints with a low score; joints that are missed
-    for some frames stay where they were guessed, and get a score below 0.3.
+    These are jitter in proportion to the height of the person, seven times as strong for joints
+    that are missed for some frames, whose scores are below 0.3; and single joints that jump.
 
     Returns:
         (N, T, V, 3) x, y and score.

@@ -1,4 +1,4 @@
-"""How a classifier confuses the classes, and which sequences of many to draw."""
+"""Confusion matrix and per-class results of a classifier; stratified subsets for plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ClassResult:
     Args:
         label: the class.
         count: number of its sequences.
-        correct: how many were classified correctly.
+        correct: number of correctly classified sequences.
         confused: the other class that was predicted most often, and how often; None if none was.
     """
 
@@ -55,7 +55,7 @@ def confused_pairs(confusion: np.ndarray, limit: int = 12) -> list[tuple[int, in
 
     Args:
         confusion: (K, K) confusion matrix.
-        limit: how many to return at most.
+        limit: largest number of errors to return.
 
     Returns:
         (true class, predicted class, count, share of the true class in percent), the most frequent
@@ -73,7 +73,7 @@ def stratified_subset(labels: np.ndarray, limit: int, seed: int = 0) -> np.ndarr
 
     Args:
         labels: (N,) classes.
-        limit: how many sequences.
+        limit: largest number of sequences.
         seed: seed of the draw within a class.
     """
     if len(labels) <= limit:

@@ -1,4 +1,4 @@
-"""Versions, device and seed of a training, from its log; the present ones where it has none."""
+"""Versions, device and seed of a training, from its log or else of this machine."""
 
 from __future__ import annotations
 
