@@ -40,6 +40,7 @@ from .readers import (
     UTDMHAD,
     Movements,
     MSRAction3D,
+    PaddedReader,
     Reader,
     RecordingError,
     ReleasedReader,
@@ -60,6 +61,7 @@ READERS: dict[str, type[Reader]] = {
         NWUCLA,
         MSRAction3D,
         ReleasedReader,
+        PaddedReader,
         ManifestReader,
         FolderReader,
     )

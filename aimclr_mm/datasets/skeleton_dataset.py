@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from .batch import SkeletonBatch
 from .cache import DamagedCacheError, SequenceCache, active_transforms, open_cache
 from .checks import filter_valid, is_whole, name_of, split_warnings
 from .subset import balanced_draw
+
+ROLES = ('gallery', 'query')  # of the first and the second split
 
 
 def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None) -> BaseTransform:
@@ -55,10 +58,11 @@ class SkeletonDataset(PoseDataset):
 
     Args:
         ann_file: annotation file in mmaction2's pose format (see
-            :mod:`aimclr_mm.datasets.annotations`).
+            :mod:`aimclr_mm.datasets.annotations`); or two files for evaluation, of the gallery and
+            of the queries. The classes of both must be the same.
         pipeline: transforms of one sample.
         split: a split of the file; a pair (gallery, queries) for evaluation; None for all
-            sequences.
+            sequences. For two files, None or one split for each.
         layout: joint layout that the recordings must have; None accepts any. Transforms of
             ``preprocess`` without a layout get it too.
         preprocess: deterministic transforms, whose result is cached. Where the annotation file says
@@ -80,7 +84,7 @@ class SkeletonDataset(PoseDataset):
 
     def __init__(
         self,
-        ann_file: str,
+        ann_file: str | Sequence[str],
         pipeline: list,
         split: str | Sequence[str] | None = None,
         layout=None,
@@ -99,6 +103,8 @@ class SkeletonDataset(PoseDataset):
         self.splits = [split] if split is None or isinstance(split, str) else list(split)
         if not 1 <= len(self.splits) <= 2:
             raise ValueError(f'split={split!r}; give one split, or a pair (gallery, queries)')
+        self.files = [ann_file] if isinstance(ann_file, (str, os.PathLike)) else list(ann_file)
+        self.parts: list[SkeletonDataset] = []  # of two files, one each
 
         self.layout = None if layout is None else get_layout(layout)
         self.settings = list(preprocess)
@@ -117,9 +123,24 @@ class SkeletonDataset(PoseDataset):
         self.rows = np.empty(0, dtype=np.int64)  # index of each sequence in the cache
         if batched:
             self._check_batched(pipeline, kwargs.get('indices'))
+        if len(self.files) > 1:
+            self._check_files(split)
         if not self.use_cache:
             pipeline = [self._preprocess, *pipeline]
-        super().__init__(ann_file, pipeline, split=None, **kwargs)
+        super().__init__(self.files[0], pipeline, split=None, **kwargs)
+
+    def _check_files(self, split: str | Sequence[str] | None) -> None:
+        """Raise ValueError unless there are two files, for evaluation."""
+        if len(self.files) != 2 or self.batched:
+            raise ValueError(
+                f'ann_file={self.files} has {len(self.files)} files; give one, or two (gallery, '
+                'queries) for evaluation, with batched=False'
+            )
+        if split is not None and len(self.splits) != 2:
+            raise ValueError(
+                f'split={split!r} for two annotation files; give None, or one split for each file'
+            )
+        self.splits = self.splits if split is not None else [None, None]
 
     def _check_batched(self, pipeline: list, indices) -> None:
         """Raise ValueError if reading batches as one array would leave something out."""
@@ -142,12 +163,15 @@ class SkeletonDataset(PoseDataset):
 
     def _preprocess(self, results: dict) -> dict:
         """Apply all of ``preprocess`` to a sample, for datasets without a cache."""
-        for step in self.preprocess:
+        source = self.parts[results['part']] if self.parts else self
+        for step in source.preprocess:
             results = step(results)
         return results
 
     def load_data_list(self) -> list[dict]:
         """Load the annotations of the requested splits and log warnings about them."""
+        if len(self.files) > 1:
+            return self._load_parts()
         content = self._load_cached() if self.use_cache else self._load_uncached()
         annotations = content['annotations']
         if classes := content['metainfo'].get('classes'):
@@ -161,12 +185,52 @@ class SkeletonDataset(PoseDataset):
             MMLogger.get_current_instance().warning(f'{self.ann_file}: {text}')
 
         samples = []
-        for name, role, part in zip(self.splits, ('gallery', 'query'), parts):
+        for name, role, part in zip(self.splits, ROLES, parts):
             if role == 'gallery':
                 part = self._draw(part)
             self._check_labels(part)
             samples += [{**annotation, 'split': name or 'all', 'role': role} for annotation in part]
         return samples
+
+    def _load_parts(self) -> list[dict]:
+        """Load the gallery from the first file and the queries from the second."""
+        self.parts = [
+            SkeletonDataset(
+                file,
+                [],
+                split,
+                self.layout,
+                self.settings,
+                self.use_cache,
+                self.cache_dir,
+                self.fraction if role == 'gallery' else 1.0,
+                self.fraction_seed,
+                hint=self.hint,
+                invalid=self.invalid,
+                num_classes=self.num_classes,
+                serialize_data=False,
+            )
+            for file, split, role in zip(self.files, self.splits, ROLES)
+        ]
+        gallery, queries = (part.metainfo.get('classes') for part in self.parts)
+        if gallery != queries:
+            raise ValueError(
+                f'{self.files[0]!r} has the classes {gallery} and {self.files[1]!r} {queries}, so '
+                'that their labels differ; prepare both from the same classes, for example by one '
+                'manifest with a column split'
+            )
+        if gallery:
+            self._metainfo['classes'] = gallery
+        return [
+            {
+                **sample,
+                'split': split or os.path.splitext(os.path.basename(file))[0],
+                'role': role,
+                'part': place,
+            }
+            for place, (file, split, role) in enumerate(zip(self.files, self.splits, ROLES))
+            for sample in self.parts[place].data_list
+        ]
 
     def _load_cached(self) -> dict:
         """Return splits, annotations and warnings of the cache, which is built if need be."""
@@ -291,7 +355,7 @@ class SkeletonDataset(PoseDataset):
         if self.batched:
             self.rows = np.array([annotation['cached'] for annotation in self.data_list])
         MMLogger.get_current_instance().info(
-            f'{len(self.data_list)} sequences of {self.ann_file} '
+            f'{len(self.data_list)} sequences of {" and ".join(map(str, self.files))} '
             f'(split {" and ".join(str(s or "all") for s in self.splits)})'
         )
         return self.data_list
@@ -299,9 +363,10 @@ class SkeletonDataset(PoseDataset):
     def get_data_info(self, idx: int) -> dict:
         """Return one sequence with its arrays."""
         info = super().get_data_info(idx)
-        if self.cached is not None:
+        source = self.parts[info['part']] if self.parts else self
+        if source.cached is not None:
             index = info.pop('cached')
-            info.update(self._read_cache(lambda cache: cache.arrays(index)))
+            info.update(source._read_cache(lambda cache: cache.arrays(index)))
         return info
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict] | SkeletonBatch:

@@ -272,9 +272,9 @@ OPENPOSE25 = _layout(
     dims=2,
 )
 
-# Halpe (github.com/Fang-Haoshu/Halpe-FullBody), body keypoints of AlphaPose and mmpose: `head` is
-# the top of the head. The project draws the face apart from the body; here the nose is connected to
-# the neck.
+# Halpe (github.com/Fang-Haoshu/Halpe-FullBody: README.md, vis.py), body keypoints of AlphaPose and
+# mmpose: `head` is the top of the head. The project draws the face apart from the body; here the
+# nose is connected to the neck.
 HALPE26 = _layout(
     'halpe26',
     'neck',
@@ -289,11 +289,47 @@ HALPE26 = _layout(
     dims=2,
 )
 
+# MediaPipe hands: HandLandmark and HAND_CONNECTIONS; the middle of the palm is not among the
+# landmarks, so all fingers are connected to the wrist, as OpenPose and Halpe do.
+HANDS21 = _layout(
+    'hands21',
+    'wrist',
+    """
+    wrist<wrist thumb_cmc<wrist thumb_mcp<thumb_cmc thumb_ip<thumb_mcp thumb_tip<thumb_ip
+    index_finger_mcp<wrist index_finger_pip<index_finger_mcp
+    index_finger_dip<index_finger_pip index_finger_tip<index_finger_dip
+    middle_finger_mcp<wrist middle_finger_pip<middle_finger_mcp
+    middle_finger_dip<middle_finger_pip middle_finger_tip<middle_finger_dip
+    ring_finger_mcp<wrist ring_finger_pip<ring_finger_mcp
+    ring_finger_dip<ring_finger_pip ring_finger_tip<ring_finger_dip
+    pinky_mcp<wrist pinky_pip<pinky_mcp pinky_dip<pinky_pip pinky_tip<pinky_dip""",
+    shoulders=('index_finger_mcp', 'pinky_mcp'),  # the line that AlignShoulders turns
+)
+HANDS21_2D = replace(HANDS21, name='hands21_2d', dims=2)
+
+# Motion capture (BVH): the joints that the skeletons of MotionBuilder, Mixamo, LaFAN1, CMU and
+# Biovision have in common; aimclr_mm.datasets.own_files.bvh finds them.
+MOCAP21 = _layout(
+    'mocap21',
+    'spine_chest',
+    """
+    hip_center<spine spine<spine_chest spine_chest<spine_chest neck<spine_chest head<neck
+    left_clavicle<spine_chest left_shoulder<left_clavicle
+    left_elbow<left_shoulder left_wrist<left_elbow
+    right_clavicle<spine_chest right_shoulder<right_clavicle
+    right_elbow<right_shoulder right_wrist<right_elbow
+    left_hip<hip_center left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
+    right_hip<hip_center right_knee<right_hip right_ankle<right_knee right_foot<right_ankle""",
+)
+
 _TABLE = (
     NTU25,
     KINECT20,
     OPENNI15,
     AZURE32,
+    MOCAP21,
+    HANDS21,
+    HANDS21_2D,
     MEDIAPIPE33,
     COCO17,
     OPENPOSE18,

@@ -20,7 +20,7 @@ Weights = dict[str, float]  # joint of the source -> its weight
 
 # layouts that can be mapped to each other, by the number of coordinates
 GROUPS: dict[int, tuple[str, ...]] = {
-    3: ('ntu25', 'kinect20', 'openni15', 'azure32', 'mediapipe33'),
+    3: ('ntu25', 'kinect20', 'openni15', 'azure32', 'mocap21', 'mediapipe33'),
     2: ('coco17', 'openpose18', 'openpose25', 'halpe26', 'mediapipe33', 'mediapipe33_2d'),
 }
 
@@ -110,11 +110,15 @@ RULES: dict[str, tuple[str | Weights, ...]] = {
         _at(_SHOULDERS, '*_shoulder', 0.25),
     ),
     '*_wrist': (_at('*_elbow', '*_hand', 0.77),),
-    '*_hand': (_mean('*_wrist', '*_index', '*_pinky'),),
+    '*_hand': (
+        _mean('*_wrist', '*_index', '*_pinky'),
+        _at('*_elbow', '*_wrist', 1 / 0.77),
+    ),
     '*_hand_tip': (
         _at('*_wrist', '*_hand', 1.9),
         _at('*_wrist', _mean('*_index', '*_pinky'), 1.27),
         _at('*_elbow', '*_hand', 1.2),
+        _at('*_elbow', '*_wrist', 1.57),
     ),
     '*_thumb': ('*_hand', '*_wrist'),
     '*_index': ('*_hand', '*_wrist'),

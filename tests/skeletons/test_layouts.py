@@ -39,9 +39,42 @@ def adjacency(layout) -> np.ndarray:
     return Graph(layout=layout, mode='stgcn_spatial').A
 
 
+# openpose/doc/02_output.md and pose/poseParameters.cpp; Halpe-FullBody/README.md and vis.py
+BODY_25 = (
+    'nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip '
+    'right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear '
+    'left_ear left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel'
+)
+HALPE_26 = (
+    'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow '
+    'right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle '
+    'right_ankle head neck hip left_big_toe right_big_toe left_small_toe right_small_toe '
+    'left_heel right_heel'
+)
+HALPE_FEET = {(20, 24), (21, 25), (23, 25), (22, 24), (15, 24), (16, 25)}
+HALPE_BODY = {(5, 18), (6, 18), (5, 7), (7, 9), (6, 8), (8, 10), (17, 18), (18, 19), (19, 11)}
+HALPE_BODY |= {(19, 12), (11, 13), (12, 14), (13, 15), (14, 16), (0, 1), (0, 2), (1, 3), (2, 4)}
+HAND = {(0, 1), (0, 5), (0, 17), (0, 9), (0, 13)}  # MediaPipe connects 9 and 13 to 5 and 17
+HAND |= {(a, a + 1) for finger in range(1, 21, 4) for a in range(finger, finger + 3)}
+
+
+def limbs(layout) -> set[tuple[int, int]]:
+    return {(min(edge), max(edge)) for edge in layout.edges}
+
+
+def test_orders_and_limbs_of_openpose_halpe_and_hands():
+    assert LAYOUTS['openpose25'].joints == tuple(BODY_25.split())
+    assert LAYOUTS['halpe26'].joints == tuple(HALPE_26.split())
+    both = {(min(edge), max(edge)) for edge in HALPE_BODY | HALPE_FEET}
+    assert limbs(LAYOUTS['halpe26']) - both == {(0, 18)} and both <= limbs(LAYOUTS['halpe26'])
+    assert limbs(LAYOUTS['hands21']) == HAND
+
+
 def test_known_layouts():
     counts = dict(ntu25=25, kinect20=20, openni15=15, azure32=32, mediapipe33=33)
+    counts.update(mocap21=21, hands21=21)
     counts_2d = dict(coco17=17, openpose18=18, openpose25=25, halpe26=26, mediapipe33_2d=33)
+    counts_2d.update(hands21_2d=21)
     assert {name: layout.num_joints for name, layout in LAYOUTS.items()} == counts | counts_2d
     assert {name for name, layout in LAYOUTS.items() if layout.dims == 2} == set(counts_2d)
     assert all(
@@ -164,6 +197,8 @@ def test_mirror_is_an_involution(layout):
         j for j, name in enumerate(layout.joints) if name.startswith(('left_', 'right_'))
     ]
     assert {(mirror[a], mirror[b]) for a, b in layout.edges} == set(layout.edges)
+    if layout.name.startswith('hands21'):
+        return
     left, right = layout.shoulder_indices
     assert mirror[left] == right and layout.joints[left].startswith('left_')
 

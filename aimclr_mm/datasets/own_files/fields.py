@@ -1,55 +1,96 @@
-"""Annotation fields from the file of one sequence.
+"""Annotation fields from the file of one sequence, in any of the formats.
 
-The formats are those of :mod:`.sequences`, and ``.pkl``: the output of mmaction2's pose extraction
-for a video, a dict with ``keypoint`` (M, T, V, C) and optionally ``keypoint_score`` (M, T, V) and
-``img_shape`` (height, width).
+================================  ================================================================
+``.npy``, ``.npz``                see :mod:`.sequences`
+``.csv``, ``.tsv``, ``.txt``      a table of numbers, see :mod:`.tables`
+``.json``                         an array, or the output of a pose estimator, see :mod:`.pose_json`
+folder of ``*_keypoints.json``    OpenPose, one file a frame
+``.pkl``                          the output of mmaction2's pose extraction for a video: a dict with
+                                  ``keypoint`` (M, T, V, C) and optionally ``keypoint_score``
+                                  (M, T, V) and ``img_shape`` (height, width)
+``.bvh``                          motion capture, see :mod:`.bvh`
+``.skeleton``, ``.mat``           recordings in the format of NTU RGB+D and of UTD-MHAD
+================================  ================================================================
+
+Text formats may be compressed (``.csv.gz``).
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
-from aimclr_mm.skeletons import Layout
+from aimclr_mm.datasets.readers.ntu import read_bodies
+from aimclr_mm.datasets.readers.sources import MAX_BYTES, RecordingError, SourceFile
+from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
+from aimclr_mm.skeletons import KINECT20, NTU25, Layout
 from aimclr_mm.utils.pickles import parse_pickle
 
-from .sequences import check_sequence, read_sequence
+from .bvh import read_bvh
+from .pose_json import read_frame_files, read_json
+from .sequences import check_sequence, read_npy, read_npz
+from .shapes import MAX_FRAMES, MAX_TEXT
+from .tables import read_table
+
+FRAME_ENDING = '_keypoints.json'  # one frame of OpenPose
+ZIPPED = '.gz'
 
 
-def read_fields(file: SourceFile, layout: Layout) -> dict[str, Any]:
-    """Read the annotation fields of one file.
+@dataclass(frozen=True)
+class Format:
+    """Format of a file with one sequence.
 
     Args:
-        file: file of one sequence.
-        layout: joint layout of the file.
-
-    Returns:
-        ``keypoint``, ``total_frames`` and, where known, ``keypoint_score`` and ``img_shape``
-        (height, width in pixels).
-
-    Raises:
-        RecordingError: if the file is missing, damaged, too large or of another layout.
+        read: function of the content and the layout that returns ``keypoint`` and maybe
+            ``keypoint_score``, ``img_shape`` and ``track_ids``.
+        limit: largest size in bytes.
+        layout: layout of all files in this format, None if they may have any.
     """
-    if file.name.lower().endswith('.pkl'):
-        return _read_pickle(file, layout)
-    return as_fields(*read_sequence(file, layout))
+
+    read: Callable[[bytes, Layout], Mapping[str, Any]]
+    limit: int = MAX_TEXT
+    layout: Layout | None = None
 
 
-def as_fields(keypoint: np.ndarray, score: np.ndarray | None) -> dict[str, Any]:
-    """Return the fields of keypoints (M, T, V, C) and scores (M, T, V) or None."""
-    fields = dict(keypoint=keypoint, total_frames=keypoint.shape[1])
-    if score is not None:
-        fields['keypoint_score'] = score
-    return fields
+@dataclass(frozen=True)
+class FrameFiles:
+    """A folder with one file of OpenPose per frame, which is one recording.
+
+    Args:
+        path: the folder.
+        name: name of the folder relative to the source.
+        files: its files in the order of their names.
+    """
+
+    path: str
+    name: str
+    files: tuple[SourceFile, ...]
+
+    @property
+    def stem(self) -> str:
+        """Name without folders."""
+        return os.path.basename(self.name)
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that contains it; empty at the top of the source."""
+        return os.path.basename(os.path.dirname(self.name))
+
+    def __str__(self) -> str:
+        return self.path
 
 
-def _read_pickle(file: SourceFile, layout: Layout) -> dict[str, Any]:
-    if not os.path.isfile(file.path):
-        raise RecordingError(f'file {file.path} does not exist')
-    content = file.read()
+Recording = SourceFile | FrameFiles
+
+
+def _read_pickle(content: bytes, _layout: Layout) -> Mapping[str, Any]:
     try:
         data = parse_pickle(content)
     except ValueError as error:
@@ -63,25 +104,191 @@ def _read_pickle(file: SourceFile, layout: Layout) -> dict[str, Any]:
             "must be a dict with arrays 'keypoint' (people, frames, joints, channels) and "
             "optionally 'keypoint_score', as mmaction2's pose extraction writes for a video"
         )
+    return data
 
-    fields = as_fields(*check_sequence(keypoint, score, layout))
-    size = data.get('img_shape')
-    if size is not None:
-        if not _is_image_size(size):
+
+def _read_ntu(content: bytes, _layout: Layout) -> Mapping[str, Any]:
+    return dict(keypoint=read_bodies(content))
+
+
+def _read_utd(content: bytes, _layout: Layout) -> Mapping[str, Any]:
+    return dict(keypoint=read_skeleton(content))
+
+
+FORMATS: dict[str, Format] = {
+    '.npy': Format(read_npy, MAX_BYTES),
+    '.npz': Format(read_npz, MAX_BYTES),
+    '.csv': Format(read_table),
+    '.tsv': Format(read_table),
+    '.txt': Format(read_table),
+    '.json': Format(read_json),
+    '.pkl': Format(_read_pickle, MAX_BYTES),
+    '.bvh': Format(read_bvh),
+    '.skeleton': Format(_read_ntu, layout=NTU25),
+    '.mat': Format(_read_utd, MAX_BYTES, layout=KINECT20),
+}
+TEXT_FORMATS = tuple(name for name, form in FORMATS.items() if form.limit == MAX_TEXT)
+EXTENSIONS = (*FORMATS, *(name + ZIPPED for name in TEXT_FORMATS))
+
+
+def split_extension(name: str) -> tuple[str, str]:
+    """Return a name without its extension, and the extension in lower case without ``.gz``."""
+    stem, extension = os.path.splitext(name)
+    if extension.lower() == ZIPPED:
+        stem, extension = os.path.splitext(stem)
+    return stem, extension.lower()
+
+
+def layout_of(file: Recording) -> Layout | None:
+    """Return the layout that the format of a file tells, None if it tells none."""
+    form = FORMATS.get(split_extension(file.name)[1])
+    return form.layout if form and isinstance(file, SourceFile) else None
+
+
+def group_frames(files: Iterable[SourceFile]) -> list[Recording]:
+    """Return the recordings of a source: files of OpenPose in one folder are one recording.
+
+    Folders take the place of their first file. Files with other extensions are left out.
+    """
+    recordings: dict[str, list[SourceFile]] = {}
+    for file in files:
+        if file.name.lower().endswith(FRAME_ENDING):
+            folder = os.path.dirname(file.name) or '.'
+            recordings.setdefault(f'{folder}/', []).append(file)
+        elif file.name.lower().endswith(EXTENSIONS):
+            recordings[file.name] = [file]
+    return [
+        _frame_files(group) if key.endswith('/') else group[0] for key, group in recordings.items()
+    ]
+
+
+def _frame_files(files: list[SourceFile]) -> FrameFiles:
+    first = files[0]
+    path = first.path if first.archived else os.path.dirname(os.path.abspath(first.path))
+    name = os.path.dirname(first.name) or os.path.basename(path)
+    return FrameFiles(path, name, tuple(sorted(files, key=lambda file: file.name)))
+
+
+def frame_folder(path: str, name: str) -> FrameFiles | None:
+    """Return the recording in a folder of OpenPose's files, None if there are none."""
+    names = sorted(n for n in os.listdir(path) if n.lower().endswith(FRAME_ENDING))
+    files = [SourceFile.of(os.path.join(path, n), f'{name}/{n}') for n in names]
+    return FrameFiles(path, name, tuple(files)) if files else None
+
+
+def read_fields(file: Recording, layout: Layout) -> dict[str, Any]:
+    """Read the annotation fields of one recording.
+
+    Args:
+        file: file of one sequence, or the files of its frames.
+        layout: joint layout of the file.
+
+    Returns:
+        ``keypoint`` (M, T, V, C) float32, NaN for missing values, ``total_frames`` and, where
+        known, ``keypoint_score`` (M, T, V), ``img_shape`` (height, width in pixels; 1, 1 for
+        fractions of the picture) and ``track_ids`` (M, T), negative where unknown.
+
+    Raises:
+        RecordingError: if the file is missing, damaged, too large or of another layout.
+    """
+    if isinstance(file, FrameFiles):
+        if len(file.files) > MAX_FRAMES or sum(f.size for f in file.files) > 16 * MAX_TEXT:
             raise RecordingError(
-                f'img_shape is {str(size)[:40]}; it must be the height and the width in pixels'
+                f'has {len(file.files)} files of frames, which are more than {16 * MAX_TEXT} bytes '
+                f'or {MAX_FRAMES} files'
             )
-        fields['img_shape'] = tuple(size)
+        contents = [part.read(MAX_TEXT) for part in file.files]
+        names = [os.path.basename(part.name) for part in file.files]
+        return as_fields(read_frame_files(contents, names, layout), layout)
+
+    extension = split_extension(file.name)[1]
+    if extension not in FORMATS or not file.name.lower().endswith(EXTENSIONS):
+        raise RecordingError(f'has the extension {extension!r}; known are {list(EXTENSIONS)}')
+    if not os.path.isfile(file.path):
+        raise RecordingError(f'file {file.path} does not exist')
+
+    form = FORMATS[extension]
+    if form.layout is not None and form.layout.joints != layout.joints:
+        raise RecordingError(
+            f'has the joints of layout {form.layout.name}, like all {extension} files; give this '
+            'layout, and --map-to for another one'
+        )
+    return as_fields(form.read(_content(file, form.limit), layout), layout)
+
+
+def _content(file: SourceFile, limit: int) -> bytes:
+    """Return the content of a file, unpacked."""
+    content = file.read(limit)
+    if not file.name.lower().endswith(ZIPPED):
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+            content = packed.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RecordingError(f'is not a readable .gz file ({error})') from error
+    if len(content) > limit:
+        raise RecordingError(f'has more than {limit} bytes when it is unpacked')
+    return content
+
+
+def as_fields(arrays: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Return the checked annotation fields of arrays, see :func:`read_fields`.
+
+    Args:
+        arrays: ``keypoint`` and maybe ``keypoint_score``, in a shape that
+            :func:`~.sequences.check_sequence` permits, ``img_shape`` and ``track_ids``.
+        layout: joint layout.
+    """
+    keypoint, score = check_sequence(arrays['keypoint'], arrays.get('keypoint_score'), layout)
+    fields = dict(keypoint=keypoint, total_frames=keypoint.shape[1])
+    if score is not None:
+        fields['keypoint_score'] = score
+    if arrays.get('img_shape') is not None:
+        fields['img_shape'] = image_size(arrays['img_shape'])
+
+    tracks = arrays.get('track_ids')
+    if tracks is not None:
+        tracks = np.asarray(tracks)
+        tracks = tracks[None] if tracks.ndim == 1 else tracks
+        if tracks.dtype.kind not in 'iu' or tracks.shape != keypoint.shape[:2]:
+            raise RecordingError(
+                f'track_ids are {tracks.dtype} of shape {tracks.shape}; they must be whole '
+                f'numbers of shape {keypoint.shape[:2]}'
+            )
+        fields['track_ids'] = tracks
     return fields
+
+
+def zero_missing(annotation: dict[str, Any]) -> dict[str, Any]:
+    """Return an annotation with zeros, mmaction2's mark of a missing joint, instead of NaN."""
+    result = {key: value for key, value in annotation.items() if key != 'track_ids'}
+    missing = np.isnan(result['keypoint']).any(axis=-1)
+    result['keypoint'] = np.where(missing[..., None], np.float32(0), result['keypoint'])
+    if 'keypoint_score' in result:
+        score = result['keypoint_score']
+        result['keypoint_score'] = np.where(missing | np.isnan(score), np.float32(0), score)
+    return result
+
+
+def image_size(size: Any) -> tuple[int, int]:
+    """Return the checked size of a picture, (height, width).
+
+    Raises:
+        RecordingError: if it is not two whole numbers above 0.
+    """
+    sides = size.tolist() if isinstance(size, np.ndarray) else size
+    is_pair = isinstance(sides, (tuple, list)) and len(sides) == 2
+    if not is_pair or not all(_is_side(side) for side in sides):
+        raise RecordingError(
+            f'img_shape is {str(size)[:40]}; it must be the height and the width in pixels'
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _is_side(side: Any) -> bool:
+    is_number = isinstance(side, (int, float)) and not isinstance(side, bool)
+    return is_number and 0 < side < 1e6 and side == int(side)
 
 
 def _is_numeric(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in 'fiu'
-
-
-def _is_image_size(size: Any) -> bool:
-    return (
-        isinstance(size, (tuple, list))
-        and len(size) == 2
-        and all(type(side) is int and side > 0 for side in size)
-    )

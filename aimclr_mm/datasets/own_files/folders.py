@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aimclr_mm.datasets.readers.base import Reader, cross_subject
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
 from aimclr_mm.skeletons import Layout, get_layout
 
-from .fields import read_fields
-
-EXTENSIONS = ('.csv', '.json', '.npy', '.npz', '.pkl', '.txt')
+from .fields import (
+    EXTENSIONS,
+    Recording,
+    group_frames,
+    read_fields,
+    split_extension,
+    zero_missing,
+)
 
 
 class FolderReader(Reader):
     """Your own recordings in one folder per class: SOURCE/<class>/<name>.<extension>.
 
-    A table (``.txt`` or ``.csv``) has one line per frame with M * V * C numbers for M people, V
-    joints and C coordinates: the coordinates of the first joint of the first person, of the second
-    joint and so on, then those of the next person. The separators are blanks, tabs, commas or
-    semicolons; the first line may be a header. V and C are those of the layout, M follows from the
-    number of columns. Joints are in the order of the layout. Coordinates are kept in their unit,
-    which must be the same in all files. No value may be missing: an absent person is zeros. For the
-    other formats see :mod:`.sequences` and :mod:`.fields`.
+    :mod:`.fields` lists the formats; a folder of ``*_keypoints.json`` is one recording. Joints are
+    in the order of the layout. Coordinates are kept in their unit, which must be the same in all
+    files.
 
     The class is the name of the folder that contains the file, and its label is the rank of this
-    name among the sorted names. Files at the top of SOURCE have no label.
+    name among the sorted names; whole numbers are sorted as numbers. Files at the top of SOURCE
+    have no label.
 
     Args:
         files: files of the source; those with other extensions are ignored.
@@ -54,15 +56,15 @@ class FolderReader(Reader):
         layout: str | Mapping | Layout = 'ntu25',
         subject: str | None = None,
     ) -> None:
-        super().__init__([file for file in files if file.name.lower().endswith(EXTENSIONS)])
+        super().__init__(group_frames(files))
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
         self.subject = subject
         self._subject = None if subject is None else _compile_subject(subject)
-        self.classes = sorted({file.folder for file in self.files if file.folder})
+        self.classes = sort_names({file.folder for file in self.files if file.folder})
 
-    def recordings(self) -> list[SourceFile]:
-        """Return the files with one of the extensions.
+    def recordings(self) -> list[Recording]:
+        """Return the recordings.
 
         Raises:
             ValueError: if there are none.
@@ -75,15 +77,15 @@ class FolderReader(Reader):
             )
         return self.files
 
-    def read(self, recording: SourceFile) -> list[dict]:
+    def read(self, recording: Recording) -> list[dict]:
         """Read one sequence, named by its folders and its name."""
-        annotation = dict(frame_dir=os.path.splitext(recording.name)[0])
+        annotation = dict(frame_dir=_name(recording))
         if self._subject is not None:
-            annotation['subject'] = self._find_subject(recording.stem)
+            annotation['subject'] = self._find_subject(os.path.basename(_name(recording)))
         annotation.update(read_fields(recording, self._joints))
         if recording.folder:
             annotation['label'] = self.classes.index(recording.folder)
-        return [annotation]
+        return [zero_missing(annotation)]
 
     def splits(self, annotation: dict) -> list[str]:
         """Return the cross-subject split, if subjects are known: odd subjects train."""
@@ -98,6 +100,20 @@ class FolderReader(Reader):
                 f'its name holds no number of a subject where {self.subject!r} looks for it{found}'
             )
         return int(number)
+
+
+def _name(recording: Recording) -> str:
+    """Return the name of a recording with its folders, without extension."""
+    if isinstance(recording, SourceFile):
+        return split_extension(recording.name)[0]
+    return recording.name
+
+
+def sort_names(names: Iterable[str]) -> list[str]:
+    """Return names in alphabetical order, in that of the numbers if all are whole numbers."""
+    names = list(names)
+    are_numbers = all(re.fullmatch('[0-9]{1,9}', name) for name in names)
+    return sorted(names, key=lambda name: (int(name), name)) if are_numbers else sorted(names)
 
 
 def _compile_subject(pattern: str) -> re.Pattern:

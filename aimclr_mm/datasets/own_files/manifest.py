@@ -8,9 +8,13 @@ objects) or JSON lines. Only the column ``path`` is required, and only its cells
 - ``label``: the action. Whole numbers are used as they are; names are sorted and numbered from 0.
 - ``split``: names of splits, separated by ``;``, such as ``train`` and ``val``.
 - ``subject``, ``camera``: numbers or names.
-- ``name``: name of the sequence; the path without extension by default.
+- ``name``: name of the sequence; the path without extension by default, followed by ``start`` and
+  ``end`` if they are given.
+- ``start``, ``end``: first frame of the sequence, from 0, and the frame after its last one, to cut
+  actions out of a long recording. Empty: its beginning, its end.
+- ``width``, ``height``: size of the picture in pixels, for coordinates in a picture.
 
-:mod:`.sequences` and :mod:`.fields` describe the files of the sequences.
+:mod:`.fields` describes the files of the sequences.
 """
 
 from __future__ import annotations
@@ -24,14 +28,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from aimclr_mm.datasets.readers.base import Reader
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.text import is_number, load_json
 from aimclr_mm.skeletons import Layout, get_layout
 
-from .fields import read_fields
+from .fields import Recording, frame_folder, read_fields, split_extension, zero_missing
 
-COLUMNS = ('path', 'label', 'split', 'subject', 'camera', 'name')
+COLUMNS = (
+    'path',
+    'label',
+    'split',
+    'subject',
+    'camera',
+    'name',
+    'start',
+    'end',
+    'width',
+    'height',
+)
 SEPARATORS = ',;\t'
 JSON_EXTENSIONS = ('.json', '.jsonl', '.ndjson')
 
@@ -52,15 +69,20 @@ class ManifestRow:
         label: label as written, empty if not given.
         splits: splits that the sequence belongs to.
         subject, camera: numbers or names, None if not given.
+        start, end: first frame of the sequence and the one after the last; None for all.
+        img_shape: height and width of the picture, None if not given.
     """
 
     place: str
-    file: SourceFile
+    file: Recording
     name: str
     label: str
     splits: tuple[str, ...]
     subject: int | str | None
     camera: int | str | None
+    start: int | None = None
+    end: int | None = None
+    img_shape: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f'{self.place} ({self.file.name})'
@@ -154,6 +176,40 @@ def _to_number_or_name(text: str) -> int | str | None:
     return int(text) if re.fullmatch('[0-9]{1,9}', text) else text or None
 
 
+def _to_whole(text: str, column: str) -> int | None:
+    """Return a cell as a whole number of at least 0, None if it is empty."""
+    if not text:
+        return None
+    if not re.fullmatch('[0-9]{1,9}', text):
+        raise ValueError(f'column {column}: {text[:40]!r} is not a whole number of at least 0')
+    return int(text)
+
+
+def _default_name(file: Recording, path: str, start: int | None, end: int | None) -> str:
+    """Return the path without extension, and the frames if they are given."""
+    name = split_extension(path)[0] if isinstance(file, SourceFile) else path
+    if start is None and end is None:
+        return name
+    return f'{name}:{start or 0}-{"" if end is None else end}'
+
+
+def _cut(fields: dict[str, Any], row: ManifestRow) -> dict[str, Any]:
+    """Return the fields of the frames from ``start`` to before ``end``."""
+    frames = fields['total_frames']
+    start, end = row.start or 0, frames if row.end is None else row.end
+    if end > frames or start >= frames:
+        raise RecordingError(
+            f'has {frames} frames, of which {row.place} wants {start} to {end}; count frames from '
+            '0, and write the one after the last as end'
+        )
+    arrays = {
+        name: np.ascontiguousarray(fields[name][:, start:end])
+        for name in ('keypoint', 'keypoint_score', 'track_ids')
+        if name in fields
+    }
+    return {**fields, **arrays, 'total_frames': end - start}
+
+
 def _parse_row(manifest: SourceFile, place: str, row: Row) -> ManifestRow:
     """Check the cells of a row."""
     cells = {column: _to_text(row, column) for column in COLUMNS}
@@ -167,16 +223,32 @@ def _parse_row(manifest: SourceFile, place: str, row: Row) -> ManifestRow:
         )
 
     full = os.path.join(os.path.dirname(manifest.path), path)
-    file = SourceFile.of(full, path) if os.path.isfile(full) else SourceFile(full, path, 0, 0)
+    file: Recording | None = None
+    if os.path.isdir(full):
+        file = frame_folder(full, path)
+    elif os.path.isfile(full):
+        file = SourceFile.of(full, path)
+    file = file or SourceFile(full, path, 0, 0)
+
+    start, end, width, height = (
+        _to_whole(cells[column], column) for column in ('start', 'end', 'width', 'height')
+    )
+    if end is not None and end <= (start or 0):
+        raise ValueError(f'column end: is {end}; it must be more than start, {start or 0}')
+    if (width is None) != (height is None) or 0 in (width, height):
+        raise ValueError('columns width and height: both must be given, above 0, or neither')
     splits = dict.fromkeys(split.strip() for split in cells['split'].split(';'))
     return ManifestRow(
         place=f'{manifest.path}, {place}',
         file=file,
-        name=cells['name'] or os.path.splitext(path)[0],
+        name=cells['name'] or _default_name(file, path, start, end),
         label=cells['label'],
         splits=tuple(filter(None, splits)),
         subject=_to_number_or_name(cells['subject']),
         camera=_to_number_or_name(cells['camera']),
+        start=start,
+        end=end,
+        img_shape=None if width is None else (height, width),
     )
 
 
@@ -260,13 +332,16 @@ class ManifestReader(Reader):
         """Read one sequence; :meth:`splits` removes its splits from the annotation."""
         annotation = dict(
             frame_dir=recording.name,
-            **read_fields(recording.file, self._joints),
+            **_cut(read_fields(recording.file, self._joints), recording),
             splits=list(recording.splits),
             camera=recording.camera,
             label=self._labels.get(recording.label),
             subject=recording.subject,
         )
-        return [{key: value for key, value in annotation.items() if value is not None}]
+        if recording.img_shape is not None:
+            annotation['img_shape'] = recording.img_shape
+        known = {key: value for key, value in annotation.items() if value is not None}
+        return [zero_missing(known)]
 
     def splits(self, annotation: dict) -> list[str]:
         """Return the splits that the manifest names."""

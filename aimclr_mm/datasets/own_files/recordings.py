@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from aimclr_mm.datasets.annotations import load_annotations, map_annotation, stated_layout
 from aimclr_mm.datasets.checks import filter_valid, name_of
-from aimclr_mm.datasets.readers import RecordingError, SourceFile
-from aimclr_mm.datasets.readers.ntu import MAX_FILE, choose_bodies, read_bodies
-from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
-from aimclr_mm.skeletons import KINECT20, NTU25, Layout, get_layout
+from aimclr_mm.datasets.readers import RecordingError, SourceFile, list_files
+from aimclr_mm.skeletons import Layout, get_layout
 
-from .fields import as_fields, read_fields
+from . import fields as formats
+from .fields import (
+    Recording,
+    as_fields,
+    frame_folder,
+    group_frames,
+    layout_of,
+    read_fields,
+    split_extension,
+    zero_missing,
+)
 from .manifest import SEPARATORS, ManifestReader
-from .sequences import check_sequence
 
 PathLike = str | os.PathLike
 HEAD = 2**16  # bytes that are enough to recognize a manifest
 
 
-def _read_ntu(file: SourceFile, layout: Layout) -> dict[str, Any]:
-    bodies = choose_bodies(read_bodies(file.read(MAX_FILE)), 'first')
-    return as_fields(*check_sequence(bodies, None, layout))
-
-
-def _read_utd(file: SourceFile, layout: Layout) -> dict[str, Any]:
-    return as_fields(*check_sequence(read_skeleton(file.read()), None, layout))
-
-
-_READERS: dict[str, Callable[[SourceFile, Layout], dict[str, Any]]] = {
-    **dict.fromkeys(('.npy', '.npz', '.csv', '.txt', '.json'), read_fields),
-    '.skeleton': _read_ntu,
-    '.mat': _read_utd,
-}
-LAYOUT_OF = {'.skeleton': NTU25, '.mat': KINECT20}  # formats that tell their layout
-EXTENSIONS = (*_READERS, '.pkl', '.jsonl', '.ndjson')
+LISTS = ('.jsonl', '.ndjson')  # manifests
+EXTENSIONS = (*formats.EXTENSIONS, *LISTS)
 
 
 def read_recordings(
@@ -50,14 +43,13 @@ def read_recordings(
     """Read the sequences of files and folders.
 
     ==================================  ============================================================
-    ``.npy .npz .csv .txt .json``       one sequence, see
-                                        :mod:`aimclr_mm.datasets.own_files.sequences`
-    ``.csv .json .jsonl`` with          a manifest, see :mod:`aimclr_mm.datasets.own_files.manifest`
-    ``path``
-    ``.skeleton``, ``.mat``             a recording of NTU RGB+D (first two bodies) or UTD-MHAD
     ``.pkl``                            an annotation file of mmaction2, PYSKL or
                                         ``tools/prepare_data.py``
-    folder                              all of these in it; the label of a file is the name of its
+    ``.csv .json .jsonl`` with          a manifest, see :mod:`aimclr_mm.datasets.own_files.manifest`
+    ``path``
+    other files                         one sequence, see :mod:`aimclr_mm.datasets.own_files.fields`
+    folder of ``*_keypoints.json``      one sequence
+    other folder                        all of these in it; the label of a file is the name of its
                                         folder, below the given one
     ==================================  ============================================================
 
@@ -85,7 +77,10 @@ def read_recordings(
         path = os.fspath(source)
         if not os.path.exists(path):
             raise FileNotFoundError(f'{path!r} does not exist; give files or folders of recordings')
-        found += _from_folder(path, layout) if os.path.isdir(path) else _from_file(path, layout)
+        if os.path.isdir(path):
+            found += _from_folder(path, layout)
+        else:
+            found += _from_file(SourceFile.of(path, os.path.basename(path)), layout)
     check_names(annotation['frame_dir'] for annotation in found)
     if target is not None:
         return [_map(annotation, get_layout(target)) for annotation in found]
@@ -121,47 +116,52 @@ def check_names(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _from_folder(folder: str, layout: Layout) -> list[dict]:
-    """Read all files below a folder; the names of its folders are labels."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        label = None if os.path.samefile(root, folder) else os.path.basename(root)
-        for name in sorted(names):
-            if not name.startswith('.') and name.lower().endswith(EXTENSIONS):
-                found += _from_file(os.path.join(root, name), layout, label)
+def _from_folder(path: str, layout: Layout) -> list[dict]:
+    """Read all recordings below a folder; the names of its folders are labels."""
+    if whole := frame_folder(path, os.path.basename(os.path.abspath(path))):
+        return [_read(whole, layout, None)]
 
-    if not found:
+    listed = [file for file in list_files([path]) if not file.archived]
+    lists = [file for file in listed if file.name.lower().endswith(LISTS)]
+    files = sorted([*group_frames(listed), *lists], key=lambda file: file.name)
+    if not files:
         patterns = ', '.join(f'*{extension}' for extension in EXTENSIONS)
-        raise ValueError(f'folder {folder!r} holds no file {patterns}')
-    return found
+        raise ValueError(f'folder {path!r} holds no file {patterns}')
+    return [
+        annotation for file in files for annotation in _from_file(file, layout, file.folder or None)
+    ]
 
 
-def _from_file(path: str, layout: Layout, label: str | None = None) -> list[dict]:
-    """Read the sequences of one file."""
-    extension = os.path.splitext(path)[1].lower()
-    if extension not in EXTENSIONS:
-        raise ValueError(
-            f'{path!r} has the extension {extension!r}; known are {", ".join(EXTENSIONS)}'
-        )
-    layout = LAYOUT_OF.get(extension, layout)
-    if extension == '.pkl':
-        return _from_annotations(path, layout, label)
-    if _is_manifest(path, extension):
-        return _from_manifest(path, layout)
+def _from_file(file: Recording, layout: Layout, label: str | None = None) -> list[dict]:
+    """Read the sequences of one file, or of the files of its frames."""
+    path = file.path
+    if isinstance(file, SourceFile):
+        extension = split_extension(path)[1]
+        if not path.lower().endswith(EXTENSIONS):
+            raise ValueError(
+                f'{path!r} has the extension {extension!r}; known are {", ".join(EXTENSIONS)}'
+            )
+        if extension == '.pkl':
+            return _from_annotations(path, layout, label)
+        if _is_manifest(path, extension):
+            return _from_manifest(path, layout)
+    return [_read(file, layout_of(file) or layout, label)]
 
+
+def _read(file: Recording, layout: Layout, label: str | None) -> dict:
+    """Read one sequence."""
     try:
-        fields = _READERS[extension](SourceFile.of(path, os.path.basename(path)), layout)
+        fields = zero_missing(read_fields(file, layout))
     except RecordingError as error:
-        raise ValueError(f'{path!r}: {error}') from error
-    return [dict(frame_dir=path, source=path, label=label, layout=layout, **fields)]
+        raise ValueError(f'{file.path!r}: {error}') from error
+    return dict(frame_dir=file.path, source=file.path, label=label, layout=layout, **fields)
 
 
 def _is_manifest(path: str, extension: str) -> bool:
     """Return whether a file lists sequences in a column ``path`` instead of holding one."""
-    if extension in ('.jsonl', '.ndjson'):
+    if extension in LISTS:
         return True
-    if extension not in ('.csv', '.json'):
+    if not path.lower().endswith(('.csv', '.json')):
         return False
 
     with open(path, 'rb') as file:
@@ -274,7 +274,7 @@ def _from_array(item: Any, place: int, layout: Layout) -> dict[str, Any]:
             'sequences as a list'
         )
     try:
-        fields = as_fields(*check_sequence(array, None, layout))
+        fields = as_fields(dict(keypoint=array), layout)
     except RecordingError as error:
         raise ValueError(f'sequence {place} {error}') from error
     return dict(frame_dir=f'sequence {place}', **fields)

@@ -1,14 +1,8 @@
-"""Files of single sequences: NumPy arrays, tables of numbers, JSON.
+"""NumPy files of single sequences, and the check of sequences from all formats.
 
 - ``.npy``: an array (T, V, C), (M, T, V, C), or (T, M * V * C) with the people one after the other;
 - ``.npz``: such an array as ``keypoint`` (or the only one), and optionally ``keypoint_score``
-  (T, V) or (M, T, V);
-- ``.csv``, ``.txt``, ``.tsv``: a table, see :mod:`.tables`;
-- ``.json``: such an array as a nested list; an object with ``keypoint`` and optionally
-  ``keypoint_score``; or the results of mmpose for a video: a list of frames, each with
-  ``instances``, or an object with this list as ``instance_info`` (``pred_out_dir`` of the
-  inferencers, ``--save-predictions`` of the demos). ``frame_id`` starts at 0 in the one and at 1 in
-  the other and is ignored. The n-th instance of each frame is the n-th person.
+  (T, V) or (M, T, V), ``img_shape`` (height, width) and ``track_ids`` (M, T).
 
 M people, T frames, V joints; C is the number of coordinates of the layout, or one more with a
 score.
@@ -17,24 +11,19 @@ score.
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from typing import Any
 
 import numpy as np
 
-from aimclr_mm.datasets.readers.sources import MAX_BYTES, RecordingError, SourceFile
-from aimclr_mm.datasets.readers.text import load_json
+from aimclr_mm.datasets.readers.sources import MAX_BYTES, RecordingError
 from aimclr_mm.skeletons import Layout
 from aimclr_mm.utils.files import check_archive
 
-from .shapes import MAX_TEXT, check_size, split_width
-from .tables import read_table
+from .shapes import check_size, split_width
 
-Arrays = tuple[np.ndarray, np.ndarray | None]  # keypoints and scores before check_sequence
-
-
-# NumPy
+Arrays = tuple[np.ndarray, np.ndarray | None]  # keypoints and scores
+EXTRAS = ('keypoint_score', 'img_shape', 'track_ids')  # arrays next to the keypoints
 
 
 def _load_npy(content: bytes) -> np.ndarray:
@@ -54,25 +43,25 @@ def _load_npy(content: bytes) -> np.ndarray:
     return array
 
 
-def _read_npy(content: bytes, _layout: Layout) -> Arrays:
-    return _load_npy(content), None
+def read_npy(content: bytes, _layout: Layout) -> dict[str, Any]:
+    """Return the array of an ``.npy`` file as ``keypoint``."""
+    return dict(keypoint=_load_npy(content))
 
 
-def _read_npz(content: bytes, _layout: Layout) -> Arrays:
+def read_npz(content: bytes, _layout: Layout) -> dict[str, Any]:
+    """Return the arrays of an ``.npz`` file."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             check_archive(archive, len(content))
-            names = [name for name in archive.namelist() if name != 'keypoint_score.npy']
-            if 'keypoint.npy' in names:
-                names = ['keypoint.npy']
-            if len(names) != 1:
-                found = sorted(name.removesuffix('.npy') for name in names)[:5]
-                raise RecordingError(f'has arrays {found}; it must have keypoint')
+            names = [name.removesuffix('.npy') for name in archive.namelist()]
+            others = [name for name in names if name not in EXTRAS]
+            main = 'keypoint' if 'keypoint' in others else next(iter(others), '')
+            if main != 'keypoint' and len(others) != 1:
+                raise RecordingError(f'has arrays {sorted(others)[:5]}; it must have keypoint')
 
-            keypoint = _load_npy(_unpack(archive, names[0]))
-            if 'keypoint_score.npy' not in archive.namelist():
-                return keypoint, None
-            return keypoint, _load_npy(_unpack(archive, 'keypoint_score.npy'))
+            extras = [name for name in names if name in EXTRAS]
+            arrays = {name: _load_npy(_unpack(archive, f'{name}.npy')) for name in extras}
+            return dict(keypoint=_load_npy(_unpack(archive, f'{main}.npy')), **arrays)
     except RecordingError:
         raise
     except Exception as error:  # noqa: BLE001  damaged archives raise errors of many kinds
@@ -84,79 +73,6 @@ def _unpack(archive: zipfile.ZipFile, name: str) -> bytes:
     if size > MAX_BYTES:
         raise RecordingError(f'{name} has {size} bytes; the limit is {MAX_BYTES}')
     return archive.read(name)
-
-
-# JSON
-
-
-def _read_json(content: bytes, layout: Layout) -> Arrays:
-    data = load_json(content, parse_int=float)
-
-    if isinstance(data, dict) and 'keypoint' in data:
-        score = data.get('keypoint_score')
-        if score is not None:
-            score = _to_array(score, 'keypoint_score')
-        return _to_array(data['keypoint'], 'keypoint'), score
-
-    frames = data.get('instance_info') if isinstance(data, dict) else data
-    if not isinstance(frames, list):
-        raise RecordingError("must have a list, or an object with 'keypoint' or 'instance_info'")
-    if frames and isinstance(frames[0], dict):
-        return _read_mmpose(frames, layout), None
-    return _to_array(frames, 'the list'), None
-
-
-def _to_array(value: Any, name: str) -> np.ndarray:
-    """Convert a nested list to float64."""
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise RecordingError(
-            f'{name} is not a regular list of numbers ({str(error)[:120]})'
-        ) from error
-
-
-def _read_mmpose(frames: list, layout: Layout) -> np.ndarray:
-    """Return mmpose's frames of instances as (M, T, V, C + 1); absent people are zeros."""
-    instances = [frame.get('instances') if isinstance(frame, dict) else None for frame in frames]
-    for number, people in enumerate(instances):
-        if not isinstance(people, list):
-            raise RecordingError(
-                f"frame {number} (counted from 0) has no list 'instances', which mmpose writes for "
-                'each frame of a video'
-            )
-
-    num_people = max(map(len, instances))
-    values = layout.num_joints * (layout.dims + 1)
-    if not num_people:
-        raise RecordingError('has no person in any frame')
-    check_size(num_people, len(frames), num_people * len(frames) * values)
-
-    result = np.zeros((num_people, len(frames), layout.num_joints, layout.dims + 1))
-    for frame, people in enumerate(instances):
-        for place, person in enumerate(people):
-            where = f'frame {frame}, person {place} (counted from 0): '
-            result[place, frame] = _read_instance(person, layout, where)
-    return result
-
-
-def _read_instance(person: Any, layout: Layout, where: str) -> np.ndarray:
-    """Return coordinates and score (V, C + 1) of one instance of mmpose."""
-    if not isinstance(person, dict) or not {'keypoints', 'keypoint_scores'} <= set(person):
-        raise RecordingError(f"{where}needs 'keypoints' and 'keypoint_scores'")
-
-    keypoint = _to_array(person['keypoints'], f'{where}keypoints')
-    score = _to_array(person['keypoint_scores'], f'{where}keypoint_scores')
-    expected = layout.num_joints, layout.dims
-    if keypoint.shape != expected or score.shape != expected[:1]:
-        raise RecordingError(
-            f'{where}keypoints have shape {keypoint.shape} and scores {score.shape}; the layout '
-            f'{layout.name} needs {expected} and {expected[:1]}'
-        )
-    return np.concatenate([keypoint, score[:, None]], axis=1)
-
-
-# checks
 
 
 def _to_float32(array: np.ndarray, layout: Layout, name: str) -> np.ndarray:
@@ -233,37 +149,3 @@ def check_sequence(array: np.ndarray, score: np.ndarray | None, layout: Layout) 
             )
         score = _to_float32(score, layout, 'the score')
     return keypoint, score
-
-
-_FORMATS = {
-    '.npy': (_read_npy, MAX_BYTES),
-    '.npz': (_read_npz, MAX_BYTES),
-    '.csv': (read_table, MAX_TEXT),
-    '.txt': (read_table, MAX_TEXT),
-    '.json': (_read_json, MAX_TEXT),
-}
-
-
-def read_sequence(file: SourceFile, layout: Layout) -> Arrays:
-    """Read the coordinates and scores of one file.
-
-    Args:
-        file: in one of the formats of this module.
-        layout: joint layout of the file.
-
-    Returns:
-        ``keypoint`` (M, T, V, C) and ``keypoint_score`` (M, T, V) or None, float32. NaN
-        is a missing value.
-
-    Raises:
-        RecordingError: if the file is missing, damaged, too large or of another layout.
-    """
-    extension = os.path.splitext(file.name)[1].lower()
-    if extension not in _FORMATS:
-        raise RecordingError(f'has the extension {extension!r}; known are {list(_FORMATS)}')
-    if not os.path.isfile(file.path):
-        raise RecordingError(f'file {file.path} does not exist')
-
-    read, limit = _FORMATS[extension]
-    array, score = read(file.read(limit), layout)
-    return check_sequence(array, score, layout)

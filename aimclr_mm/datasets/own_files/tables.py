@@ -14,6 +14,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ class _Form:
         return [cell.strip() for cell in line.split(self.separator)]
 
 
-def read_table(content: bytes, layout: Layout) -> tuple[np.ndarray, None]:
+def read_table(content: bytes, layout: Layout) -> dict[str, Any]:
     """Read the coordinates of a table; see the module.
 
     Args:
@@ -71,8 +72,8 @@ def read_table(content: bytes, layout: Layout) -> tuple[np.ndarray, None]:
         layout: joint layout of the file.
 
     Returns:
-        (T, M * V * C) or (1, T, V, C) float64, NaN for missing values, C with a score if there is
-        one; and None, for the scores that the array holds itself.
+        ``keypoint``, (T, M * V * C) or (1, T, V, C) float64, NaN for missing values; C includes a
+        score if there is one.
 
     Raises:
         RecordingError: if the file is no such table; the message names the line.
@@ -91,7 +92,7 @@ def read_table(content: bytes, layout: Layout) -> tuple[np.ndarray, None]:
         raise RecordingError('has no frame')
     table = _parse(lines, first, form)
     blank = np.array([not line.strip() for line in lines[first:]])
-    return _arrange(table, blank, form.names, layout), None
+    return dict(keypoint=_arrange(table, blank, form.names, layout))
 
 
 def _decode(content: bytes) -> str:

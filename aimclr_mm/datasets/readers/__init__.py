@@ -5,6 +5,7 @@ from .movements import Movements
 from .msr_action3d import MSRAction3D
 from .ntu import NTU60, NTU120
 from .nw_ucla import NWUCLA
+from .padded import PaddedReader
 from .pku_mmd import PKUMMD1, PKUMMD2
 from .released import ReleasedReader
 from .sources import RecordingError, SourceFile, list_files
@@ -19,6 +20,7 @@ __all__ = [
     'NWUCLA',
     'PKUMMD1',
     'PKUMMD2',
+    'PaddedReader',
     'Reader',
     'RecordingError',
     'ReleasedReader',

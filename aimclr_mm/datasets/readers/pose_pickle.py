@@ -56,7 +56,7 @@ def verify(path: str, layout: str | Mapping | Layout | None = None) -> Summary:
     """Check every sequence of a pickle in mmaction2's pose format.
 
     The checks cover shape and values of ``keypoint`` and ``keypoint_score``; ``total_frames``,
-    ``label`` and, for two coordinates, ``img_shape``; equal joints in all sequences; duplicate
+    ``label`` and, where it is given, ``img_shape``; equal joints in all sequences; duplicate
     names; and that splits and annotations name the same sequences.
 
     Args:
@@ -160,7 +160,7 @@ def _check_annotations(
         if defects:
             summary.problems += [f'{title}: {defect}' for defect in defects]
         else:
-            summary.add(annotation, warnings(annotation))
+            summary.add(annotation, [*warnings(annotation), *_remarks(annotation)])
 
     summary.problems += [
         f'{name}: {count} annotations have this name'
@@ -199,7 +199,7 @@ def _find_defects(
 
 def _field_defects(annotation: Mapping) -> Iterator[str]:
     """Yield the defects of the fields except the arrays."""
-    _, frames, _, dims = annotation['keypoint'].shape
+    frames = annotation['keypoint'].shape[1]
     stated = annotation.get('total_frames')
     if not is_whole(stated) or stated != frames:
         yield f'total_frames is {stated}, but keypoint has {frames} frames'
@@ -211,8 +211,15 @@ def _field_defects(annotation: Mapping) -> Iterator[str]:
 
     size = annotation.get('img_shape')
     is_size = isinstance(size, (tuple, list)) and len(size) == 2
-    if dims == 2 and not (is_size and all(is_whole(side, 1) for side in size)):
-        yield (f'img_shape is {size!r}; two coordinates need the height and the width of the image')
+    if size is not None and not (is_size and all(is_whole(side, 1) for side in size)):
+        yield f'img_shape is {size!r}; it must be the height and the width of the image'
+
+
+def _remarks(annotation: Mapping) -> list[str]:
+    """Return warnings about fields, as clauses whose subject is "N sequences"."""
+    if annotation['keypoint'].shape[3] == 2 and annotation.get('img_shape') is None:
+        return ['have no img_shape, so PreNormalize2D takes that of the config']
+    return []
 
 
 def _check_splits(splits: Mapping[str, Any], names: list[str], summary: Summary) -> None:

@@ -35,8 +35,6 @@ BENCHMARK = re.compile(r'\w[\w.-]*')
 POSITIONS = 'position.npy'
 LABELS = 'label.pkl'
 
-_FILE = re.compile(r'^(train|val)_(position\.npy|label\.pkl)$')
-
 # folders with known names are benchmarks wherever they are: folder -> benchmark
 _FOLDERS = dict(
     xsub='xsub',
@@ -148,6 +146,9 @@ class ReleasedReader(Reader):
     name = 'official'
     options = ('benchmark',)
     preprocessed = True
+    file_pattern = re.compile(r'^(train|val)_(position\.npy|label\.pkl)$')
+    file_names = f'train_{POSITIONS} or val_{POSITIONS}'
+    longest: int | None = 299  # frames; those of 2s-AGCN are padded to 300 and not preprocessed
 
     def __init__(self, files: Sequence[SourceFile], benchmark: str | None = None) -> None:
         super().__init__(files)
@@ -236,7 +237,7 @@ class ReleasedReader(Reader):
         """Return the positions and the labels file of each split."""
         pairs: dict[str, dict[str, SourceFile]] = {}
         for file in self.files:
-            match = _FILE.match(os.path.basename(file.name))
+            match = self.file_pattern.match(os.path.basename(file.name))
             if not match:
                 continue
             if file.archived:
@@ -244,7 +245,8 @@ class ReleasedReader(Reader):
                     f'{file} is in an archive, where it cannot be mapped into memory; unpack it '
                     'first'
                 )
-            part, kind = match.groups()
+            part = match[1].replace('test', 'val')
+            kind = LABELS if match[2] == LABELS else POSITIONS
             split = f'{self._find_benchmark(file)}_{part}'
             other = pairs.setdefault(split, {}).setdefault(kind, file)
             if other is not file:
@@ -256,8 +258,8 @@ class ReleasedReader(Reader):
         pairs = {split: files for split, files in pairs.items() if POSITIONS in files}
         if not pairs:
             raise ValueError(
-                f'the source holds no train_{POSITIONS} or val_{POSITIONS}; give the folder with '
-                'xsub, xview or xset of the released data (such as ntu60_frame50)'
+                f'the source holds no {self.file_names}; give the folder with xsub, xview or xset '
+                'of the prepared data (such as ntu60_frame50)'
             )
         return pairs
 
@@ -275,8 +277,7 @@ class ReleasedReader(Reader):
             )
         return folder
 
-    @staticmethod
-    def _rows(split: str, files: dict[str, SourceFile]) -> Iterator[tuple[str, Any, Row]]:
+    def _rows(self, split: str, files: dict[str, SourceFile]) -> Iterator[tuple[str, Any, Row]]:
         """Yield name, label and row of each sequence of a split."""
         position = files[POSITIONS]
         if LABELS not in files:
@@ -286,6 +287,12 @@ class ReleasedReader(Reader):
                 'copy the file'
             )
         positions = open_positions(position.path, position.stamp)
+        frames = positions.shape[2]
+        if self.longest is not None and frames > self.longest:
+            raise ValueError(
+                f'{position} has {frames} frames a sequence: it is padded, as 2s-AGCN prepares '
+                'NTU, and not preprocessed; convert it by tools/prepare_data.py padded'
+            )
         names, labels = _read_labels(files[LABELS].path)
         if len(names) != len(positions):
             raise ValueError(

@@ -1,5 +1,6 @@
 """Files of single sequences: known coordinates in every format, and refused files."""
 
+import gzip
 import io
 import json
 import struct
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets.own_files import sequences
-from aimclr_mm.datasets.own_files.sequences import read_sequence
+from aimclr_mm.datasets.own_files.fields import read_fields
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.skeletons import COCO17, NTU25
 
@@ -70,7 +71,9 @@ def read(tmp_path):
     def reader(name: str, content: bytes, layout=NTU25):
         path = tmp_path / name
         path.write_bytes(content)
-        return read_sequence(SourceFile(str(path), name, len(content), 0), layout)
+        fields = read_fields(SourceFile(str(path), name, len(content), 0), layout)
+        assert fields['total_frames'] == fields['keypoint'].shape[1]
+        return fields['keypoint'], fields.get('keypoint_score')
 
     return reader
 
@@ -172,7 +175,7 @@ def test_third_channel_of_a_plane_layout_is_a_score(read):
 )
 def test_results_of_mmpose(read, content):
     expected, score = pose(2, 3, 17, 2), np.zeros((2, 3, 17))
-    expected[:, 1] = expected[1, 2] = 0
+    expected[:, 1] = expected[1, 2] = np.nan
     score[0, 0], score[1, 0], score[0, 2] = 0.5, 0.25, 1
     check(read('a.json', encoded(content), COCO17), expected, score)
 
@@ -301,7 +304,7 @@ WHERE = 'frame 2, joint 7.*counted from 0'
         ('a.json', b'[' * 90 + b']' * 90, 'not a regular list'),
         ('a.json', b'[' + b'9' * 5000 + b']', 'shape'),
         ('a.json', encoded(changed(ONE, np.inf).tolist()), WHERE),
-        ('a.mat', b'', r"extension '.mat'; known are \['.npy', '.npz', '.csv'"),
+        ('a.mp4', b'', r"extension '.mp4'; known are \['.npy', '.npz', '.csv'"),
         ('a', b'', "extension ''"),
     ],
 )
@@ -332,8 +335,36 @@ def test_missing_large_and_no_file(tmp_path: Path):
     for name in ('none.npy', 'folder.npy'):
         (tmp_path / 'folder.npy').mkdir(exist_ok=True)
         with pytest.raises(RecordingError, match=f'file {tmp_path / name} does not exist'):
-            read_sequence(SourceFile(str(tmp_path / name), name, 0, 0), NTU25)
+            read_fields(SourceFile(str(tmp_path / name), name, 0, 0), NTU25)
     with open(tmp_path / 'large.csv', 'wb') as file:
         file.truncate(2**30)
     with pytest.raises(RecordingError, match='has more bytes than the 5'):
-        read_sequence(SourceFile(str(tmp_path / 'large.csv'), 'large.csv', 5, 0), NTU25)
+        read_fields(SourceFile(str(tmp_path / 'large.csv'), 'large.csv', 5, 0), NTU25)
+
+
+def test_compressed_text(read):
+    content = gzip.compress(table(ONE))
+    check(read('a.csv.gz', content), ONE)
+    check(read('a.JSON.GZ', gzip.compress(encoded(ONE.tolist()))), ONE)
+    with pytest.raises(RecordingError, match='is not a readable .gz file'):
+        read('a.csv.gz', content[:-9])
+    with pytest.raises(RecordingError, match='has more than 67108864 bytes when it is unpacked'):
+        read('a.csv.gz', gzip.compress(bytes(2**26 + 1), 9))
+    with pytest.raises(RecordingError, match="extension '.npy'"):
+        read('a.npy.gz', content)
+
+
+def test_own_recordings_in_the_format_of_ntu(read):
+    """All bodies; the layout is that of the format."""
+    frames = [[ntu_body(10 * frame + body) for body in range(3)] for frame in range(2)]
+    lines = ['2', *(line for bodies in frames for line in ['3', *sum(bodies, [])])]
+    keypoint, _ = read('mine.skeleton', '\n'.join(lines).encode())
+    assert keypoint.shape == (3, 2, 25, 3)
+    assert keypoint[:, :, 24, 0].tolist() == [[0, 10], [1, 11], [2, 12]]
+    with pytest.raises(RecordingError, match='the joints of layout ntu25, like all .skeleton'):
+        read('mine.skeleton', '\n'.join(lines).encode(), COCO17)
+
+
+def ntu_body(x: float) -> list[str]:
+    joint = ' '.join(map(str, [x, 0.5, 2.0, *range(9)]))
+    return [' '.join(map(str, range(10))), '25', *([joint] * 25)]

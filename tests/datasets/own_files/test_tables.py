@@ -23,7 +23,7 @@ def pose(layout: Layout = NTU25, people: int = 1, channels: int = 3, seed: int =
 def read(text: str | bytes, layout: Layout = NTU25) -> np.ndarray:
     """Coordinates (M, T, V, C) of a table, as float64."""
     content = text if isinstance(text, bytes) else text.encode()
-    array, _ = read_table(content, layout)
+    array = read_table(content, layout)['keypoint']
     return check_sequence(array, None, layout)[0].astype(np.float64)
 
 
@@ -149,7 +149,7 @@ def test_landmarks_of_mediapipe_a_line_each():
     names = MEDIAPIPE33.joints
     text = 'frame,landmark,landmark_id,x,y,z,visibility\n'
     text += by_joint(x, lambda frame, joint: f'{frame},{names[joint]},{joint},')
-    array, _ = read_table(text.encode(), MEDIAPIPE33)
+    array = read_table(text.encode(), MEDIAPIPE33)['keypoint']
     np.testing.assert_array_equal(array, x.swapaxes(0, 1))
 
 
@@ -170,9 +170,9 @@ def test_channels_by_name():
     x = pose(MEDIAPIPE33, channels=4)
     head = ','.join(f'{j}_{c}' for j in MEDIAPIPE33.joints for c in ('x', 'y', 'z', 'visibility'))
     text = head + '\n' + lines(x)
-    array, _ = read_table(text.encode(), MEDIAPIPE33_2D)
+    array = read_table(text.encode(), MEDIAPIPE33_2D)['keypoint']
     assert np.array_equal(array.reshape(FRAMES, 33, 3), x[:, 0][..., [0, 1, 3]])
-    array, _ = read_table(text.encode(), MEDIAPIPE33)
+    array = read_table(text.encode(), MEDIAPIPE33)['keypoint']
     assert np.array_equal(array.reshape(FRAMES, 33, 4), x[:, 0])
 
 

@@ -145,12 +145,21 @@ def test_defect_of_a_sequence(check, fields, problem):
     assert re.search(problem, line)
 
 
-@pytest.mark.parametrize('size', [None, (1080,), (1080, 0), (1080.0, 1920), 'hd', (True, 3)])
+@pytest.mark.parametrize('size', [(1080,), (1080, 0), (1080.0, 1920), 'hd', (True, 3)])
 def test_size_of_the_image(check, size):
     summary = check([pose_2d('a'), pose_2d('x', img_shape=size)])
     assert summary.problems == [
-        f'x: img_shape is {size!r}; two coordinates need the height and the width of the image'
+        f'x: img_shape is {size!r}; it must be the height and the width of the image'
     ]
+
+
+def test_sequences_without_size_of_the_image_are_counted(check):
+    """What prepare_data folders writes of poses without a size is no defect."""
+    without = pose_2d('x')
+    del without['img_shape']
+    summary = check([pose_2d('a'), without])
+    assert not summary.problems
+    assert [names for text, names in summary.warnings.items() if 'img_shape' in text] == [['x']]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aimclr_mm.datasets.own_files.sequences import read_sequence
+from aimclr_mm.datasets.own_files.fields import read_fields
 from aimclr_mm.datasets.readers import SourceFile
 from aimclr_mm.datasets.readers.ntu import read_bodies
 from aimclr_mm.datasets.subset import balanced_draw
@@ -79,7 +79,8 @@ def test_own_recordings_come_back(form, recording, separator, order):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f'a.{form}')
         path.write_bytes(content)
-        keypoint, scores = read_sequence(SourceFile.of(str(path), path.name), layout)
+        fields = read_fields(SourceFile.of(str(path), path.name), layout)
+    keypoint, scores = fields['keypoint'], fields.get('keypoint_score')
     assert keypoint.dtype == np.float32 and np.array_equal(keypoint, array[..., : layout.dims])
     assert (scores is None) != score and (not score or np.array_equal(scores, array[..., -1]))
 
