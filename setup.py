@@ -69,6 +69,9 @@ setup(
     extras_require={
         'umap': ['umap-learn'],  # tools/analyze.py tsne --method umap
         'export': ['onnx', 'onnxruntime', 'onnxscript'],  # tools/export.py
+        'bvh': ['bvhio>=1.5'],  # recordings of motion capture, .bvh
+        'rtmlib': ['rtmlib>=0.0.13', 'onnxruntime'],  # tools/prepare_data.py video
+        'mediapipe': ['mediapipe>=0.10.14'],  # tools/prepare_data.py video --estimator mediapipe
         'tensorboard': ['tensorboard'],  # --with configs/runtime/tensorboard.py
         'docs': ['mkdocs-material'],  # make docs
         'lite': ['mmcv-lite>=2.0.1,<2.2'],  # omit if full mmcv is installed

@@ -8,6 +8,8 @@
     python tools/prepare_data.py utd_mhad Skeleton.zip --map-to ntu25 --out data/utd25.pkl
     python tools/prepare_data.py official NTU60_frame50             # prepared for the released code
     python tools/prepare_data.py official data/ntu60/ntu60_3d.pkl --out NTU60_frame50    # and back
+    python tools/prepare_data.py padded NTU60_CS.npz                # prepared for other projects
+    python tools/prepare_data.py video clips --estimator rtmlib --weights rtmpose.onnx yolox.onnx
     python tools/prepare_data.py samples recordings                 # generated, as single files
     python tools/prepare_data.py samples poses --form mmpose --subjects 2
 
@@ -15,6 +17,9 @@ SOURCE is the folder of the files, the downloaded zip archive, or several of the
 cannot be read are reported and left out (--strict stops instead). The result is written atomically;
 an interrupted command resumes when it is repeated. docs/datasets.md says where to get each dataset
 and how many sequences to expect.
+
+`video` estimates the poses in videos and writes one recording per video, which `folders` and
+`custom` read. The weights are files that you name.
 
 `samples` writes generated recordings of 14 actions in formats supported for your own data, named by
 camera, subject and repetition: FOLDER/<action>/C001P003R001.npy.
@@ -25,11 +30,15 @@ import os
 import shutil
 
 from aimclr_mm.apis import cli
+from aimclr_mm.datasets.own_files.estimators import ESTIMATORS
+from aimclr_mm.datasets.own_files.estimators import LAYOUTS as ESTIMATOR_LAYOUTS
 from aimclr_mm.datasets.own_files.samples import FORMS, write_samples
+from aimclr_mm.datasets.own_files.video import write_recordings
 from aimclr_mm.datasets.prepare import READERS, prepare
 from aimclr_mm.datasets.readers import list_files
 from aimclr_mm.datasets.readers.pose_pickle import map_pickle, verify
 from aimclr_mm.datasets.readers.released_export import export
+from aimclr_mm.skeletons import get_layout
 from aimclr_mm.utils.files import atomic_write, check_target
 
 LAYOUT = dict(metavar='LAYOUT', help='joint layout: a name or a YAML file')
@@ -37,6 +46,7 @@ SOURCES = {  # help of SOURCE, by dataset
     'official': 'prepared folders, or one annotation file to convert to them',
     'custom': 'the manifest, a CSV, JSON or JSON lines file',
     'folders': 'folder whose folders are the classes',
+    'padded': 'folder with xsub or xview as 2s-AGCN prepares it, or NTU60_CS.npz of CTR-GCN',
 }
 READER_OPTIONS = {  # of the readers that take them
     'layout': LAYOUT,
@@ -69,6 +79,27 @@ def parse_args() -> argparse.Namespace:
     verb.add_argument('--layout', **LAYOUT)
     verb.add_shared('--map-to')
     verb.add_shared('--out', help='copy the file there, mapped with --map-to, if it is valid')
+
+    verb = parser.add_verb('video', estimate_videos, 'Estimate the poses in videos.')
+    verb.add_argument('source', nargs='+', metavar='SOURCE', help='videos, or folders of them')
+    verb.add_argument(
+        '--estimator', choices=list(ESTIMATORS), default='rtmlib', help='(default: rtmlib)'
+    )
+    verb.add_argument(
+        '--weights',
+        nargs='+',
+        required=True,
+        metavar='FILE',
+        help='weights: ONNX files of RTMPose and of YOLOX, or a .task file of MediaPipe',
+    )
+    verb.add_argument('--layout', **LAYOUT)
+    verb.add_argument(
+        '--out',
+        type=cli.output_folder,
+        default='recordings',
+        metavar='FOLDER',
+        help='folder to write (default: recordings)',
+    )
 
     verb = parser.add_verb('samples', make_samples, 'Write generated recordings as single files.')
     verb.add_argument('folder', type=cli.output_folder, help='folder to write')
@@ -172,6 +203,16 @@ def verify_pickle(args: argparse.Namespace) -> None:
         with open(args.source, 'rb') as source, atomic_write(args.out, 'wb') as target:
             shutil.copyfileobj(source, target)
         print(f'copied to {args.out}')
+
+
+def estimate_videos(args: argparse.Namespace) -> None:
+    """Write a recording of each video."""
+    layout = get_layout(args.layout or ESTIMATOR_LAYOUTS[args.estimator])
+    kind = ESTIMATORS[args.estimator]
+    written, problems = write_recordings(args.source, args.out, lambda: kind(args.weights, layout))
+    print(f'{args.out}: {len(written)} recordings of layout {layout.name}')
+    for problem in problems:
+        print(f'skipped: {problem}')
 
 
 def make_samples(args: argparse.Namespace) -> None:

@@ -108,7 +108,9 @@ def read_frame_files(contents: Sequence[bytes], names: Sequence[str], layout: La
             frames.append(_openpose_frame(data, layout))
         except RecordingError as error:
             raise RecordingError(f'{name}: {error}') from error
-    return _join(_place(frames, _numbers([name.split('_keypoints')[0] for name in names])), layout)
+    return join_frames(
+        _place(frames, _numbers([name.split('_keypoints')[0] for name in names])), layout
+    )
 
 
 def _read_object(data: dict, layout: Layout) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _read_object(data: dict, layout: Layout) -> dict[str, Any]:
     if 'instance_info' in data:
         return _read_list(data['instance_info'], layout)
     if 'people' in data:
-        return _join([_openpose_frame(data, layout)], layout)
+        return join_frames([_openpose_frame(data, layout)], layout)
     if isinstance(data.get('data'), list):
         return _read_kinetics(data['data'], layout)
     if isinstance(data.get('frames'), list):
@@ -125,7 +127,7 @@ def _read_object(data: dict, layout: Layout) -> dict[str, Any]:
     frames = list(data.values())
     if frames and all(isinstance(f, dict) and {'people', 'bodies'} & set(f) for f in frames):
         people = [_openpose_frame(frame, layout) for frame in frames]
-        return _join(_place(people, _numbers(list(data))), layout)
+        return join_frames(_place(people, _numbers(list(data))), layout)
     if set(data) & {*_WORLD, *_IMAGE}:
         return _read_list([data], layout)
     raise RecordingError(
@@ -145,10 +147,10 @@ def _read_list(data: Any, layout: Layout) -> dict[str, Any]:
             return _read_alphapose(data, layout)
         if 'instances' not in first and _are_results(first):
             frames = [_each(_rtmlib_frame, frame, layout, n) for n, frame in enumerate(data)]
-            return _join(frames, layout)
+            return join_frames(frames, layout)
         if set(first) & {*_WORLD, *_IMAGE}:
             return _read_mediapipe(data, layout)
-        return _join(_mmpose_frames(data, layout), layout)
+        return join_frames(_mmpose_frames(data, layout), layout)
 
     if isinstance(first, list) and _find_landmark(first):
         return _read_mediapipe(data, layout)
@@ -278,7 +280,7 @@ def _read_alphapose(people: list, layout: Layout) -> dict[str, Any]:
         images.setdefault(name, []).append(
             _scored(person['keypoints'], layout, f'entry {place} (counted from 0)', track)
         )
-    return _join(_place(list(images.values()), _numbers(list(images))), layout)
+    return join_frames(_place(list(images.values()), _numbers(list(images))), layout)
 
 
 def _read_kinetics(frames: list, layout: Layout) -> dict[str, Any]:
@@ -287,7 +289,7 @@ def _read_kinetics(frames: list, layout: Layout) -> dict[str, Any]:
     numbers = [frame.get('frame_index') for frame in frames]
     are_whole = all(isinstance(n, float) and n == int(n) and n >= 0 for n in numbers)
     places = list(map(int, numbers)) if are_whole and len(set(numbers)) == len(numbers) else None
-    return {**_join(_place(found, places), layout), 'img_shape': FRACTIONS}
+    return {**join_frames(_place(found, places), layout), 'img_shape': FRACTIONS}
 
 
 def _kinetics_frame(frame: Any, layout: Layout) -> list[Person]:
@@ -313,7 +315,7 @@ def _kinetics_frame(frame: Any, layout: Layout) -> list[Person]:
 
 def _read_mediapipe(frames: list, layout: Layout) -> dict[str, Any]:
     """Read landmarks: world landmarks for three coordinates, those in the picture for two."""
-    fields = _join(
+    fields = join_frames(
         [_each(_mediapipe_frame, frame, layout, n) for n, frame in enumerate(frames)], layout
     )
     return fields if layout.dims == 3 else {**fields, 'img_shape': FRACTIONS}
@@ -412,8 +414,20 @@ def _place(frames: Frames, numbers: list[int] | None) -> Frames:
     return placed
 
 
-def _join(frames: Frames, layout: Layout) -> dict[str, Any]:
-    """Return the arrays of all frames; the n-th person of a frame is in row n."""
+def join_frames(frames: Frames, layout: Layout) -> dict[str, Any]:
+    """Return the arrays of all frames; the n-th person of a frame is in row n.
+
+    Args:
+        frames: people of each frame.
+        layout: joint layout.
+
+    Returns:
+        ``keypoint`` (M, T, V, C), NaN where a row has nobody, and where known ``keypoint_score``
+        (M, T, V) and ``track_ids`` (M, T).
+
+    Raises:
+        RecordingError: if there is nobody in any frame, or the arrays are too large.
+    """
     people = max(map(len, frames), default=0)
     if not people:
         raise RecordingError('has no person in any frame')
