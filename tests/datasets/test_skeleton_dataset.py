@@ -130,3 +130,35 @@ def test_sequence_without_a_name(write):
     del data['annotations'][0]['frame_dir']
     with pytest.raises(ValueError, match="no 'frame_dir'"):
         SkeletonDataset(write(data), [])
+
+
+STEPS = [dict(type='ResizeClip', length=4), dict(type='mmaction.FormatGCNInput', num_person=1)]
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_two_files_are_gallery_and_queries(write, cache):
+    """As one file with two splits, also where names occur in both."""
+    train = [annotation('a', 0), annotation('b', 1)]
+    val = [annotation('a', 1, frames=9)]
+    val[0]['keypoint'] += 5
+    files = [write(train, 'train.pkl'), write(val, 'val.pkl')]
+    dataset = SkeletonDataset(files, [], preprocess=STEPS, cache=cache)
+    assert names(dataset) == [
+        ('a', 'train', 'gallery'),
+        ('b', 'train', 'gallery'),
+        ('a', 'val', 'query'),
+    ]
+    for index, item in enumerate((*train, *val)):
+        single = SkeletonDataset(write([item], f'{index}.pkl'), [], preprocess=STEPS, cache=cache)
+        np.testing.assert_array_equal(dataset[index]['keypoint'], single[0]['keypoint'])
+
+
+def test_two_files_that_do_not_fit(write):
+    files = [write(dict(content(), metainfo=dict(classes=list('xy'))), 'a.pkl')]
+    files.append(write(dict(content(), metainfo=dict(classes=list('xz'))), 'b.pkl'))
+    with pytest.raises(ValueError, match=r"a.pkl' has the classes \['x', 'y'\] and .*b.pkl'"):
+        SkeletonDataset(files, [])
+    with pytest.raises(ValueError, match='None, or one split for each file'):
+        SkeletonDataset(files, [], 'train')
+    with pytest.raises(ValueError, match='has 3 files; give one, or two'):
+        SkeletonDataset([*files, files[0]], [])

@@ -74,6 +74,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/prepare_data.py msr_action3d': OTHER_TEST + 'test_msr_action3d.py',
         'python tools/prepare_data.py official': OTHER_TEST + 'test_prepare_command.py',
         'python tools/prepare_data.py mmaction2': OTHER_TEST + 'test_prepare_command.py',
+        'python tools/prepare_data.py padded': OTHER_TEST + 'test_padded.py',
         'python tools/benchmark.py': 'a measurement; test_benchmark.py',
     },
     'docs/protocols.md': {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aimclr_mm.datasets.annotations import read_pickle
-from aimclr_mm.datasets.own_files.folders import FolderReader
+from aimclr_mm.datasets.own_files.folders import FolderReader, sort_names
 from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers.sources import RecordingError, list_files
 from aimclr_mm.skeletons import COCO17, KINECT20, Layout, get_layout
@@ -303,3 +303,8 @@ def test_random_damage_is_reported(tmp_path):
         except RecordingError:
             continue
         assert keypoint.shape[2:] == (KINECT20.num_joints, 3) and np.isfinite(keypoint).all()
+
+
+def test_folders_of_numbers_are_sorted_as_numbers():
+    assert sort_names(['10', '9', '2']) == ['2', '9', '10']
+    assert sort_names(['10', '9', 'b']) == ['10', '9', 'b']

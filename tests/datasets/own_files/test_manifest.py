@@ -324,3 +324,45 @@ def test_recordings_can_be_pickled_and_change_with_the_file(tmp_path):
 def test_many_rows(tmp_path):
     path = write(tmp_path, 'path,label\n' + ''.join(f'{i}.npy,{i % 60}\n' for i in range(20_000)))
     assert len(reader(path).recordings()) == 20_000
+
+
+def test_start_and_end_cut_a_long_recording(tmp_path):
+    """Frames from start to before end; names tell them apart; the size of the picture is kept."""
+    long = pose(0, frames=10)
+    np.save(tmp_path / 'long.npy', long)
+    path = tmp_path / 'cuts.csv'
+    path.write_text(
+        'path,label,start,end,width,height\n'
+        'long.npy,sit,0,4,1280,720\nlong.npy,walk,4,,,\nlong.npy,all,,,,\n'
+    )
+    first, second, third = reader(str(path)).dataset()['annotations']
+    assert [a['frame_dir'] for a in (first, second, third)] == ['long:0-4', 'long:4-', 'long']
+    np.testing.assert_array_equal(first['keypoint'][0], long[:4])
+    np.testing.assert_array_equal(second['keypoint'][0], long[4:])
+    np.testing.assert_array_equal(third['keypoint'][0], long)
+    assert first['img_shape'] == (720, 1280) and 'img_shape' not in second
+    assert [a['total_frames'] for a in (first, second, third)] == [4, 6, 10]
+
+
+@pytest.mark.parametrize(
+    'cells, message',
+    [
+        ('5,3,,', 'line 2, column end: is 3; it must be more than start, 5'),
+        ('x,3,,', "line 2, column start: 'x' is not a whole number"),
+        ('-1,3,,', "column start: '-1' is not a whole number of at least 0"),
+        (',,5,', 'columns width and height: both must be given'),
+        (',,0,5', 'columns width and height: both must be given, above 0'),
+    ],
+)
+def test_bad_cuts(tmp_path, cells, message):
+    (tmp_path / 'cuts.csv').write_text(f'path,start,end,width,height\nlong.npy,{cells}\n')
+    with pytest.raises(ValueError, match=message):
+        reader(str(tmp_path / 'cuts.csv')).recordings()
+
+
+def test_cuts_beyond_the_recording(tmp_path):
+    np.save(tmp_path / 'long.npy', pose(0, frames=10))
+    (tmp_path / 'cuts.csv').write_text('path,start,end\nlong.npy,4,11\n')
+    manifest = reader(str(tmp_path / 'cuts.csv'))
+    with pytest.raises(ValueError, match='has 10 frames, of which .*line 2 wants 4 to 11'):
+        manifest.read(manifest.recordings()[0])
