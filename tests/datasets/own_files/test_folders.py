@@ -233,7 +233,7 @@ def test_scores_are_kept(tmp_path):
 
 def test_source_without_tables(tmp_path):
     with pytest.raises(
-        ValueError, match=r'holds no file \*.csv, .*; give the folder whose folders are the classes'
+        ValueError, match=r'holds no file \*.npy, .*; give the folder whose folders are the classes'
     ):
         FolderReader(list_files([put(tmp_path, {'wave/readme.md': 'x'})])).recordings()
 
