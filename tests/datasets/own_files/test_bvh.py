@@ -31,7 +31,13 @@ Frame Time: 0.033333
 10 20 30 90 0 0 0 0 0
 0 0 0 90 0 0 90 0 0
 """
-ARM_LAYOUT = Layout('arm', ('Elbow_end', 'Hips', 'Elbow'), ('Elbow', 'Hips', 'Hips'), 'Hips')
+ARM_LAYOUT = Layout(
+    'arm',
+    ('Elbow_end', 'Hips', 'Elbow'),
+    ('Elbow', 'Hips', 'Hips'),
+    'Hips',
+    shoulders=('Elbow', 'Elbow_end'),
+)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from aimclr_mm.datasets.own_files.sequences import check_sequence
 from aimclr_mm.datasets.own_files.tables import read_table
 from aimclr_mm.datasets.readers import RecordingError
-from aimclr_mm.skeletons import COCO17, NTU25, Layout
-from aimclr_mm.skeletons.layouts import MEDIAPIPE33, MEDIAPIPE33_2D
+from aimclr_mm.skeletons import COCO17, MEDIAPIPE33, MEDIAPIPE33_2D, NTU25, Layout
 
 FRAMES = 4
 
