@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from aimclr_mm.utils.config_check import check_config, check_options
-from aimclr_mm.utils.files import check_target
+from aimclr_mm.utils.files import check_target, named_errors
 from aimclr_mm.utils.locks import exclusive
 from aimclr_mm.utils.malloc import keep_freed_memory
 from aimclr_mm.utils.overlays import read_config
@@ -292,7 +294,8 @@ def locked_work_dir(cfg: Config) -> Iterator[None]:
         return
 
     path = os.path.join(cfg.work_dir, '.training.lock')
-    with exclusive(path, cfg.work_dir, 'wait for it, or give another --work-dir'):
+    remedy = 'wait for it, or give another --work-dir'
+    with exclusive(path, cfg.work_dir, remedy), named_errors(cfg.work_dir):
         yield
 
 
@@ -367,12 +370,37 @@ def describe_on_rank(error: BaseException) -> str:
     return f'rank {os.environ.get("RANK")}: {message}'
 
 
+def _prepare_streams() -> None:
+    """Open standard streams that are closed, and escape characters that they cannot encode."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # otherwise the next file would get the number of a closed stream
+    os.close(descriptor)
+
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))  # noqa: SIM115
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='backslashreplace')
+    # a full disk ends the command with one message, not with a traceback of each log line
+    logging.raiseExceptions = '--debug' in sys.argv
+
+
+def _exit_on_sigterm(*_: object) -> None:
+    """Exit by an exception, which removes temporary files; a second signal ends the process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a tool; report an error in one line on stderr and exit with code 1.
 
     ``--debug`` adds the traceback. In a distributed run the message names the rank. The exit
-    code is 130 after an interrupt and 141 after a broken pipe.
+    code is 130 after an interrupt, 141 after a broken pipe and 143 after SIGTERM.
     """
+    _prepare_streams()
+    # ranks that wait for each other would not get to a handler; they end at once
+    if not any(argument.startswith('--launcher') for argument in sys.argv):
+        signal.signal(signal.SIGTERM, _exit_on_sigterm)
     try:
         main()
         sys.stdout.flush()

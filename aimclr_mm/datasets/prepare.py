@@ -71,6 +71,7 @@ OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option i
 MAX_PART = 256  # recordings
 MIN_PARTS = 64  # for small data sets, so that all workers have something to do
 MAX_MESSAGE = 1000  # characters
+OTHER_FILES = 24  # open files besides two for each worker
 
 _reader: Reader  # of this worker
 
@@ -145,6 +146,7 @@ def _read_parts(
     todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
     done = total - sum(map(len, todo.values()))
 
+    _check_open_files(workers)
     pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(reader,))
     with Progress() as progress, pool:
         task = progress.add_task(f'Reading {reader.name}', total=total, completed=done)
@@ -161,10 +163,26 @@ def _read_parts(
             pool.shutdown(cancel_futures=True)
 
 
+def _check_open_files(workers: int) -> None:
+    """Raise ValueError if the workers need more open files than allowed; they would never end."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * workers + OTHER_FILES
+    if limit != resource.RLIM_INFINITY and needed > limit:
+        raise ValueError(
+            f'{workers} workers need {needed} open files, and {limit} are allowed; give fewer '
+            '--workers, or allow more (ulimit -n)'
+        )
+
+
 def _start_worker(reader: Reader) -> None:
     """Set the reader of a worker, and make the worker end with its parent."""
     global _reader
     _reader = reader
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too and ends the workers
     parent = os.getppid()
 

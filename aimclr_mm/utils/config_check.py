@@ -130,6 +130,7 @@ def check_config(cfg: Mapping, name: str) -> None:
         name: name of its file, for the message.
     """
     _check_top(cfg, name)
+    _check_hooks(cfg)
     for path, key, value in _walk(cfg):
         _check_value(path, key, value)
         if not isinstance(value, Mapping):
@@ -167,6 +168,25 @@ def _check_top(cfg: Mapping, name: str) -> None:
             "'mmaction', the scope of the classes of this package. Register your own in "
             "mmaction.registry or mmengine.registry, or refer to another library as type='library."
             "Class'"
+        )
+
+
+def _check_hooks(cfg: Mapping) -> None:
+    """Raise ValueError if no hook would update the key encoder of the model."""
+    kinds = _find(cfg['model']['type']) if isinstance(cfg['model'].get('type'), str) else ()
+    if not any(hasattr(kind, 'update_key_encoder') for kind in kinds):
+        return
+
+    hooks = [
+        hook.get('type') for hook in cfg.get('custom_hooks') or () if isinstance(hook, Mapping)
+    ]
+    found = [kind for hook in hooks for kind in (_find(hook) if isinstance(hook, str) else {hook})]
+    bases = {base.__name__ for kind in found for base in inspect.getmro(kind)}
+    if 'MomentumUpdateHook' not in bases:
+        raise ValueError(
+            f'custom_hooks has no MomentumUpdateHook, so the key encoder of '
+            f'{cfg["model"]["type"]} would never change; keep the hooks of the base config '
+            '(custom_hooks = [*_base_.custom_hooks, ...])'
         )
 
 

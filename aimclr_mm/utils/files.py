@@ -141,14 +141,15 @@ def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
 
     Args:
         path: path of the file; its folder is created if missing.
-        mode: ``w`` for UTF-8 text, ``wb`` for bytes.
+        mode: ``w`` for UTF-8 text, ``wb`` for bytes. What is not UTF-8, in names of files, is
+            escaped in text.
 
     Raises:
         OSError: if it cannot be written, see :func:`check_target`.
     """
-    encoding = None if 'b' in mode else 'utf-8'
+    text = {} if 'b' in mode else dict(encoding='utf-8', errors='backslashreplace')
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with named_errors(path), open(path, mode, encoding=encoding) as file:
+        with named_errors(path), open(path, mode, **text) as file:
             yield file
         return
 
@@ -156,7 +157,7 @@ def atomic_write(path: str, mode: str = 'w') -> Iterator[IO]:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
     try:
-        with named_errors(path), open(temporary, mode, encoding=encoding) as file:
+        with named_errors(path), open(temporary, mode, **text) as file:
             yield file
             file.flush()
             # without it a crash of the machine could leave the new name with an empty file

@@ -9,6 +9,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .files import read_json
+
+PROVENANCE = 'provenance.json'  # written by ProvenanceHook at the start of each run
 MAX_VALUE = 1e30  # larger logged numbers are treated like infinity, as axes cannot show them
 MAX_LISTED = 3  # damaged lines that a note lists by number
 
@@ -38,9 +41,27 @@ class History:
                 del values[later]
 
 
+def started_runs(work_dir: str) -> list[str]:
+    """Return the names of the runs in a work directory in the order in which they started.
+
+    Empty for runs of older versions.
+    """
+    try:
+        runs = read_json(os.path.join(work_dir, PROVENANCE))['runs']
+        return [str(run) for run in runs] if isinstance(runs, list) else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def log_files(work_dir: str) -> list[str]:
-    """Return the paths of the scalar logs in a work directory, oldest run first."""
-    return sorted(glob.glob(os.path.join(glob.escape(work_dir), '*', 'vis_data', 'scalars.json')))
+    """Return the paths of the scalar logs in a work directory, oldest run first.
+
+    Runs are named by their start time, but a clock may go back, so that the recorded order counts.
+    """
+    order = {run: number for number, run in enumerate(started_runs(work_dir))}
+    paths = glob.glob(os.path.join(glob.escape(work_dir), '*', 'vis_data', 'scalars.json'))
+    names = {path: os.path.relpath(path, work_dir).split(os.sep)[0] for path in paths}
+    return sorted(paths, key=lambda path: (order.get(names[path], -1), names[path]))
 
 
 def is_number(value: object) -> bool:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -217,6 +218,17 @@ def test_a_folder_in_the_way(tmp_path):
     files = source(tmp_path / 'in', (3,))
     with pytest.raises(ValueError, match='is a folder'):
         prepare(Numbers(files), str(tmp_path / 'in'), workers=1)
+
+
+def test_more_workers_than_open_files(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = source(tmp_path / 'in', (3,))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, before[1]))
+        with pytest.raises(ValueError, match='16 workers need 56 open files, and 40 are allowed'):
+            prepare(Numbers(files), str(tmp_path / 'out.pkl'), workers=16)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_three_at_once(tmp_path):

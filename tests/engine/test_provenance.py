@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from torch.utils.data import ConcatDataset, Subset
 
 from aimclr_mm import __version__
@@ -187,3 +188,15 @@ def test_checkpoints_from_before_resume_and_settings_may_change_with_a_warning(t
 def test_an_unknown_choice_is_refused():
     with pytest.raises(ValueError, match="other_data='ask'; choose from 'refuse', 'warn'"):
         ProvenanceHook('ask')
+
+
+def test_another_number_of_threads_is_warned_about(tmp_path, data, monkeypatch):
+    stop_after_one(tmp_path / 'run')
+    said = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text: said.append(text))
+    monkeypatch.setattr(provenance.torch, 'get_num_threads', lambda: 7)
+    resume(tmp_path / 'run')
+    (line,) = [text for text in said if 'threads' in text]
+    assert 'trained with 1 threads, and now there are 7' in line
+    runs = json.loads((tmp_path / 'run' / 'provenance.json').read_text())['runs']
+    assert len(runs) == 2

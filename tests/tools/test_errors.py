@@ -3,6 +3,7 @@
 The tools run in forks of this process, which has imported what they need.
 """
 
+import errno
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import runpy
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ import aimclr_mm.visualization.report  # noqa: F401
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets import load_annotations
 from aimclr_mm.evaluation import FeatureSet, ScoreSet
+from aimclr_mm.utils.config_check import check_config
+from aimclr_mm.utils.files import atomic_folder, atomic_write
 from aimclr_mm.utils.overlays import read_config
 from tests.runs import ROOT, write_config
 
@@ -555,6 +559,53 @@ def test_reader_that_goes_away(files, tmp_path):
 
     ended = tool('analyze.py', ['fuse', str(files / 's.npz'), '--weights', '1'], tmp_path, close)
     assert ended.code == 141 and 'Traceback' not in ended.err and 'Broken' not in ended.err
+
+
+def test_closed_standard_output(files, tmp_path):
+    """As `>&-` does; no file gets its number."""
+
+    def close() -> None:
+        os.close(1)
+        sys.stdout = None
+
+    ended = tool(
+        'analyze.py',
+        ['fuse', str(files / 's.npz'), '--weights', '1', '--out', 'o'],
+        tmp_path,
+        close,
+    )
+    assert ended.code == 0 and not ended.err and os.listdir(tmp_path) == ['o']
+
+
+def test_sigterm_removes_temporary_files(tmp_path):
+    def main() -> None:
+        with atomic_write('result'), atomic_folder('folder'):
+            assert len(os.listdir()) == 2
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    assert fork(lambda: cli.run(main), tmp_path).code == 143 and not os.listdir(tmp_path)
+
+
+def test_full_disk_names_the_work_directory(tmp_path):
+    """The system does not tell which of the logs could not be written."""
+    cfg = Config(dict(work_dir=str(tmp_path / 'run'), launcher='none'))
+    with pytest.raises(OSError, match="No space left on device: '.*run'"), cli.locked_work_dir(cfg):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+@pytest.mark.parametrize(
+    'setting, message',
+    [
+        (dict(custom_hooks=[]), 'the key encoder of AimCLR would never change'),
+        (dict(custom_hooks=None), 'the key encoder of AimCLR would never change'),
+    ],
+)
+def test_key_encoder_without_its_hook(files, setting, message):
+    cfg = dict(Config.fromfile(files / 'tiny.py').to_dict())
+    check_config(cfg, 'tiny.py')
+    with pytest.raises(ValueError, match=message):
+        check_config({**cfg, **setting}, 'tiny.py')
 
 
 def test_full_disk_leaves_no_file(files, tmp_path):

@@ -56,3 +56,10 @@ def test_folder_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda *_: False)  # root may write everywhere
     with pytest.raises(PermissionError, match='no permission to write in'):
         check_target(str(tmp_path / 'file'))
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
+    """The result of a long run must not be lost because of a name in it."""
+    with atomic_write(str(tmp_path / 'list.txt')) as file:
+        file.write(os.fsdecode(b'caf\xe9.npy') + ' é')
+    assert (tmp_path / 'list.txt').read_text(encoding='utf-8') == 'caf\\udce9.npy é'

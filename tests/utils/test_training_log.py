@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aimclr_mm.utils.training_log import read_history
+from aimclr_mm.utils.training_log import log_files, read_history
 
 
 def write_log(work_dir: Path, run: str, records: list, end: str = '') -> None:
@@ -68,3 +68,15 @@ def test_values_that_are_not_finite_become_nan(tmp_path):
 def test_folder_without_a_training_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='give the work directory of a training'):
         read_history(str(tmp_path))
+
+
+def test_order_of_runs_does_not_depend_on_the_clock(tmp_path):
+    """A run is resumed after the clock has gone back; it is named before the first one."""
+    write_log(tmp_path, '20260102_000000', [train(1, loss=3), train(2, loss=2)])
+    write_log(tmp_path, '20260101_000000', [train(3, loss=1)])
+    runs = dict(runs=['20260102_000000', '20260101_000000'])
+    (tmp_path / 'provenance.json').write_text(json.dumps(runs))
+    history = read_history(str(tmp_path))
+    assert sorted(history.train) == [1, 2, 3] and not history.notes
+    found = [Path(path).parents[1].name for path in log_files(str(tmp_path))]
+    assert found == runs['runs']

@@ -20,11 +20,12 @@ from aimclr_mm.utils.arguments import check_choice
 from aimclr_mm.utils.checksums import sha256
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.utils.processor import processor_name
+from aimclr_mm.utils.training_log import PROVENANCE as FILE
+from aimclr_mm.utils.training_log import started_runs
 from aimclr_mm.version import __version__
 
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'numpy')
 SETTINGS = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
-FILE = 'provenance.json'
 
 
 @HOOKS.register_module()
@@ -64,6 +65,7 @@ class ProvenanceHook(Hook):
             ranks=get_world_size(),
             data=fingerprint(runner.train_dataloader.dataset),
             settings=json.loads(json.dumps(settings, default=str)),
+            runs=[*started_runs(runner.work_dir), runner.timestamp],
         )
         self._compare_data(runner)
         self._compare_settings(runner)
@@ -101,6 +103,15 @@ class ProvenanceHook(Hook):
                 f'The settings differ from those of the checkpoint: {"; ".join(changes)}'
             )
 
+        threads = self.record['environment']['threads']
+        before = self.resumed.get('environment', {}).get('threads', threads)
+        if before != threads:
+            runner.logger.warning(
+                f'The checkpoint was trained with {before} threads, and now there are {threads}: '
+                'on a CPU sums are rounded differently, so the result will not be bit-identical; '
+                f'set OMP_NUM_THREADS={before} for the same result'
+            )
+
 
 def differences(before: Any, now: Any, name: str = '') -> list[str]:
     """Return the differences of two nested settings, as ``name: before -> now``."""
@@ -113,7 +124,7 @@ def differences(before: Any, now: Any, name: str = '') -> list[str]:
     return [] if before == now else [f'{name}: {before} -> {now}']
 
 
-def environment() -> dict[str, str | None]:
+def environment() -> dict[str, str | int | None]:
     """Return versions and machine of the run; None for a package that is not installed."""
 
     def installed(package: str) -> str | None:
@@ -129,6 +140,7 @@ def environment() -> dict[str, str | None]:
         platform=platform.platform(),
         device=device,
         cuda=torch.version.cuda,
+        threads=torch.get_num_threads(),
         **{package: installed(package) for package in PACKAGES},
     )
 

@@ -96,7 +96,11 @@ def add_legend(
 
 
 def shorten(title: str, longest: int) -> str:
-    """Cut the middle out of each line of a title that has more than ``longest`` characters."""
+    """Cut the middle out of each line of a title that has more than ``longest`` characters.
+
+    Characters of file names that are not UTF-8, which matplotlib cannot draw, are escaped.
+    """
+    title = title.encode('utf-8', 'backslashreplace').decode()
     half = longest // 2
     return '\n'.join(
         line if len(line) <= longest else f'{line[: half - 1]}…{line[-half:]}'
