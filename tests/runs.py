@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmaction.registry import DATASETS, MODELS
+from mmaction.registry import DATASETS, METRICS, MODELS
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner, runner
 from torch import nn
@@ -225,6 +226,19 @@ class ToyModel(BaseModel):
         return dict(loss=output.square().mean()) if mode == 'loss' else list(output)
 
 
+class Falling(BaseMetric):
+    """A metric that improves each time."""
+
+    calls = 0
+
+    def process(self, *_) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results: list) -> dict:
+        self.calls += 1
+        return dict(score=-self.calls)
+
+
 VALIDATION = dict(
     val_dataloader=dict(
         batch_size=4,
@@ -238,9 +252,10 @@ VALIDATION = dict(
 
 
 def register_toys() -> None:
-    """Register the toy dataset and model."""
+    """Register the toy dataset, model and metric."""
     DATASETS.register_module(module=ToyData, force=True)
     MODELS.register_module(module=ToyModel, force=True)
+    METRICS.register_module(module=Falling, force=True)
 
 
 def toy_runner(

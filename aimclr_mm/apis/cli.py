@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -379,7 +379,7 @@ def _prepare_streams() -> None:
     for name in ('stdout', 'stderr'):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))  # noqa: SIM115
-    if hasattr(sys.stdout, 'reconfigure'):
+    with suppress(AttributeError, OSError):  # of a stream of another kind
         sys.stdout.reconfigure(errors='backslashreplace')
     # a full disk ends the command with one message, not with a traceback of each log line
     logging.raiseExceptions = '--debug' in sys.argv

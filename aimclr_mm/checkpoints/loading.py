@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .released import any_starts_with, convert, is_released, recognize
 
 SHOWN = 8  # problems that a message names
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def load_weights(module: nn.Module, checkpoint: dict, filename: str, prefix: str = '') -> None:
@@ -22,7 +25,8 @@ def load_weights(module: nn.Module, checkpoint: dict, filename: str, prefix: str
         prefix: prefix of the module's names in the checkpoint.
 
     Raises:
-        ValueError: if a tensor is missing, unknown or of another shape; the message names it.
+        ValueError: if a tensor is missing, unknown, of another shape or kind of numbers, or not
+            finite, or if a part of the module refuses it (``value_defect``); the message names it.
     """
     state = state_dict_of(checkpoint, filename)
     found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
@@ -31,10 +35,11 @@ def load_weights(module: nn.Module, checkpoint: dict, filename: str, prefix: str
     problems = [f'{prefix}{name} is missing' for name in wanted if name not in found]
     problems += [f'{prefix}{name} is unknown to the model' for name in found if name not in wanted]
     problems += [
-        f'{prefix}{name} has shape {_shape(found[name])}, the model {tuple(value.shape)}'
+        f'{prefix}{name} {defect}'
         for name, value in wanted.items()
-        if name in found and _shape(found[name]) != tuple(value.shape)
+        if name in found and (defect := _defect(found[name], value))
     ]
+    problems = problems or _defects_of_parts(module, found, prefix)
     if problems:
         rest = '; ...' if len(problems) > SHOWN else ''
         raise ValueError(
@@ -68,6 +73,33 @@ def _remedy(found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> str:
             'the checkpoint, or train another classifier on its encoder with --pretrained'
         )
     return 'Use the config it was trained with'
+
+
+def _defect(value: Any, wanted: Tensor) -> str:
+    """Return why a value cannot be loaded into a tensor; empty if it can.
+
+    torch would cast any numbers to those of the model, and drop the imaginary part of complex ones.
+    """
+    if _shape(value) != tuple(wanted.shape):
+        return f'has shape {_shape(value)}, the model {tuple(wanted.shape)}'
+    same = any(value.dtype in kind and wanted.dtype in kind for kind in (_FLOATS, _INTEGERS))
+    if value.dtype != wanted.dtype and not same:
+        return f'is of {value.dtype}, the model of {wanted.dtype}'
+    if wanted.is_floating_point() and not torch.isfinite(value.to(wanted.dtype)).all():
+        return 'holds NaN or infinity'
+    return ''
+
+
+def _defects_of_parts(module: nn.Module, found: dict[str, Tensor], prefix: str) -> list[str]:
+    """Return the defects that parts of a module find in values that fit otherwise."""
+    defects = []
+    for name, part in module.named_modules():
+        if hasattr(part, 'value_defect'):
+            inner = f'{name}.' if name else ''
+            values = {key: found[f'{inner}{key}'] for key in part.state_dict()}
+            if defect := part.value_defect(**values):
+                defects.append(f'{prefix}{inner}{defect}')
+    return defects
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:

@@ -27,13 +27,15 @@ from .unpickling import CheckpointUnpickler
 
 # first two values of torch's format before version 1.6
 _LEGACY = (0x1950A86A20F9469CFC6C, 1001)
+_PATHS = ('best_ckpt', 'last_ckpt')  # begin the names of paths that mmengine stores
 _BLOCK = 2**20  # bytes of a download at a time
 
 
 def load_checkpoint_file(filename: str, map_location: Any = 'cpu', tensors: bool = True) -> dict:
     """Load a checkpoint without running any code that it may contain, and verify its checksums.
 
-    ``meta.config`` is dropped: mmengine's ``Runner.resume`` would run its text as a Python config.
+    What mmengine would run or delete is dropped: ``meta.config``, the text of a Python config, and
+    the paths of other checkpoints in ``message_hub``, of which only the file names are kept.
 
     Args:
         filename: path of the file, or the name of a shipped encoder.
@@ -55,9 +57,24 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu', tensors: bool
         raise ValueError(
             f'checkpoint {filename!r} holds a {type(checkpoint).__name__}, not a dict of tensors'
         )
+    _drop_code_and_paths(checkpoint)
+    return checkpoint
+
+
+def _drop_code_and_paths(checkpoint: dict) -> None:
+    """Remove a config, and reduce paths to ``name_of_...``, in place."""
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
-    return checkpoint
+
+    hub = checkpoint.get('message_hub')
+    info = hub.get('runtime_info') if isinstance(hub, dict) else None
+    keys = hub.get('resumed_keys') if isinstance(hub, dict) else None
+    for key in [key for key in info if str(key).startswith(_PATHS)] if type(info) is dict else ():
+        path = info.pop(key)
+        if isinstance(keys, dict):
+            keys.pop(key, None)
+        if isinstance(path, str) and key.startswith('best'):
+            info[f'name_of_{key}'] = re.split(r'[/\\]', path)[-1]
 
 
 def _read_checked(file: IO[bytes], filename: str, tensors: bool) -> Any:
@@ -91,7 +108,7 @@ def _read_archive(file: IO[bytes], size: int, tensors: bool) -> Any:
 
     pickled = archive.read('data.pkl')
     find = find_memory if tensors else None
-    return CheckpointUnpickler(io.BytesIO(pickled), len(pickled), find).load()
+    return CheckpointUnpickler(io.BytesIO(pickled), size, find).load()
 
 
 def _read_legacy(file: IO[bytes], size: int, tensors: bool) -> Any:

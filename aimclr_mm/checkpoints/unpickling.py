@@ -29,6 +29,7 @@ _STORAGES = dict(
     ComplexDoubleStorage=torch.complex128,
     ComplexFloatStorage=torch.complex64,
 )
+_TENSOR = 400  # bytes that a tensor or a storage takes beside its numbers
 _QUANTIZED = {
     dtype for dtype in _DTYPES.values() if str(dtype).startswith(('torch.q', 'torch.bits'))
 }
@@ -97,6 +98,7 @@ class CheckpointUnpickler(ArrayUnpickler):
 
         storage = self.storages.get(key)
         if storage is None:
+            self.charge(_TENSOR)
             size = length * dtype.itemsize
             memory = self._find_memory(key, size) if self._find_memory else None
             storage = self.storages[key] = Storage(memory, length, dtype)
@@ -126,6 +128,7 @@ class CheckpointUnpickler(ArrayUnpickler):
         if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in places):
             raise pickle.UnpicklingError('it holds a tensor without a shape')
 
+        self.charge(_TENSOR)
         elements = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if elements else -1
         if last >= storage.length:
@@ -166,5 +169,4 @@ class CheckpointUnpickler(ArrayUnpickler):
     def _counter(self, counts: dict | None = None) -> dict:
         if type(counts or {}) is not dict:
             raise pickle.UnpicklingError('it holds a Counter of something other than a dict')
-        self.charge(len(counts or {}))
-        return dict(counts or {})
+        return self._dict(list((counts or {}).items()))

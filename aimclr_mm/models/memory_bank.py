@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather
 from torch import Tensor, nn
 
+MAX_DEVIATION = 0.05  # of the length of a saved key, which half precision rounds
+
 
 class MemoryBank(nn.Module):
     """Hold the last K keys as negatives; saved in checkpoints and equal on all ranks.
@@ -28,6 +30,16 @@ class MemoryBank(nn.Module):
 
         self.register_buffer('keys', F.normalize(torch.randn(length, dim), dim=1))  # (K, D)
         self.register_buffer('pointer', torch.zeros((), dtype=torch.long))  # next row to overwrite
+
+    def value_defect(self, keys: Tensor, pointer: Tensor) -> str:
+        """Return what is wrong with saved keys (K, D) and their pointer; empty if nothing is."""
+        norms = keys.float().norm(dim=1)
+        wrong = int(((norms - 1).abs() > MAX_DEVIATION).sum())
+        if wrong:
+            return f'keys holds {wrong} keys that are not of length 1'
+        if not 0 <= int(pointer) < len(self):
+            return f'pointer is {int(pointer)}; it must be 0 to {len(self) - 1}'
+        return ''
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -2,7 +2,9 @@
 
 A pickle is a program. This unpickler executes only the instructions that build numbers, text and
 containers, and resolves names only in a short table of its own functions. It also limits the
-memory: elements and bytes are counted, and may reach :data:`GROWTH` times the size of the file.
+memory: what each instruction allocates is charged, up to :data:`GROWTH` bytes per byte of the file
+and :data:`ALWAYS` more. With text and arrays, which are in the file as they are, reading takes at
+most 16 times the size of the file.
 
 It extends Python's pure Python ``pickle._Unpickler``. A subclass of ``pickle.Unpickler``, which is
 written in C, can restrict names (``find_class``) but not instructions: a dict key of deeply nested
@@ -22,7 +24,8 @@ from typing import IO, Any
 
 import numpy as np
 
-GROWTH = 8  # limit of elements and bytes, per byte of the file
+GROWTH = 10  # bytes that instructions may allocate, per byte of the file
+ALWAYS = 2**20  # bytes that any file may allocate
 DEPTH = 50  # limit of nested containers
 _ATOMS = (str, bytes, int, float, bool, complex, type(None), np.generic)
 
@@ -42,6 +45,48 @@ _REFUSED = (
 # instructions that hash what follows the mark, and the distance between the hashed values
 _HASHING = {pickle.DICT: 2, pickle.SETITEMS: 2, pickle.ADDITEMS: 1, pickle.FROZENSET: 1}
 
+# bytes that instructions allocate in CPython, beyond text and the bytes of arrays
+_SLOT = 16  # in a stack, a memo or a list, while it grows
+_LIST = 96
+_TUPLE = 40
+_MAPPING = 240  # a dict or a set
+_ENTRY = 100  # of a dict or a set
+_NUMBER = 32
+_TEXT = 80
+_OBJECT = 150
+_ARRAY = 300
+_MARK = 176  # until it is removed
+_COSTS = {
+    pickle.MARK: _MARK,
+    **dict.fromkeys((pickle.EMPTY_LIST, pickle.LIST), _SLOT + _LIST),
+    **dict.fromkeys((pickle.EMPTY_DICT, pickle.DICT), _SLOT + _MAPPING),
+    **dict.fromkeys((pickle.EMPTY_SET, pickle.FROZENSET), _SLOT + _MAPPING),
+    pickle.REDUCE: _OBJECT,
+    pickle.TUPLE: _SLOT + _TUPLE,
+    pickle.TUPLE1: _TUPLE + 8,
+    pickle.TUPLE2: _TUPLE + 16,
+    pickle.TUPLE3: _TUPLE + 24,
+    **dict.fromkeys((pickle.GLOBAL, pickle.STACK_GLOBAL), _SLOT + _TEXT),
+    **dict.fromkeys((pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8), _SLOT + _TEXT),
+    **dict.fromkeys((pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING), _SLOT + _TEXT),
+    **dict.fromkeys((pickle.UNICODE, pickle.BINUNICODE, pickle.BINUNICODE8), _SLOT + _TEXT),
+    **dict.fromkeys((pickle.SHORT_BINUNICODE, pickle.BYTEARRAY8), _SLOT + _TEXT),
+    **dict.fromkeys((pickle.INT, pickle.BININT, pickle.BININT2), _SLOT + _NUMBER),
+    **dict.fromkeys((pickle.LONG, pickle.LONG1, pickle.LONG4), _SLOT + _NUMBER),
+    **dict.fromkeys((pickle.FLOAT, pickle.BINFLOAT), _SLOT + _NUMBER),
+}
+_GAP = 100  # unused numbers in a row in a memo
+
+
+def _charged(load: Callable, cost: int) -> Callable:
+    """Return an instruction that charges what it allocates."""
+
+    def run(unpickler: RestrictedUnpickler) -> None:
+        unpickler.charge(cost)
+        load(unpickler)
+
+    return run
+
 
 class Function:
     """A function that a pickle may call; it has no attributes that a pickle could change."""
@@ -56,6 +101,23 @@ class Function:
         return self._call(*args)
 
 
+_UNUSED = Function(None)  # refused wherever it ends up
+
+
+class _Memo(list):
+    """The memo of an unpickler; a dict would take ten times the memory."""
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        gap = index - len(self)
+        if gap > _GAP:
+            raise pickle.UnpicklingError(f'it numbers an element {index} after {len(self)} others')
+        if gap < 0:
+            super().__setitem__(index, value)
+        else:
+            self.extend([_UNUSED] * gap)
+            self.append(value)
+
+
 class RestrictedUnpickler(pickle._Unpickler):
     """Unpickle numbers, text and containers, and call functions of a table.
 
@@ -68,11 +130,12 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         super().__init__(file)
-        self._left = GROWTH * size
+        self.memo = _Memo()
+        self._left = GROWTH * size + ALWAYS
         self.functions: Mapping[tuple[str, str], Callable] = {}
 
     def charge(self, amount: int) -> None:
-        """Count new elements or bytes.
+        """Count bytes that are allocated.
 
         Raises:
             UnpicklingError: if there are too many for the file.
@@ -80,8 +143,13 @@ class RestrictedUnpickler(pickle._Unpickler):
         self._left -= amount
         if self._left < 0:
             raise pickle.UnpicklingError(
-                f'it expands to more than {GROWTH} times as many elements as it has bytes'
+                f'its elements would take more than {GROWTH} times as many bytes as the file has'
             )
+
+    def pop_mark(self) -> list:
+        """Return the elements after the last mark, which is removed."""
+        self._left += _MARK
+        return super().pop_mark()
 
     def find_class(self, module: str, name: str) -> Function:
         """Return the function of this name from the table."""
@@ -119,10 +187,13 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     def _load_setitem(self) -> None:
         self.check_keys(self.stack[-2:-1])
+        self.charge(_ENTRY)
         self.load_setitem()
 
     def _load_hashing(self, load: Callable, step: int) -> None:
-        self.check_keys(self.stack[::step])  # the values after the mark
+        keys = self.stack[::step]  # of the elements after the mark
+        self.check_keys(keys)
+        self.charge(_ENTRY * len(keys))
         load(self)
 
     def _load_bytearray8(self) -> None:
@@ -138,6 +209,9 @@ class RestrictedUnpickler(pickle._Unpickler):
         dispatch[_code[0]] = lambda self, load=dispatch[_code[0]], step=_step: self._load_hashing(
             load, step
         )
+    dispatch = {
+        code: _charged(load, _COSTS.get(bytes([code]), _SLOT)) for code, load in dispatch.items()
+    }
 
 
 class _DType:
@@ -219,7 +293,7 @@ class ArrayUnpickler(RestrictedUnpickler):
         """Return an array of this content in C or Fortran order, or permuted C order (K)."""
         # text comes from Python 2
         content = content.encode('latin1') if isinstance(content, str) else bytes(content)
-        self.charge(len(content))
+        self.charge(_ARRAY + len(content))
         if len(content) != math.prod(shape) * dtype.value.itemsize:
             raise pickle.UnpicklingError(f'an array of shape {shape} has {len(content)} bytes')
 
@@ -233,7 +307,7 @@ class ArrayUnpickler(RestrictedUnpickler):
     def _encode(self, text: str, encoding: str) -> bytes:
         if encoding not in ('latin1', 'latin-1'):
             raise pickle.UnpicklingError(f'it holds bytes in the encoding {str(encoding)[:40]!r}')
-        self.charge(len(text))
+        self.charge(_TEXT + len(text))
         return text.encode('latin1')
 
     def _bytes(self) -> bytes:
@@ -244,20 +318,23 @@ class ArrayUnpickler(RestrictedUnpickler):
             content = self._encode(content, encoding)
         elif not isinstance(content, bytes):
             raise pickle.UnpicklingError(f'it makes a bytearray of a {type(content).__name__}')
-        self.charge(len(content))
+        self.charge(_TEXT + len(content))
         return bytearray(content)
 
     def _container(self, kind: type, items: list | tuple = ()) -> Any:
         if not isinstance(items, (list, tuple)):
             raise pickle.UnpicklingError(f'it makes a {kind.__name__} of a {type(items).__name__}')
-        self.charge(len(items))
-        if kind is not list:
+        if kind is list:
+            self.charge(_LIST + _SLOT * len(items))
+        else:
+            self.charge(_MAPPING + _ENTRY * len(items))
             self.check_keys(items)
         return kind(items)
 
     def _dict(self, items: list | tuple = ()) -> dict:
         pairs = self._container(list, items)
         self.check_keys([key for key, _ in pairs])
+        self.charge(_MAPPING + _ENTRY * len(pairs))
         return dict(pairs)
 
     def complete(self, value: Any) -> Any:
@@ -268,18 +345,21 @@ class ArrayUnpickler(RestrictedUnpickler):
         return value.value if type(value) is _Array else value
 
     def _finish(self, value: Any, depth: int) -> Any:
-        """Return the value with all placeholders replaced."""
+        """Return the value with all placeholders replaced; lists and dicts are changed in place."""
         if type(value) not in (dict, list, tuple):
             return self.complete(value)
 
-        self.charge(len(value))
+        # a container that is shared is visited each time
+        self.charge(_TUPLE + _SLOT * len(value))
         if depth == DEPTH:
             raise pickle.UnpicklingError(
                 f'its containers are nested more than {DEPTH} deep, or contain themselves'
             )
-        if type(value) is dict:
-            return {key: self._finish(item, depth + 1) for key, item in value.items()}
-        return type(value)([self._finish(item, depth + 1) for item in value])
+        if type(value) is tuple:
+            return tuple([self._finish(item, depth + 1) for item in value])
+        for key, item in value.items() if type(value) is dict else enumerate(value):
+            value[key] = self._finish(item, depth + 1)
+        return value
 
 
 def parse_pickle(content: bytes) -> Any:

@@ -48,7 +48,8 @@ class ProvenanceHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the record of the checkpoint of a resumed run."""
         if runner._resume:
-            self.resumed = checkpoint.get('meta', {}).get('provenance', {})
+            meta = checkpoint.get('meta')  # SafeCheckpointHook refuses anything but a dict
+            self.resumed = meta.get('provenance', {}) if isinstance(meta, dict) else {}
 
     @master_only
     def before_train(self, runner: Runner) -> None:
@@ -69,6 +70,7 @@ class ProvenanceHook(Hook):
         )
         self._compare_data(runner)
         self._compare_settings(runner)
+        self._compare_threads(runner)
 
         with atomic_write(path) as file:
             file.write(json.dumps(self.record, indent=2) + '\n')
@@ -103,6 +105,7 @@ class ProvenanceHook(Hook):
                 f'The settings differ from those of the checkpoint: {"; ".join(changes)}'
             )
 
+    def _compare_threads(self, runner: Runner) -> None:
         threads = self.record['environment']['threads']
         before = self.resumed.get('environment', {}).get('threads', threads)
         if before != threads:

@@ -24,10 +24,11 @@ from mmengine.runner import Runner
 from aimclr_mm.checkpoints.loading import load_weights
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.engine.distributed import batch_norm_statistics, unwrap
-from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.engine.resume_checks import NEEDED, check_resume
+from aimclr_mm.utils.files import atomic_write, open_regular
 
 INTERRUPTED = 'interrupted.pth'  # saved on SIGTERM, deleted after the next checkpoint
-RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')  # keys that a resume needs
+BEST = re.compile(r'best_[^/\\]+\.pth')  # names of the files that the hook writes
 
 
 @register_backend('atomic')
@@ -107,10 +108,10 @@ def newest_checkpoint(*folders: str) -> str | None:
 
 def _check_openable(path: str) -> None:
     """Raise OSError if a file cannot be opened."""
-    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would block
+    if os.path.exists(path) and not os.path.isfile(path):  # a folder or a pipe
         return
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             file.read(1)
     except OSError as error:
         raise OSError(
@@ -130,7 +131,7 @@ def _position(path: str) -> tuple[int, int, float] | None:
         Exception: of any kind, if the file is damaged.
     """
     content = load_checkpoint_file(path, tensors=False)
-    if not all(key in content for key in RESUMABLE):
+    if not all(key in content for key in NEEDED):
         return None
     return int(content['meta']['iter']), int(content['meta']['epoch']), os.path.getmtime(path)
 
@@ -179,26 +180,53 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check a checkpoint strictly; on a resume restore the batch-norm statistics per rank."""
-        missing = [key for key in RESUMABLE if key not in checkpoint]
-        if runner._resume and missing:
-            raise ValueError(
-                f'checkpoint {runner._load_from!r} has no {", ".join(missing)}, so training cannot '
-                'resume from it; load its weights with --cfg-options load_from=CHECKPOINT'
-            )
-        load_weights(unwrap(runner.model), checkpoint, runner._load_from)
+        filename = runner._load_from
+        if runner._resume:
+            try:
+                check_resume(runner, checkpoint)
+            except ValueError as error:
+                raise ValueError(
+                    f'checkpoint {filename!r}: {error}. So training cannot resume from it: take '
+                    'another one, or load its weights with --cfg-options load_from=CHECKPOINT'
+                ) from error
+        load_weights(unwrap(runner.model), checkpoint, filename)
 
         if runner._resume:
             statistics = checkpoint['meta'].get('statistics_of_ranks', [])
             if len(statistics) == get_world_size():
                 checkpoint['state_dict'].update(statistics[get_rank()])
+                load_weights(unwrap(runner.model), checkpoint, filename)
 
     def before_train(self, runner: Runner) -> None:
         """Prepare the hook, and delete temporary files of a killed run."""
         super().before_train(runner)
+        self._find_best(runner)
         if is_main_process():
             for path in glob(os.path.join(escape(runner.work_dir), '*.tmp')):
                 if re.search(r'\.\d+\.tmp$', path):
                     os.remove(path)
+
+    def _find_best(self, runner: Runner) -> None:
+        """Continue with the best checkpoints of a resumed run if they are in its own folder.
+
+        The checkpoint only gives their names, see :func:`load_checkpoint_file`.
+        """
+        if not self.save_best:
+            return
+        paths = {}
+        for metric in self._best():
+            name = runner.message_hub.runtime_info.pop(f'name_of_{_best_key(metric)}', '')
+            path = os.path.join(self.out_dir, name)
+            is_own = BEST.fullmatch(name) and os.path.isfile(path) and not os.path.islink(path)
+            paths[metric] = path if is_own else None
+            if is_own:
+                runner.message_hub.update_info(_best_key(metric), path)
+            elif name:
+                runner.logger.warning(
+                    f'The best checkpoint of the resumed run, {name!r}, is not in {self.out_dir}; '
+                    'it stays where it is, and the next better one is saved here'
+                )
+        self._set_best(paths)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save a checkpoint, then delete outdated ones."""
@@ -253,6 +281,11 @@ class SafeCheckpointHook(CheckpointHook):
             (self.best_ckpt_path,) = paths.values()
         else:
             self.best_ckpt_path_dict = paths
+
+
+def _best_key(metric: str) -> str:
+    """Return mmengine's name for the path of the best checkpoint of a metric."""
+    return f'best_ckpt_{metric}' if metric else 'best_ckpt'
 
 
 @master_only
