@@ -1,6 +1,7 @@
 """Training loop, hooks, optimizer wrapper, schedules and console log."""
 
 from .console_log import ConsoleLogHook, ConsoleLogProcessor, ConsoleRunner
+from .graphed_step import GraphedStep
 from .hooks import (
     CollapseMonitorHook,
     DistributedCheckHook,
@@ -28,6 +29,7 @@ __all__ = [
     'DistributedCheckHook',
     'DivergenceHook',
     'EpochSeedHook',
+    'GraphedStep',
     'LoadEncoderHook',
     'MomentumUpdateHook',
     'PlainCheckpointHook',

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from mmaction.registry import LOOPS
@@ -10,6 +11,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import EpochBasedTrainLoop
 
 from aimclr_mm.engine.hooks.sigterm import SigtermHook
+
+from .graphed_step import GraphedStep, obstacle
 
 
 @LOOPS.register_module()
@@ -24,7 +27,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     Args:
         runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals: see mmengine's
             ``EpochBasedTrainLoop``.
+        cuda_graph: whether to replay each step as one CUDA graph where that is possible
+            (:class:`~aimclr_mm.engine.GraphedStep`); the log says why where it is not.
     """
+
+    def __init__(self, *args: Any, cuda_graph: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cuda_graph = cuda_graph
 
     def run(self) -> BaseModel:
         """Train, and return the model.
@@ -45,6 +54,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 'ranks, or from a checkpoint of the end of an epoch (--resume CHECKPOINT)'
             )
         hub.update_info('batches', batches)
+        self._step = self._choose_step()
 
         self._sigterm = SigtermHook()
         self.runner.register_hook(self._sigterm)
@@ -65,6 +75,25 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.message_hub.update_info('batch', 0)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Train for one step."""
+        self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self._step(data_batch)
+        self.runner.call_hook(
+            'after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
+        self._iter += 1
+
+    def _choose_step(self) -> Callable[[Any], dict]:
+        """Return the function that trains with a batch."""
+        model, optim_wrapper = self.runner.model, self.runner.optim_wrapper
+        if self.cuda_graph:
+            reason = obstacle(model, optim_wrapper)
+            if reason is None:
+                return GraphedStep(model, optim_wrapper)
+            self.runner.logger.info(f'Training without CUDA graphs: {reason}')
+        return partial(model.train_step, optim_wrapper=optim_wrapper)
 
     def _batches(self) -> Iterator[Any]:
         """Yield the batches of an epoch."""

@@ -7,6 +7,7 @@ beyond the d coordinates of the layout (a keypoint score) are passed through unc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -129,7 +130,13 @@ def take_frames(x: Tensor, index: Tensor) -> Tensor:
 
 def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
     """Reorder the joints: joint v of the result is joint ``joints[v]`` of x (..., V, C)."""
-    return x.index_select(-2, torch.tensor(joints, device=x.device))
+    return x.index_select(-2, _index(tuple(joints), x.device))
+
+
+@functools.cache
+def _index(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return an index on a device; it is copied there once, which CUDA graphs need."""
+    return torch.tensor(values, device=device)
 
 
 def gaussian_kernel(sigma: Tensor, taps: int, normalized: bool) -> Tensor:

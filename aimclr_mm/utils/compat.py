@@ -65,11 +65,22 @@ def stub_missing_drn() -> None:
     sys.modules.update({name: package, f'{name}.drn': module})
 
 
+def skip_multimodal() -> None:
+    """Leave out mmaction2's video-language models with transformers 5, which they do not support.
+
+    The import of ``mmaction.models`` would fail.
+    """
+    dependency = importlib.import_module('mmaction.utils.dependency')
+    if dependency.satisfy_requirement('transformers>=5'):
+        dependency.WITH_MULTIMODAL = False
+
+
 def import_mmaction() -> None:
     """Import mmaction's models and datasets without the warnings of their optional parts."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', SyntaxWarning)  # invalid escape sequences in docstrings
         warnings.filterwarnings('ignore', message='Fail to import|pkg_resources')
+        skip_multimodal()
         importlib.import_module('mmaction.models')
         importlib.import_module('mmaction.datasets')
 

@@ -196,7 +196,7 @@ class Single(nn.Module):
         self.encoder = nn.Module()
         self.encoder.head = nn.Linear(3, 4)
 
-    def loss(self, query: torch.Tensor) -> torch.Tensor:
+    def forward(self, query: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of the query view."""
         embeddings = self.encoder.head(query)
         self.encoder.head(torch.ones(2, 3))
@@ -216,6 +216,10 @@ class Several(Single):
         super().__init__()
         self.streams = nn.ModuleDict(dict(joint=Single(), bone=Single()))
 
+    def forward(self, *queries: torch.Tensor) -> list[torch.Tensor]:
+        """Return the embeddings of the query view of each stream."""
+        return [single(query) for single, query in zip(self.streams.values(), queries)]
+
 
 def naive_cosine(embeddings: torch.Tensor) -> float:
     """Mean cosine over pairs of different samples."""
@@ -231,16 +235,19 @@ def monitored(model: Single, interval: int, log_interval: int) -> tuple[MessageH
     hook = CollapseMonitorHook(interval)
     runner.hooks = [hook, LoggerHook(interval=log_interval)]
     hook.before_train(runner)
-    singles = model.streams.values() if hasattr(model, 'streams') else [model]
+    singles = list(model.streams.values()) if hasattr(model, 'streams') else [model]
+
+    def embed(samples: int) -> list[torch.Tensor]:
+        embeddings = model(*(torch.randn(samples, 3) for _ in singles))
+        return embeddings if len(singles) > 1 else [embeddings]
 
     expected = []
     for runner.iter in range(5):
         hook.before_train_iter(runner, runner.iter)
         model.eval()
-        for single in singles:  # a validation does not count
-            single.loss(torch.randn(2, 3))
+        embed(2)  # a validation does not count
         model.train()
-        expected.append([naive_cosine(single.loss(torch.randn(6, 3))) for single in singles])
+        expected.append([naive_cosine(embeddings) for embeddings in embed(6)])
         hook.after_train_iter(runner, runner.iter)
         logged = runner.iter + 1 if (runner.iter + 1) % log_interval == 0 else None
         if logged:

@@ -1,12 +1,15 @@
 """Patches of the OpenMMLab libraries, and checks of their versions."""
 
 import importlib
+import os
+import subprocess
 import sys
 
 import pytest
 
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file, load_checkpoint_url
 from aimclr_mm.utils import compat
+from tests.runs import ROOT, environment
 
 
 def test_stub_of_drn_is_made_once():
@@ -54,3 +57,16 @@ def test_missing_library_is_named(monkeypatch, check, package):
     monkeypatch.setattr(compat.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ImportError, match=f'{package} is missing.*pip install'):
         check()
+
+
+def test_import_beside_transformers_5(tmp_path):
+    package = tmp_path / 'transformers'
+    package.mkdir()
+    package.joinpath('__init__.py').write_text('raise ImportError("not what mmaction2 imports")')
+    metadata = tmp_path / 'transformers-5.1.0.dist-info' / 'METADATA'
+    metadata.parent.mkdir()
+    metadata.write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.1.0\n')
+
+    command = [sys.executable, '-c', 'import aimclr_mm']
+    result = subprocess.run(command, env=environment(PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}'))
+    assert result.returncode == 0

@@ -49,7 +49,12 @@ class CollapseMonitorHook(Hook):
         singles = getattr(model, 'streams', {'': model})
         self._heads = {stream: single.encoder.head for stream, single in singles.items()}
         self._handles = [head.register_forward_hook(self._record) for head in self._heads.values()]
-        self._recorded: dict[nn.Module, Tensor] = {}  # in this iteration
+        self._handles.append(model.register_forward_pre_hook(self._start_pass))
+        # tensors that stay where they are, so that a CUDA graph can write to them
+        self._recorded = {
+            head: next(head.parameters()).new_zeros(()) for head in self._heads.values()
+        }
+        self._pending: set[nn.Module] = set()  # heads that were not called in this forward pass
         self._cosines: list[Tensor] = []  # (streams,) per iteration since the last log line
 
     def after_train(self, runner: Runner) -> None:
@@ -57,15 +62,16 @@ class CollapseMonitorHook(Hook):
         for handle in self._handles:
             handle.remove()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Forget the embeddings of the last iteration."""
-        self._recorded.clear()
+    def _start_pass(self, model: nn.Module, args: tuple) -> None:
+        """Expect an embedding of every head."""
+        self._pending = set(self._heads.values())
 
     @torch.no_grad()
     def _record(self, head: nn.Module, args: tuple, output: Tensor) -> None:
-        """Record the mean cosine of a head's first call in an iteration, that of the query view."""
-        if head.training and head not in self._recorded:
-            self._recorded[head] = mean_cosine(unit_vectors(output.detach()))
+        """Record the mean cosine of a head's first call in a pass, that of the query view."""
+        if head.training and head in self._pending:
+            self._pending.remove(head)
+            self._recorded[head].copy_(mean_cosine(unit_vectors(output.detach())))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None

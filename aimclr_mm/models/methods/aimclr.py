@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
@@ -57,7 +58,8 @@ class AimCLR(SkeletonCLR):
         self.alpha = alpha
         self.beta = beta
         self.mining = False  # second stage; the StageSwitchHook sets it before each epoch
-        self.num_positives: Tensor | float = 1.0  # mean size of the last batch's positive sets
+        # mean size of the last batch's positive sets
+        self.register_buffer('num_positives', torch.ones(()), persistent=False)
 
     def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a batch of views, (N, M, T, V, C) each.
@@ -73,7 +75,7 @@ class AimCLR(SkeletonCLR):
 
         if self.mining and self.topk:
             positives = nearest_neighbors([normal, *others], self.topk)  # (N, 1 + K)
-            self.num_positives = positives.sum(dim=1).float().mean()
+            self.num_positives.copy_(positives.sum(dim=1).float().mean())
             contrast = mining_loss(normal, positives, self.mining_reduction)  # Eq. 9
             losses = dict(loss_nnm=self.alpha * contrast)
         else:

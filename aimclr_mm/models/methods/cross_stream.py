@@ -71,7 +71,8 @@ class CrossStream(BaseModel):
         self.context = context
         self.mining_reduction = mining_reduction
         self.mining = False  # second stage; the StageSwitchHook sets it before each epoch
-        self.num_positives: dict[str, Tensor | float] = dict.fromkeys(streams, 1.0)
+        # mean size of the last batch's positive sets, by stream
+        self.register_buffer('num_positives', torch.ones(len(streams)), persistent=False)
 
     def _check_streams(self, streams: Sequence[str]) -> None:
         is_valid = len(streams) >= 2 and len(set(streams)) == len(streams)
@@ -105,10 +106,10 @@ class CrossStream(BaseModel):
     def cross_losses(self, inputs: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
         """Return the losses of the second stage, with positives mined by the other streams."""
         logits, positives = {}, {}
-        for stream, single in self.streams.items():
+        for index, (stream, single) in enumerate(self.streams.items()):
             logits[stream] = compare_views(single, inputs[stream])
             positives[stream] = nearest_neighbors(logits[stream], self.topk)  # (N, 1 + K)
-            self.num_positives[stream] = positives[stream].sum(dim=1).float().mean()
+            self.num_positives[index] = positives[stream].sum(dim=1).float().mean()
 
         losses = {}
         for stream, single in self.streams.items():
@@ -183,8 +184,8 @@ class CrossStream(BaseModel):
         for stream, single in self.streams.items():
             length = len(single.memory_bank)
             counts = [
-                1 + copies * (float(count) - 1) if self.mining_reduction == 'sum' else 1.0
-                for other, count in self.num_positives.items()
+                1 + copies * (count - 1) if self.mining_reduction == 'sum' else 1.0
+                for other, count in zip(self.streams, self.num_positives.tolist())
                 if other != stream
             ]
             total += contrast_weight(single) * mean(counts) * math.log(copies * length + 1)
