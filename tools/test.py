@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         "linear (the paper's recipe), linear_large (batch size 1024, "
         'learning rate 24); default: knn linear',
     )
-    parser.add_shared('--stream')
+    parser.add_shared('--stream', '--readout')
     parser.add_shared('--out', help='JSON file of the metrics to write')
     parser.add_argument(
         '--dump',
@@ -105,7 +105,7 @@ def main() -> None:
     for name, checkpoint in zip(names, args.checkpoint):
         dump = os.path.join(args.dump, name) if args.dump and several else args.dump
         seeds = list(dict.fromkeys(args.seeds))
-        results[name] = evaluate(cfg, checkpoint, args.eval, seeds, dump, args.stream)
+        results[name] = evaluate(cfg, checkpoint, args.eval, seeds, dump, args.stream, args.readout)
     if None in results.values():  # not the first rank of a distributed run
         return
 

@@ -22,6 +22,7 @@ from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
+from aimclr_mm.models.readouts import READOUTS
 from aimclr_mm.utils.config_check import check_config, check_options
 from aimclr_mm.utils.files import check_target, named_errors
 from aimclr_mm.utils.locks import exclusive
@@ -114,6 +115,12 @@ SHARED: dict[str, dict[str, Any]] = {
     '--out': dict(type=output_file, metavar='FILE', help='file to write'),
     '--performances': dict(type=int, help='recordings of each movement'),
     '--programs': dict(type=int, help='number of movements, the classes'),
+    '--readout': dict(
+        choices=READOUTS,
+        help="how the encoder's last feature map becomes a vector: mean over frames and joints "
+        '(the paper), mean and standard deviation over time, three time segments, five body parts, '
+        'or both (cells); default: that of the config, mean',
+    ),
     '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
     '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),
     '--seeds': dict(type=int, nargs='+', metavar='N', help='random seeds, one run each'),
@@ -142,7 +149,7 @@ SHARED: dict[str, dict[str, Any]] = {
     '-k': dict(type=integer(1), help='number of neighbors'),
 }
 CONFIG_OPTIONS = ('--with', '--cfg-options')
-ENCODER = ('config', 'checkpoint', '--stream', '--device', *CONFIG_OPTIONS)
+ENCODER = ('config', 'checkpoint', '--stream', '--readout', '--device', *CONFIG_OPTIONS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -210,7 +217,8 @@ def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
 
 def open_encoder(args: argparse.Namespace) -> EmbeddingInferencer:
     """Load the encoder of the command line."""
-    return load_encoder(compose_config(args), args.checkpoint, args.device, args.stream)
+    cfg = compose_config(args)
+    return load_encoder(cfg, args.checkpoint, args.device, args.stream, args.readout)
 
 
 def open_classifier(
@@ -224,6 +232,11 @@ def open_classifier(
         encoder.check_fingerprint(classifier.encoder, args.classifier)
         return classifier
 
+    if encoder.readout != 'mean':
+        raise ValueError(
+            f'--readout {encoder.readout}: the classification head of a checkpoint takes the mean; '
+            'leave it out, or give --classifier'
+        )
     classes = None
     if args.ann_file:
         classes = load_annotations(args.ann_file)['metainfo'].get('classes')

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from aimclr_mm.models.data_preprocessor import SkeletonViews
-from aimclr_mm.models.encoder import pool
+from aimclr_mm.models.readouts import represent
 from aimclr_mm.transforms import SkeletonTransform
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.version import __version__
@@ -71,7 +71,7 @@ def tensor_step(step: BaseTransform) -> Callable[[Tensor], Tensor] | None:
 
 
 class ExportedEncoder(nn.Module):
-    """Preprocessing, stream, backbone and pooling, as in :meth:`EmbeddingInferencer.embed`.
+    """Preprocessing, stream, backbone and readout, as in :meth:`EmbeddingInferencer.embed`.
 
     Args:
         encoder: trained encoder; it is not changed.
@@ -106,6 +106,7 @@ class ExportedEncoder(nn.Module):
 
         self.steps = [function for step in steps if (function := tensor_step(step)) is not None]
         self.form_streams = views.form_streams
+        self.readout = encoder.readout
         part = getattr(encoder.model, 'encoder', encoder.model)
         self.backbone = copy.deepcopy(part.backbone).cpu().eval()
 
@@ -126,7 +127,7 @@ class ExportedEncoder(nn.Module):
             x = step(x)
         # FormatGCNInput pads with zeros after PreNormalize2D
         x = torch.where(absent, 0.0, x)
-        embedding = pool(self.backbone(self.form_streams(x)))
+        embedding = represent(self.backbone, self.form_streams(x), self.readout)
         if self.classifier is None:
             return embedding
         return embedding, self.classifier(embedding)
@@ -181,6 +182,7 @@ def describe(
         channels=str(channels),
         stream=encoder.model.data_preprocessor.stream,
         num_person=str(people),
+        readout=encoder.readout,
         config=os.path.basename(str(encoder.cfg.filename)),
         checkpoint=os.path.basename(checkpoint),
         encoder=encoder.fingerprint,

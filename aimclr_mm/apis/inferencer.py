@@ -30,10 +30,12 @@ from aimclr_mm.datasets.own_files.recordings import (
     read_recordings,
 )
 from aimclr_mm.datasets.skeleton_dataset import build_transform
-from aimclr_mm.evaluation.evaluate import stream_config
+from aimclr_mm.evaluation.evaluate import CLASSIFIER, find_readout, readout_config, stream_config
 from aimclr_mm.evaluation.results import EmbeddingSet
-from aimclr_mm.models.encoder import attach_features, pool
+from aimclr_mm.models.encoder import attach_features
+from aimclr_mm.models.readouts import READOUTS, represent
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.utils.arguments import check_choice
 from aimclr_mm.utils.config_check import check_config
 from aimclr_mm.utils.device import resolve_device
 from aimclr_mm.utils.overlays import read_config
@@ -67,16 +69,21 @@ class EmbeddingInferencer(BaseInferencer):
         device: such as ``cuda:0``; a GPU where there is one if not given.
         stream: stream to take from a checkpoint of several streams; all of them, concatenated, if
             not given.
+        readout: how the last feature map becomes a vector, see
+            :func:`~aimclr_mm.models.readouts.read_out`; that of the config's model if not given,
+            ``mean`` in the paper's.
         show_progress: show a progress bar for many sequences.
 
     Attributes:
         cfg: the config.
         layout: joint layout of the sequences.
         model: the network.
+        readout: the readout.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if the config is invalid, or the checkpoint lacks tensors of the encoder.
+        ValueError: if the config or an argument is invalid, or the checkpoint lacks tensors of the
+            encoder.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class EmbeddingInferencer(BaseInferencer):
         weights: str | os.PathLike,
         device: str | None = None,
         stream: str | None = None,
+        readout: str | None = None,
         show_progress: bool = True,
     ) -> None:
         if not isinstance(model, (str, os.PathLike, Config)):
@@ -100,6 +108,10 @@ class EmbeddingInferencer(BaseInferencer):
         self._announced: set[str] = set()  # layouts whose mapping has been logged
         if stream is not None:
             cfg = stream_config(cfg, stream)
+        self.readout = readout or find_readout(cfg.model)
+        check_choice('readout', self.readout, READOUTS)
+        if cfg.model.type != CLASSIFIER:
+            cfg = readout_config(cfg, self.readout)
         super().__init__(cfg, os.fspath(weights), device, 'mmaction', show_progress)
 
     def _init_model(
@@ -138,7 +150,8 @@ class EmbeddingInferencer(BaseInferencer):
     def fingerprint(self) -> str:
         """16 hexadecimal digits, equal for encoders that give the same representations.
 
-        A hash of layout, preprocessing, stream and the weights of the backbone.
+        A hash of layout, preprocessing, stream and the weights of the backbone. Readouts other than
+        ``mean`` follow after a colon: ``0123456789abcdef:segments``.
         """
         data = self.cfg.test_dataloader.dataset
         stream = self.cfg.model.data_preprocessor.stream
@@ -149,7 +162,8 @@ class EmbeddingInferencer(BaseInferencer):
         backbone = getattr(encoder, 'backbone', encoder)
         for name, value in backbone.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        readout = '' if self.readout == 'mean' else f':{self.readout}'
+        return digest.hexdigest()[:16] + readout
 
     def check_fingerprint(self, fingerprint: str, path: str) -> None:
         """Raise ValueError if a file comes from another encoder.
@@ -158,6 +172,12 @@ class EmbeddingInferencer(BaseInferencer):
             fingerprint: fingerprint in the file.
             path: the file, for the message.
         """
+        encoder, _, readout = fingerprint.partition(':')
+        if encoder == self.fingerprint.partition(':')[0] and (readout or 'mean') != self.readout:
+            raise ValueError(
+                f'{path!r} was made with the readout {readout or "mean"!r}, this encoder has '
+                f'{self.readout!r}; set the same readout (--readout), or create it again'
+            )
         if fingerprint != self.fingerprint:
             raise ValueError(
                 f'{path!r} comes from another checkpoint, stream or preprocessing than this '
@@ -194,13 +214,15 @@ class EmbeddingInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, inputs: SkeletonBatch, **kwargs: Any) -> list:
-        """Return data samples of mmaction2 with ``feature`` (C,) set."""
+        """Return data samples of mmaction2 with ``feature`` (D,) set."""
         data = self.model.data_preprocessor(inputs, False)
         if not hasattr(self.model, 'cls_head'):
             return self.model(**data, mode='predict')
 
         x = data['inputs'].flatten(0, 1)  # (N * clips, M, T, V, C)
-        return attach_features(pool(self.model.backbone(x)), data['data_samples'])
+        return attach_features(
+            represent(self.model.backbone, x, self.readout), data['data_samples']
+        )
 
     def visualize(self, inputs: list, preds: Any, show: bool = False, **kwargs: Any) -> list:
         """Return nothing; see ``tools/visualize.py``."""
@@ -241,7 +263,7 @@ class EmbeddingInferencer(BaseInferencer):
                 given. Files that tell their layout are mapped from it.
 
         Returns:
-            (N, C) float32, one row per sequence, not normalized; compare rows by their cosine.
+            (N, D) float32, one row per sequence, not normalized; compare rows by their cosine.
 
         Raises:
             FileNotFoundError, ValueError: if a sequence is invalid; the message names it.
@@ -322,6 +344,7 @@ def load_encoder(
     checkpoint: str | os.PathLike | None = None,
     device: str | None = None,
     stream: str | None = None,
+    readout: str | None = None,
 ) -> EmbeddingInferencer:
     """Load a trained encoder.
 
@@ -329,7 +352,7 @@ def load_encoder(
         config: config of the encoder; or the name of a shipped encoder, see
             :data:`aimclr_mm.checkpoints.shipped.SHIPPED`, such as ``generated-3s``.
         checkpoint: its checkpoint; that of the shipped encoder if not given.
-        device, stream: see :class:`EmbeddingInferencer`.
+        device, stream, readout: see :class:`EmbeddingInferencer`.
 
     Raises:
         ValueError: if the checkpoint of a config is not given; and as there.
@@ -341,4 +364,4 @@ def load_encoder(
                 f'{", ".join(SHIPPED)}'
             )
         checkpoint = config
-    return EmbeddingInferencer(config, checkpoint, device, stream)
+    return EmbeddingInferencer(config, checkpoint, device, stream, readout)

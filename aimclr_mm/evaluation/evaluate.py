@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from statistics import mean, pstdev
 
@@ -20,6 +20,7 @@ from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
+from aimclr_mm.models.readouts import READOUTS
 from aimclr_mm.utils.arguments import check_choice
 
 from .extraction import classify, extract
@@ -85,6 +86,27 @@ def stream_config(cfg: Config, stream: str) -> Config:
     cfg = copy.deepcopy(cfg)
     preprocessor = dict(cfg.model.data_preprocessor, stream=stream)
     cfg.model = dict(cfg.model.model, data_preprocessor=preprocessor)
+    return cfg
+
+
+def find_readout(model: Mapping) -> str:
+    """Return the readout of the config of a model, of one stream or of several."""
+    return model.get('model', model).get('readout', 'mean')
+
+
+def readout_config(cfg: Config, readout: str) -> Config:
+    """Return a config whose model has another readout.
+
+    Raises:
+        ValueError: for an unknown readout, or a classifier, whose head needs the mean.
+    """
+    check_choice('readout', readout, READOUTS)
+    if cfg.model.type == CLASSIFIER:
+        raise ValueError(
+            f'readout={readout!r}: the config is of a classifier, whose head takes the mean'
+        )
+    cfg = copy.deepcopy(cfg)
+    cfg.model.get('model', cfg.model)['readout'] = readout
     return cfg
 
 
@@ -292,6 +314,7 @@ def evaluate(
     seeds: Sequence[int | None] = (None,),
     dump: str | None = None,
     stream: str | None = None,
+    readout: str | None = None,
 ) -> dict[str, float] | None:
     """Evaluate a frozen encoder, several streams of them, or a classifier.
 
@@ -302,12 +325,16 @@ def evaluate(
             of the config.
         dump: folder for features and scores, see :mod:`aimclr_mm.evaluation.results`.
         stream: stream to evaluate of a model or checkpoint of several; all of them if not given.
+        readout: readout of encoders, see :func:`~aimclr_mm.models.readouts.read_out`; that of the
+            config if not given.
 
     Returns:
         Metrics in percent, such as ``knn/top1``; None on ranks other than the first.
     """
     if checkpoint in SHIPPED:
         cfg = shipped_on(cfg, checkpoint)
+    if readout is not None and checkpoint != 'raw':
+        cfg = readout_config(cfg, readout)
     if cfg.model.type == CLASSIFIER:
         return evaluate_classifier(cfg, checkpoint, seeds[0], dump, stream)
 

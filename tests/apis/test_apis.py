@@ -20,7 +20,7 @@ from aimclr_mm.apis import (
 )
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
-from aimclr_mm.evaluation.evaluate import build_model, evaluate, extract_features
+from aimclr_mm.evaluation.evaluate import build_model, evaluate, extract_features, readout_config
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.skeletons import NTU25, get_layout, map_layout
 from tests.datasets.readers.ntu_files import expected, skeleton_file
@@ -72,6 +72,45 @@ def test_embeddings_equal_evaluated_features(folder, encoder):
     embedded = encoder.embed([recordings[name] for name in features.names])
     assert len(features.names) > 40 and np.ptp(features.features, axis=0).max() > 0.01
     np.testing.assert_allclose(embedded, features.features, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('readout', ['mean_std', 'segments', 'parts', 'cells'])
+def test_readout_of_the_inferencer_equals_that_of_the_evaluation(folder, encoder, readout):
+    checkpoint = str(folder / 'tiny.pth')
+    cfg = readout_config(Config.fromfile(folder / 'tiny.py'), readout)
+    cfg.work_dir = str(folder / 'work')
+    features = extract_features(cfg, checkpoint)
+    recordings = {r['frame_dir']: r for r in read_recordings(folder / 'data.pkl', encoder.layout)}
+    sequences = [recordings[name] for name in features.names[:20]]
+
+    chosen = load_encoder(folder / 'tiny.py', checkpoint, readout=readout)
+    found = chosen.embed(sequences)
+    np.testing.assert_allclose(found, features.features[:20], rtol=1e-4, atol=1e-6)
+    by_config = load_encoder(cfg, checkpoint)
+    assert by_config.readout == readout
+    assert by_config.fingerprint == chosen.fingerprint == f'{encoder.fingerprint}:{readout}'
+
+
+def test_readout_of_each_stream():
+    x = walk(20)
+    widths = {
+        readout: load_encoder('generated-3s', device='cpu', readout=readout).embed([x]).shape[1]
+        for readout in ('mean', 'segments')
+    }
+    assert widths['segments'] == 3 * widths['mean']
+
+
+def test_gallery_of_another_readout_is_refused_by_name(folder, encoder):
+    other = load_encoder(folder / 'tiny.py', folder / 'tiny.pth', readout='segments')
+    np.save(folder / 'gallery.npy', walk(20)[0])
+    other.embed_recordings(folder / 'gallery.npy').save(folder / 'gallery.npz')
+    assert len(other.embed_recordings(folder / 'gallery.npz').features) == 1
+    with pytest.raises(
+        ValueError, match="made with the readout 'segments', this encoder has 'mean'"
+    ):
+        encoder.embed_recordings(folder / 'gallery.npz')
+    with pytest.raises(ValueError, match="readout='max'; choose from 'mean', 'mean_std'"):
+        load_encoder(folder / 'tiny.py', 'random', readout='max')
 
 
 def test_embedding_does_not_depend_on_the_input_form(folder, encoder):

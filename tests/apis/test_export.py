@@ -38,9 +38,9 @@ def small(name: str, overlays: tuple = ()):
     return cfg
 
 
-def open_small(name: str, overlays: tuple = (), stream: str | None = None):
+def open_small(name: str, overlays: tuple = (), stream: str | None = None, readout: str = 'mean'):
     """Return its encoder, with random batch-norm statistics."""
-    encoder = load_encoder(small(name, overlays), 'random', 'cpu', stream)
+    encoder = load_encoder(small(name, overlays), 'random', 'cpu', stream, readout)
     torch.manual_seed(1)
     for module in encoder.model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
@@ -52,6 +52,14 @@ def open_small(name: str, overlays: tuple = (), stream: str | None = None):
 @pytest.fixture
 def few_times(monkeypatch):
     monkeypatch.setattr(exporting, 'REPEATS', 1)
+
+
+@pytest.mark.parametrize('suffix', ['pt2', 'onnx'])
+@pytest.mark.parametrize('readout', ['mean_std', 'segments', 'cells'])
+def test_graph_contains_the_readout(tmp_path, few_times, readout, suffix):
+    encoder = open_small('aimclr_utdmhad_xsub_joint', readout=readout)
+    export(encoder, str(tmp_path / f'encoder.{suffix}'))  # compares the file with the encoder
+    assert describe(encoder, ExportedEncoder(encoder), '')['readout'] == readout
 
 
 # --- frames ---

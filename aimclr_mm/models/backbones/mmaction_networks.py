@@ -22,9 +22,8 @@ class LayoutGraph:
     def __init__(
         self, layout: LayoutLike = 'ntu25', graph_mode: str = 'spatial', **kwargs: Any
     ) -> None:
-        super().__init__(
-            graph_cfg=dict(layout=get_layout(layout).graph(), mode=graph_mode), **kwargs
-        )
+        self.layout = get_layout(layout)
+        super().__init__(graph_cfg=dict(layout=self.layout.graph(), mode=graph_mode), **kwargs)
 
 
 @MODELS.register_module()

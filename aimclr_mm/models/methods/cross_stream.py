@@ -145,7 +145,7 @@ class CrossStream(BaseModel):
             mode: ``loss``, ``tensor`` or ``predict``, see :meth:`SkeletonCLR.forward`.
 
         Returns:
-            For ``tensor``, the concatenated representations (N, S * C') of the S streams. Each is a
+            For ``tensor``, the concatenated representations (N, S * D) of the S streams. Each is a
             unit vector times the square root of its fusion weight, so that the cosine similarity of
             two samples is the weighted mean of those of the streams.
         """

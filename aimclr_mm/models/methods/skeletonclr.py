@@ -16,12 +16,12 @@ from aimclr_mm.models.encoder import (
     Encoder,
     attach_features,
     momentum_update,
-    pool,
     relative_distance,
     released_init,
 )
 from aimclr_mm.models.losses import contrastive_logits, info_nce
 from aimclr_mm.models.memory_bank import MemoryBank
+from aimclr_mm.models.readouts import READOUTS, represent
 from aimclr_mm.utils.arguments import check_choice
 
 MODES = ('loss', 'tensor', 'predict')  # of mmengine's forward
@@ -40,6 +40,8 @@ class SkeletonCLR(BaseModel):
             :class:`~aimclr_mm.engine.MomentumUpdateHook` updates it before every iteration.
         init: ``default`` keeps the layers' own initialization and copies it to the key encoder;
             ``released`` draws both encoders from N(0, 0.02), as the released code does.
+        readout: how representations h are read out of the last feature map outside of training, see
+            :func:`~aimclr_mm.models.readouts.read_out`; the losses always use the mean.
         data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews`.
 
     Raises:
@@ -54,11 +56,13 @@ class SkeletonCLR(BaseModel):
         temperature: float = 0.07,
         momentum: float = 0.999,
         init: str = 'default',
+        readout: str = 'mean',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(build_preprocessor(data_preprocessor), init_cfg)
         check_choice('init', init, ('default', 'released'))
+        check_choice('readout', readout, READOUTS)
         if not 0 <= momentum <= 1:
             raise ValueError(f'momentum={momentum}; the weight of the old value must lie in [0, 1]')
         if not 0 < temperature < math.inf:
@@ -67,6 +71,7 @@ class SkeletonCLR(BaseModel):
         self.temperature = temperature
         self.momentum = momentum
         self.init = init
+        self.readout = readout
         self.encoder = Encoder(backbone, head)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.memory_bank = MemoryBank(queue_length, self.encoder.head.out_channels)
@@ -109,14 +114,14 @@ class SkeletonCLR(BaseModel):
         Args:
             inputs: the views, (N, M, T, V, C) each, for ``loss``; else one tensor (N, M, T, V, C).
             data_samples: mmaction2's data samples; their labels are not used.
-            mode: ``loss`` returns losses, ``tensor`` representations h (N, C'), ``predict`` the
+            mode: ``loss`` returns losses, ``tensor`` representations h (N, D), ``predict`` the
                 data samples with the field ``feature``.
         """
         check_choice('mode', mode, MODES)
         if mode == 'loss':
             return self.loss(inputs)
 
-        features = pool(self.encoder.backbone(inputs))  # (N, C')
+        features = represent(self.encoder.backbone, inputs, self.readout)  # (N, D)
         return features if mode == 'tensor' else attach_features(features, data_samples)
 
     def init_weights(self) -> None:

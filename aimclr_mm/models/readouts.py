@@ -1,0 +1,95 @@
+"""Readouts: how the last feature map of a backbone becomes one vector per sequence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aimclr_mm.skeletons import Layout
+from aimclr_mm.skeletons.parts import body_parts
+from aimclr_mm.utils.arguments import check_choice
+
+from .encoder import pool
+
+READOUTS = ('mean', 'mean_std', 'segments', 'parts', 'cells')
+SEGMENTS = 3  # of equal length
+
+
+def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None = None) -> Tensor:
+    """Return the representations h of feature maps, averaged over people.
+
+    ========  ====  ==============================================================================
+    readout   D
+    ========  ====  ==============================================================================
+    mean      C     mean over frames and joints: the paper's, see :func:`~.encoder.pool`
+    mean_std  2 C   mean over frames and joints; standard deviation over frames of the mean over
+                    joints
+    segments  3 C   mean over joints and over the frames of each third of the time
+    parts     5 C   mean over frames and over the joints of each body part
+    cells     15 C  mean over each body part and each third of the time
+    ========  ====  ==============================================================================
+
+    A frame on the border of two thirds counts for both by its shares, so that the mean of the three
+    segments is the readout ``mean``, also for one frame.
+
+    Args:
+        feature_map: (N, M, C, T, V). An absent second person counts as a person.
+        readout: one of :data:`READOUTS`.
+        layout: joint layout of the V joints, which ``parts`` and ``cells`` need.
+
+    Returns:
+        (N, D) of the type of the feature map; sums are taken in float32 or better.
+
+    Raises:
+        ValueError: for an unknown readout, or a layout without arms and legs.
+    """
+    check_choice('readout', readout, READOUTS)
+    if readout == 'mean':
+        return pool(feature_map)
+
+    x = feature_map.to(torch.promote_types(feature_map.dtype, torch.float32))
+    if readout == 'mean_std':
+        frames = x.mean(dim=4)  # (N, M, C, T)
+        h = torch.cat([frames.mean(dim=3), frames.std(dim=3, unbiased=False)], dim=2).mean(dim=1)
+        return h.to(feature_map.dtype)
+
+    # products by element: matrix products would lose digits under autocast
+    frames, joints = x.shape[3:]
+    x = x.mean(dim=1)  # (N, C, T, V)
+    times = segment_weights(frames, 1 if readout == 'parts' else SEGMENTS).to(x)  # (S, T)
+    segments = [(x * weights[:, None]).sum(dim=2) for weights in times]  # S of (N, C, V)
+    places = joint_weights(joints, layout, readout).to(x)  # (P, V)
+    cells = [(segment * weights).sum(dim=2) for weights in places for segment in segments]
+    return torch.cat(cells, dim=1).to(feature_map.dtype)
+
+
+def segment_weights(frames: int, segments: int) -> Tensor:
+    """Return the weights (S, T) that average T frames over S segments of equal length."""
+    borders = torch.arange(segments + 1, dtype=torch.float64) * frames / segments
+    place = torch.arange(frames, dtype=torch.float64)
+    start = torch.maximum(place, borders[:-1, None])  # (S, T)
+    end = torch.minimum(place + 1, borders[1:, None])
+    return (end - start).clamp(min=0) * segments / frames
+
+
+def joint_weights(joints: int, layout: Layout | None, readout: str) -> Tensor:
+    """Return the weights (P, V) that average V joints over body parts; for segments, over all."""
+    if readout == 'segments':
+        return torch.full((1, joints), 1 / joints, dtype=torch.float64)
+    if layout is None or layout.num_joints != joints:
+        found = 'no joint layout' if layout is None else f'the layout {layout.name!r}'
+        raise ValueError(
+            f'readout={readout!r} needs the joint layout of the feature map with {joints} joints; '
+            f'the backbone has {found}'
+        )
+
+    parts = body_parts(layout)
+    weights = torch.zeros(len(parts), joints, dtype=torch.float64)
+    for row, indices in zip(weights, parts.values()):
+        row[list(indices)] = 1 / len(indices)
+    return weights
+
+
+def represent(backbone: nn.Module, x: Tensor, readout: str = 'mean') -> Tensor:
+    """Return the representations h (N, D) of skeletons (N, M, T, V, C); see :func:`read_out`."""
+    return read_out(backbone(x), readout, getattr(backbone, 'layout', None))
