@@ -77,7 +77,10 @@ def test_fast_network_gives_the_same_representation_with_an_absent_person(readou
         torch.testing.assert_close(represent(fast, x, readout), expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize('layout', LAYOUTS.values(), ids=LAYOUTS)
+BODIES = {name: layout for name, layout in LAYOUTS.items() if not name.startswith('hands')}
+
+
+@pytest.mark.parametrize('layout', BODIES.values(), ids=BODIES)
 def test_parts_of_every_layout_are_disjoint_complete_and_mirrored(layout):
     parts = body_parts(layout)
     assert tuple(parts) == PARTS
