@@ -76,7 +76,10 @@ def command(tool: str, arguments: list[str], log: str, variables: dict[str, str]
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     runner.collect_env = dict  # slow, and irrelevant here
-    Config.pretty_text = property(lambda self: json.dumps(self.to_dict(), default=str))
+    # Python, as mmengine writes it, without its slow formatting
+    Config.pretty_text = property(
+        lambda self: '\n'.join(f'{key} = {value!r}' for key, value in self.to_dict().items())
+    )
     sys.argv = [tool, *arguments]
     runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
 
