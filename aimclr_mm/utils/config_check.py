@@ -172,7 +172,9 @@ def _check_top(cfg: Mapping, name: str) -> None:
 
 
 def _check_hooks(cfg: Mapping) -> None:
-    """Raise ValueError if no hook would update the key encoder of the model."""
+    """Raise ValueError if no hook would update the key encoder of a model that is trained."""
+    if not cfg.get('train_cfg'):  # the config of a shipped encoder
+        return
     kinds = _find(cfg['model']['type']) if isinstance(cfg['model'].get('type'), str) else ()
     if not any(hasattr(kind, 'update_key_encoder') for kind in kinds):
         return

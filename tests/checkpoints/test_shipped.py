@@ -13,11 +13,19 @@ from mmengine.config import Config
 from aimclr_mm.apis import load_encoder
 from aimclr_mm.checkpoints.loading import streams_of
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
-from aimclr_mm.checkpoints.shipped import CHECKSUMS, FOLDER, SHIPPED, shipped_weights
+from aimclr_mm.checkpoints.shipped import (
+    CHECKSUMS,
+    FOLDER,
+    SHIPPED,
+    shipped_config,
+    shipped_weights,
+)
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.synthetic import synthesize
 from aimclr_mm.evaluation.evaluate import evaluate
 from aimclr_mm.skeletons import map_layout
+from aimclr_mm.utils.config_check import check_config
+from aimclr_mm.utils.overlays import read_config
 from tests.runs import ROOT
 
 # the first four values and the norm of the embedding of one generated recording
@@ -55,6 +63,11 @@ def test_recorded_embedding(name):
     embedding = encoder.embed([clip])[0]
     found = [*embedding[:4], np.linalg.norm(embedding)]
     np.testing.assert_allclose(found, RECORDED[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(SHIPPED))
+def test_commands_take_the_config(name):
+    check_config(read_config(shipped_config(name)).to_dict(), name)
 
 
 def test_a_name_is_a_checkpoint_wherever_one_is_read():
