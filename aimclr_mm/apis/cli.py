@@ -338,7 +338,7 @@ def use_pretrained(cfg: Config, checkpoint: str, stream: str | None) -> None:
         cfg: config of the training; changed in place.
         checkpoint, stream: see :class:`~aimclr_mm.engine.LoadEncoderHook`.
     """
-    if stream is not None and cfg.model.type == 'CrossStream':
+    if stream is not None and 'streams' in cfg.model:
         raise ValueError(
             f'--pretrained-stream {stream} selects one stream, but the config trains '
             f'{", ".join(cfg.model.streams)}, each from its own in the checkpoint; leave it out'

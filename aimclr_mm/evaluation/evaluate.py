@@ -80,7 +80,7 @@ def stream_config(cfg: Config, stream: str) -> Config:
     Raises:
         ValueError: if the model does not have the stream.
     """
-    if cfg.model.type != 'CrossStream':
+    if 'streams' not in cfg.model:
         return cfg
     check_choice('stream', stream, cfg.model.streams)
     cfg = copy.deepcopy(cfg)
@@ -339,7 +339,7 @@ def evaluate(
         return evaluate_classifier(cfg, checkpoint, seeds[0], dump, stream)
 
     evaluators = build_evaluators(cfg, names)
-    if cfg.model.type == 'CrossStream' and stream is None:
+    if 'streams' in cfg.model and stream is None:
         return evaluate_streams(cfg, checkpoint, evaluators, seeds, dump)
 
     features = extract_features(cfg, checkpoint, seeds[0], stream)

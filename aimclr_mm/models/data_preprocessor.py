@@ -32,6 +32,7 @@ class SkeletonViews(BaseDataPreprocessor):
             several at once.
         query, key: transform configs of the query and the key view, in the order of application.
         extreme: transform configs of the extreme view; None for methods without one.
+        others: transform configs of further views by name, for methods that need them.
         pairs: whether the two clips of a sample are two recordings of one movement
             (:class:`~aimclr_mm.datasets.movements.RandomMovements`). The key view is then made of
             the second clip, the others of the first; otherwise all views are made of each clip.
@@ -44,6 +45,7 @@ class SkeletonViews(BaseDataPreprocessor):
         query: Sequence[dict] = (),
         key: Sequence[dict] = (),
         extreme: Sequence[dict] | None = None,
+        others: Mapping[str, Sequence[dict]] | None = None,
         pairs: bool = False,
     ) -> None:
         super().__init__()
@@ -56,6 +58,10 @@ class SkeletonViews(BaseDataPreprocessor):
         self.views = {'query': self._build(query), 'key': self._build(key)}
         if extreme is not None:
             self.views['extreme'] = self._build(extreme)
+        for name, transforms in (others or {}).items():
+            if name in self.views:
+                raise ValueError(f'others names the view {name!r}, which has its own setting')
+            self.views[name] = self._build(transforms)
 
     def _build(self, transforms: Sequence[dict]) -> list[SkeletonTransform]:
         """Build the transforms of one view."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
@@ -10,14 +12,21 @@ from torch import Tensor, nn
 from .losses import unit_vectors
 
 
-def pool(feature_map: Tensor) -> Tensor:
+def pool(feature_map: Tensor, mask: Tensor | None = None) -> Tensor:
     """Average a feature map (N, M, C, T, V) over frames and joints, then over people: h (N, C).
 
     An absent second person counts as a person, as in the released code. Sums are taken in float32
     or better.
+
+    Args:
+        feature_map: (N, M, C, T, V).
+        mask: (T, V) boolean; only frames and joints where it is true count.
     """
     dtype = torch.promote_types(feature_map.dtype, torch.float32)
-    h = feature_map.mean(dim=(3, 4), dtype=dtype).mean(dim=1)
+    if mask is None:
+        h = feature_map.mean(dim=(3, 4), dtype=dtype).mean(dim=1)
+    else:
+        h = torch.where(mask, feature_map, 0).sum(dim=(3, 4), dtype=dtype).mean(dim=1) / mask.sum()
     return h.to(feature_map.dtype)
 
 
@@ -43,8 +52,10 @@ class ProjectionHead(BaseModule):
 
     Args:
         in_channels: channels of the backbone's features.
-        hidden_channels: width of the hidden layer.
+        hidden_channels: width of the hidden layers.
         out_channels: D, the size of the embedding.
+        num_layers: number of linear layers, at least 1.
+        batch_norm: whether a batch norm follows each hidden linear layer, which then has no bias.
     """
 
     def __init__(
@@ -52,15 +63,23 @@ class ProjectionHead(BaseModule):
         in_channels: int = 256,
         hidden_channels: int = 256,
         out_channels: int = 128,
+        num_layers: int = 2,
+        batch_norm: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if num_layers < 1:
+            raise ValueError(f'num_layers={num_layers}; a head has at least one linear layer')
+
         self.out_channels = out_channels
-        self.fc = nn.Sequential(
-            nn.Linear(in_channels, hidden_channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden_channels, out_channels),
-        )
+        widths = [in_channels, *[hidden_channels] * (num_layers - 1)]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(outputs))
+            layers.append(nn.ReLU(inplace=True))
+        self.fc = nn.Sequential(*layers, nn.Linear(widths[-1], out_channels))
 
     def forward(self, h: Tensor) -> Tensor:
         """Project representations (N, in_channels) to (N, out_channels)."""
@@ -86,9 +105,14 @@ class Encoder(BaseModule):
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
 
-    def project(self, feature_map: Tensor) -> Tensor:
-        """Return the unit embeddings z (N, D) of a feature map (N, M, C', T', V)."""
-        return unit_vectors(self.head(pool(feature_map)))
+    def project(self, feature_map: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the unit embeddings z (N, D) of a feature map (N, M, C', T', V).
+
+        Args:
+            feature_map: (N, M, C', T', V).
+            mask: frames and joints that count, see :func:`pool`.
+        """
+        return unit_vectors(self.head(pool(feature_map, mask)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit embeddings z (N, D) of skeletons (N, M, T, V, C)."""

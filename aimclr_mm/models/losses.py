@@ -146,6 +146,28 @@ def cross_stream_loss(
 
 
 @promote_half
+def barlow_twins(first: Tensor, second: Tensor, weight: float) -> Tensor:
+    """Return the Barlow Twins loss (Zbontar et al., ICML 2021) of two batches of embeddings.
+
+    The cross-correlation of their dimensions over the batch shall be the identity: the sum of
+    (1 - c_dd)^2 over the diagonal plus ``weight`` times the sum of the other squares.
+
+    Args:
+        first, second: (N, D) embeddings of two views of the same samples, not normalized.
+        weight: lambda, the weight of the entries off the diagonal.
+    """
+    correlation = standardize(first).T @ standardize(second) / len(first)  # (D, D)
+    diagonal = correlation.diagonal()
+    others = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + weight * others
+
+
+def standardize(x: Tensor) -> Tensor:
+    """Return x (N, D) with mean 0 and variance 1 in each dimension over the batch."""
+    return F.batch_norm(x, None, None, training=True)
+
+
+@promote_half
 def mean_cosine(embeddings: Tensor) -> Tensor:
     """Return the mean cosine between different unit embeddings (N, D): 1 means collapse."""
     n = len(embeddings)

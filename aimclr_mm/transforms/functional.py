@@ -128,6 +128,19 @@ def take_frames(x: Tensor, index: Tensor) -> Tensor:
     return x[sample, person, index[:, None, :]]
 
 
+def calm_frames(x: Tensor, count: int) -> Tensor:
+    """Return the frames (N, count) with the least motion, in order of time.
+
+    Motion is the mean squared difference to the next frame; the last frame has none.
+
+    Args:
+        x: (N, M, T, V, C) skeletons.
+        count: number of frames, at most T.
+    """
+    motion = F.pad(x.diff(dim=2), (0, 0, 0, 0, 0, 1)).square().mean(dim=(1, 3, 4))  # (N, T)
+    return motion.topk(count, dim=1, largest=False).indices.sort(dim=1).values
+
+
 def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
     """Reorder the joints: joint v of the result is joint ``joints[v]`` of x (..., V, C)."""
     return x.index_select(-2, _index(tuple(joints), x.device))
@@ -137,6 +150,23 @@ def select_joints(x: Tensor, joints: Sequence[int]) -> Tensor:
 def _index(values: tuple[int, ...], device: torch.device) -> Tensor:
     """Return an index on a device; it is copied there once, which CUDA graphs need."""
     return torch.tensor(values, device=device)
+
+
+def random_joints(frames: int, joints: int, count: int, device: torch.device) -> Tensor:
+    """Draw ``count`` different joints for each frame; return a mask (T, V), true for these."""
+    drawn = torch.rand(frames, joints, device=device).topk(count, dim=1).indices  # (T, count)
+    return torch.zeros(frames, joints, dtype=torch.bool, device=device).scatter(1, drawn, True)
+
+
+def mix_clips(x: Tensor, shift: int, mask: Tensor) -> Tensor:
+    """Replace a part of each clip by the same part of another clip of the batch.
+
+    Args:
+        x: (N, M, T, V, C) skeletons.
+        shift: clip i gets the part of clip (i + shift) mod N.
+        mask: (T, V) boolean, the frames and joints that are replaced.
+    """
+    return torch.where(mask[..., None], x.roll(-shift, dims=0), x)
 
 
 def gaussian_kernel(sigma: Tensor, taps: int, normalized: bool) -> Tensor:

@@ -18,8 +18,9 @@ class CollapseMonitorHook(Hook):
 
     Logged are ``cosine`` (mean cosine between the query embeddings of different sequences; mean
     over streams), ``chance`` (the loss when all similarities are equal, the model's
-    ``chance_loss()``) and ``key_distance`` (relative distance of key and query weights). KNN
-    accuracy comes from the validation loop (``train_cfg.val_interval``).
+    ``chance_loss()``) and, of methods with a key encoder, ``key_distance`` (relative distance of
+    key and query weights). KNN accuracy comes from the validation loop
+    (``train_cfg.val_interval``).
 
     Args:
         interval: iterations between two values of the key distance.
@@ -82,9 +83,11 @@ class CollapseMonitorHook(Hook):
         end_of_epoch = self.end_of_epoch(runner.train_dataloader, batch_idx)
         if end_of_epoch or self.every_n_inner_iters(batch_idx, self._log_interval):
             self._log(runner)
+        model = unwrap(runner.model)
+        if not hasattr(model, 'key_distance'):
+            return
         if end_of_epoch or self.every_n_train_iters(runner, self.interval):
-            distance = unwrap(runner.model).key_distance()
-            runner.message_hub.update_scalar('train/key_distance', distance)
+            runner.message_hub.update_scalar('train/key_distance', model.key_distance())
 
     def _log(self, runner: Runner) -> None:
         """Log one value per iteration, as mmengine does for losses, in one read from the device."""
@@ -105,14 +108,17 @@ class CollapseMonitorHook(Hook):
             return
 
         window = len(runner.train_dataloader)
-        loss, chance, cosine, key_distance = (
-            float(runner.message_hub.get_scalar(f'train/{name}').mean(window))
+        scalars = runner.message_hub.log_scalars
+        means = [
+            float(scalars[f'train/{name}'].mean(window)) if f'train/{name}' in scalars else None
             for name in ('loss', 'chance', 'cosine', 'key_distance')
-        )
-        for problem in self.diagnose(loss, chance, cosine, key_distance):
+        ]
+        for problem in self.diagnose(*means):
             runner.logger.warning(f'Epoch {runner.epoch + 1}: {problem}')
 
-    def diagnose(self, loss: float, chance: float, cosine: float, key_distance: float) -> list[str]:
+    def diagnose(
+        self, loss: float, chance: float, cosine: float, key_distance: float | None
+    ) -> list[str]:
         """Return a message for each problem found in the means of an epoch."""
         problems = []
         if cosine > self.max_cosine:

@@ -6,6 +6,7 @@ import torch
 from mmaction.models.backbones.stgcn import STGCN, STGCNBlock
 from mmaction.registry import MODELS
 from torch import Tensor
+from torch.func import functional_call
 
 from aimclr_mm.skeletons import LayoutLike, get_layout
 
@@ -58,6 +59,29 @@ class AimCLRSTGCN(STGCN):
         """
         self.check_input(x)
         return super().forward(x)
+
+    def forward_joints(self, x: Tensor, joints: Tensor) -> Tensor:
+        """Return the feature map (N, M, out_channels, T', J) of a part of the joints.
+
+        The other joints are taken out of the graph after the first batch norm, with their edges.
+
+        Args:
+            x: (N, M, T, V, C) skeletons with all joints.
+            joints: (J,) indices of the joints that stay.
+        """
+        self.check_input(x)
+        n, m, frames, v, channels = x.shape
+        rows = x.permute(0, 1, 3, 4, 2).reshape(n * m, v * channels, frames)
+        y = self.data_bn(rows).view(n * m, v, channels, frames)
+        y = y[:, joints].permute(0, 2, 3, 1)  # (N * M, C, T, J)
+
+        for block in self.gcn:
+            graph = {
+                f'gcn.{name}': getattr(block.gcn, name)[:, joints][:, :, joints]
+                for name in ('A', 'PA')
+            }
+            y = functional_call(block, graph, (y,))
+        return y.unflatten(0, (n, m))
 
     def check_input(self, x: Tensor) -> None:
         """Raise ValueError unless x (N, M, T, V, C) has the joints and channels of the network."""

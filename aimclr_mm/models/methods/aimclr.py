@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmaction.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from aimclr_mm.models.losses import REDUCTIONS, d3m, info_nce, mining_loss, nearest_neighbors
 from aimclr_mm.utils.arguments import check_choice
@@ -34,6 +34,8 @@ class AimCLR(SkeletonCLR):
         ValueError: if an argument is out of range.
     """
 
+    VIEWS = ('query', 'key', 'extreme')
+
     def __init__(
         self,
         *args: Any,
@@ -46,7 +48,6 @@ class AimCLR(SkeletonCLR):
     ) -> None:
         super().__init__(*args, **kwargs)
         check_choice('mining_reduction', mining_reduction, REDUCTIONS)
-        require_extreme_view(self.data_preprocessor)
         if not 0 <= topk <= len(self.memory_bank):
             raise ValueError(
                 f'topk={topk}; it must lie between 0 and queue_length={len(self.memory_bank)}'
@@ -61,28 +62,29 @@ class AimCLR(SkeletonCLR):
         # mean size of the last batch's positive sets
         self.register_buffer('num_positives', torch.ones(()), persistent=False)
 
-    def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses of a batch of views, (N, M, T, V, C) each.
+    def embed_queries(self, views: dict[str, Tensor]) -> list[Tensor]:
+        """Return z^, z~ and, with EADM, z~_drop, (N, D) each."""
+        return [self.encoder(views['query']), *self.embed_extreme(views['extreme'])]
+
+    def losses(self, logits: list[Tensor]) -> dict[str, Tensor]:
+        """Return the losses of the logits (N, 1 + K) of z^, z~ and z~_drop.
 
         First stage: L1 = alpha L_Info + beta L_D. Second stage: L2 = alpha L_N + beta L_D.
         """
-        query = self.encoder(views['query'])  # z^ (N, D)
-        extreme = self.embed_extreme(views['extreme'])  # z~ and z~_drop, (N, D) each
-        key = self.encode_key(views['key'])  # z (N, D), no gradient
-
-        normal, *others = self.compare([query, *extreme], key)  # logits (N, 1 + K) each
-        self.memory_bank.enqueue(key)
-
         if self.mining and self.topk:
-            positives = nearest_neighbors([normal, *others], self.topk)  # (N, 1 + K)
+            positives = nearest_neighbors(logits, self.topk)  # (N, 1 + K)
             self.num_positives.copy_(positives.sum(dim=1).float().mean())
-            contrast = mining_loss(normal, positives, self.mining_reduction)  # Eq. 9
+            contrast = mining_loss(logits[0], positives, self.mining_reduction)  # Eq. 9
             losses = dict(loss_nnm=self.alpha * contrast)
         else:
-            losses = dict(loss_info=self.alpha * info_nce(normal))  # Eq. 1
+            losses = dict(loss_info=self.alpha * info_nce(logits[0]))  # Eq. 1
 
-        losses['loss_d3m'] = self.beta * d3m(normal, *others)  # Eq. 7, 8
+        losses['loss_d3m'] = self.beta * self.divergence(logits)
         return losses
+
+    def divergence(self, logits: list[Tensor]) -> Tensor:
+        """Return the divergence of the extreme queries from the normal one (Eq. 7, 8)."""
+        return d3m(*logits)
 
     def embed_extreme(self, view: Tensor) -> list[Tensor]:
         """Return z~ (N, D) of the extreme view and, with EADM, z~_drop (N, D).
@@ -100,14 +102,5 @@ class AimCLR(SkeletonCLR):
         """Return the total loss of the current stage when all similarities are equal."""
         sums_positives = self.mining and self.mining_reduction == 'sum'
         count = float(self.num_positives) if sums_positives else 1.0
-        return (self.alpha * count + self.beta) * math.log(len(self.memory_bank) + 1)
-
-
-def require_extreme_view(data_preprocessor: nn.Module | None) -> None:
-    """Raise ValueError if a data preprocessor makes views, but not an extreme one."""
-    views = getattr(data_preprocessor, 'views', None)
-    if views is not None and 'extreme' not in views:
-        raise ValueError(
-            'AimCLR needs an extreme view, but data_preprocessor.extreme is not set; list its '
-            'transforms there, or use SkeletonCLR'
-        )
+        chance = (self.alpha * count + self.beta) * math.log(len(self.memory_bank) + 1)
+        return chance + self.chance_of_additions()

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import mean
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmaction.registry import MODELS
-from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from aimclr_mm.models.data_preprocessor import STREAMS, build_preprocessor
-from aimclr_mm.models.encoder import attach_features
-from aimclr_mm.models.losses import REDUCTIONS, cross_stream_loss, d3m, nearest_neighbors
+from aimclr_mm.models.losses import REDUCTIONS, cross_stream_loss, nearest_neighbors
 from aimclr_mm.utils.arguments import check_choice
 
-from .aimclr import AimCLR, require_extreme_view
-from .skeletonclr import MODES, SkeletonCLR
+from .aimclr import AimCLR
+from .several_streams import SeveralStreams
+from .skeletonclr import SkeletonCLR
 
 
 @MODELS.register_module()
-class CrossStream(BaseModel):
+class CrossStream(SeveralStreams):
     """Train one model per stream; in the second stage the streams mine positives for one another.
 
     In the first stage every stream has the losses of its own method. In the second stage its
@@ -34,12 +31,10 @@ class CrossStream(BaseModel):
     mining (marked with a section sign in the paper's tables, which do not give its equations).
 
     Args:
-        model: config of the method that each stream is trained with.
-        streams: two or three of ``joint``, ``bone`` and ``motion``.
         topk: neighbors that each query of another stream mines.
         context: whether the products of two streams' similarities are added as logits.
         mining_reduction: ``mean`` over positives (released CrosSCLR) or their ``sum`` (Eq. 9).
-        data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews` with the same streams.
+        *args, **kwargs: see :class:`SeveralStreams`.
 
     Raises:
         ValueError: if an argument is out of range or the streams differ.
@@ -47,76 +42,41 @@ class CrossStream(BaseModel):
 
     def __init__(
         self,
-        model: dict,
-        streams: Sequence[str] = tuple(STREAMS),
+        *args: Any,
         topk: int = 1,
         context: bool = True,
         mining_reduction: str = 'mean',
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(build_preprocessor(data_preprocessor), init_cfg)
-        self._check_streams(streams)
+        super().__init__(*args, **kwargs)
         check_choice('mining_reduction', mining_reduction, REDUCTIONS)
-
-        self.streams = nn.ModuleDict({stream: MODELS.build(model) for stream in streams})
-        if any(isinstance(single, AimCLR) for single in self.streams.values()):
-            require_extreme_view(self.data_preprocessor)
-
-        length = min(len(single.memory_bank) for single in self.streams.values())
-        if not 1 <= topk <= length:
-            raise ValueError(f'topk={topk}; it must lie between 1 and queue_length={length}')
+        if not 1 <= topk <= self.length:
+            raise ValueError(f'topk={topk}; it must lie between 1 and queue_length={self.length}')
 
         self.topk = topk
         self.context = context
         self.mining_reduction = mining_reduction
         self.mining = False  # second stage; the StageSwitchHook sets it before each epoch
         # mean size of the last batch's positive sets, by stream
-        self.register_buffer('num_positives', torch.ones(len(streams)), persistent=False)
+        self.register_buffer('num_positives', torch.ones(len(self.streams)), persistent=False)
 
-    def _check_streams(self, streams: Sequence[str]) -> None:
-        is_valid = len(streams) >= 2 and len(set(streams)) == len(streams)
-        if not is_valid or not set(streams) <= set(STREAMS):
-            raise ValueError(
-                f'streams={list(streams)}; give two or three different ones of {", ".join(STREAMS)}'
-            )
-
-        formed = getattr(self.data_preprocessor, 'stream', streams)
-        if isinstance(formed, str) or not set(streams) <= set(formed):
-            raise ValueError(
-                f'the data preprocessor forms the stream {formed!r}, but the model needs '
-                f'{list(streams)}; set data_preprocessor.stream to the same list'
-            )
-
-    def loss(self, inputs: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the losses of all streams, each named ``<stream>.<loss>``."""
-        if self.mining:
-            losses = self.cross_losses(inputs)
-        else:
-            losses = {
-                stream: single.loss(inputs[stream]) for stream, single in self.streams.items()
-            }
-
-        return {
-            f'{stream}.{name}': value
-            for stream, terms in losses.items()
-            for name, value in terms.items()
-        }
+    def stream_losses(self, inputs: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """Return the losses of each stream in the current stage."""
+        return self.cross_losses(inputs) if self.mining else super().stream_losses(inputs)
 
     def cross_losses(self, inputs: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
         """Return the losses of the second stage, with positives mined by the other streams."""
-        logits, positives = {}, {}
+        logits, additions, positives = {}, {}, {}
         for index, (stream, single) in enumerate(self.streams.items()):
-            logits[stream] = compare_views(single, inputs[stream])
+            logits[stream], additions[stream] = single.compare_views(inputs[stream])
             positives[stream] = nearest_neighbors(logits[stream], self.topk)  # (N, 1 + K)
             self.num_positives[index] = positives[stream].sum(dim=1).float().mean()
 
         losses = {}
         for stream, single in self.streams.items():
-            normal, *extreme = logits[stream]
             terms = [
                 cross_stream_loss(
-                    normal,
+                    logits[stream][0],
                     logits[other][0],
                     positives[other],
                     single.temperature,
@@ -127,57 +87,15 @@ class CrossStream(BaseModel):
                 if other != stream
             ]
             losses[stream] = dict(loss_cross=contrast_weight(single) * sum(terms) / len(terms))
-            if extreme:
-                losses[stream]['loss_d3m'] = single.beta * d3m(normal, *extreme)  # Eq. 7, 8
+            if isinstance(single, AimCLR):
+                losses[stream]['loss_d3m'] = single.beta * single.divergence(logits[stream])
+            losses[stream].update(additions[stream])
         return losses
-
-    def forward(
-        self,
-        inputs: dict[str, Tensor] | dict[str, dict[str, Tensor]],
-        data_samples: list | None = None,
-        mode: str = 'tensor',
-    ) -> dict | list | Tensor:
-        """Run one of mmengine's three modes.
-
-        Args:
-            inputs: by stream, the ``inputs`` of :meth:`SkeletonCLR.forward`.
-            data_samples: mmaction2's data samples; their labels are not used.
-            mode: ``loss``, ``tensor`` or ``predict``, see :meth:`SkeletonCLR.forward`.
-
-        Returns:
-            For ``tensor``, the concatenated representations (N, S * D) of the S streams. Each is a
-            unit vector times the square root of its fusion weight, so that the cosine similarity of
-            two samples is the weighted mean of those of the streams.
-        """
-        check_choice('mode', mode, MODES)
-        if mode == 'loss':
-            return self.loss(inputs)
-
-        features = [
-            math.sqrt(STREAMS[stream]) * F.normalize(single(inputs[stream]).float(), dim=1)
-            for stream, single in self.streams.items()
-        ]
-        features = torch.cat(features, dim=1)
-        return features if mode == 'tensor' else attach_features(features, data_samples)
-
-    def init_weights(self) -> None:
-        """Initialize each stream."""
-        for single in self.streams.values():
-            single.init_weights()
-
-    def update_key_encoder(self) -> None:
-        """Move every stream's key encoder towards its query encoder (Eq. 2)."""
-        for single in self.streams.values():
-            single.update_key_encoder()
-
-    def key_distance(self) -> float:
-        """Return the relative distance of key and query encoder, mean over streams."""
-        return mean(single.key_distance() for single in self.streams.values())
 
     def chance_loss(self) -> float:
         """Return the total loss of the current stage when all similarities are equal."""
         if not self.mining:
-            return sum(single.chance_loss() for single in self.streams.values())
+            return super().chance_loss()
 
         copies = 2 if self.context else 1  # of each key among the logits
         total = 0.0
@@ -191,19 +109,8 @@ class CrossStream(BaseModel):
             total += contrast_weight(single) * mean(counts) * math.log(copies * length + 1)
             if isinstance(single, AimCLR):
                 total += single.beta * math.log(length + 1)
+            total += single.chance_of_additions()
         return total
-
-
-def compare_views(single: SkeletonCLR, views: dict[str, Tensor]) -> list[Tensor]:
-    """Return the logits (N, 1 + K) of z^ and, for AimCLR, of z~ and z~_drop; enqueue the keys."""
-    queries = [single.encoder(views['query'])]  # (N, D) each
-    if isinstance(single, AimCLR):
-        queries += single.embed_extreme(views['extreme'])
-
-    key = single.encode_key(views['key'])  # (N, D), no gradient
-    logits = single.compare(queries, key)
-    single.memory_bank.enqueue(key)
-    return logits
 
 
 def contrast_weight(single: SkeletonCLR) -> float:

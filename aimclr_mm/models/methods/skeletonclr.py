@@ -8,28 +8,22 @@ from collections.abc import Sequence
 
 import torch
 from mmaction.registry import MODELS
-from mmengine.model import BaseModel
 from torch import Tensor
 
-from aimclr_mm.models.data_preprocessor import build_preprocessor
-from aimclr_mm.models.encoder import (
-    Encoder,
-    attach_features,
-    momentum_update,
-    relative_distance,
-    released_init,
-)
+from aimclr_mm.models.encoder import momentum_update, relative_distance, released_init
 from aimclr_mm.models.losses import contrastive_logits, info_nce
 from aimclr_mm.models.memory_bank import MemoryBank
-from aimclr_mm.models.readouts import READOUTS, represent
 from aimclr_mm.utils.arguments import check_choice
 
-MODES = ('loss', 'tensor', 'predict')  # of mmengine's forward
+from .base import SkeletonMethod
 
 
 @MODELS.register_module()
-class SkeletonCLR(BaseModel):
+class SkeletonCLR(SkeletonMethod):
     """Contrast a query view with a key view of the same sequence against a memory bank.
+
+    A method that builds on it says which queries it embeds (:meth:`embed_queries`) and what it
+    makes of their logits (:meth:`losses`).
 
     Args:
         backbone: config of the backbone f, (N, M, T, V, C) -> (N, M, C', T', V).
@@ -38,15 +32,16 @@ class SkeletonCLR(BaseModel):
         temperature: tau.
         momentum: m of Eq. 2, the weight of the key encoder's old value; the
             :class:`~aimclr_mm.engine.MomentumUpdateHook` updates it before every iteration.
+        mixing: config of :class:`~aimclr_mm.models.SkeleMix`, an addition to the losses, or None.
         init: ``default`` keeps the layers' own initialization and copies it to the key encoder;
             ``released`` draws both encoders from N(0, 0.02), as the released code does.
-        readout: how representations h are read out of the last feature map outside of training, see
-            :func:`~aimclr_mm.models.readouts.read_out`; the losses always use the mean.
-        data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews`.
+        readout, data_preprocessor: see :class:`SkeletonMethod`.
 
     Raises:
         ValueError: if an argument is out of range.
     """
+
+    VIEWS = ('query', 'key')
 
     def __init__(
         self,
@@ -55,14 +50,14 @@ class SkeletonCLR(BaseModel):
         queue_length: int = 32768,
         temperature: float = 0.07,
         momentum: float = 0.999,
+        mixing: dict | None = None,
         init: str = 'default',
         readout: str = 'mean',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(build_preprocessor(data_preprocessor), init_cfg)
+        super().__init__(backbone, head, readout, data_preprocessor, init_cfg)
         check_choice('init', init, ('default', 'released'))
-        check_choice('readout', readout, READOUTS)
         if not 0 <= momentum <= 1:
             raise ValueError(f'momentum={momentum}; the weight of the old value must lie in [0, 1]')
         if not 0 < temperature < math.inf:
@@ -71,19 +66,41 @@ class SkeletonCLR(BaseModel):
         self.temperature = temperature
         self.momentum = momentum
         self.init = init
-        self.readout = readout
-        self.encoder = Encoder(backbone, head)
+        self.mixing = None if mixing is None else MODELS.build(mixing)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.memory_bank = MemoryBank(queue_length, self.encoder.head.out_channels)
 
     def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return InfoNCE (Eq. 1) of the views ``query`` and ``key``, (N, M, T, V, C) each."""
-        query = self.encoder(views['query'])  # (N, D)
+        """Return the losses of a batch of views, (N, M, T, V, C) each; ``key`` is the key view."""
+        logits, additions = self.compare_views(views)
+        return dict(self.losses(logits), **additions)
+
+    def losses(self, logits: list[Tensor]) -> dict[str, Tensor]:
+        """Return the losses of the logits (N, 1 + K) of each query: InfoNCE (Eq. 1)."""
+        (normal,) = logits
+        return dict(loss_info=info_nce(normal))
+
+    def compare_views(self, views: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return the logits (N, 1 + K) of each query and the losses of additions; enqueue the keys.
+
+        The only addition is ``mixing``.
+        """
+        queries = self.embed_queries(views)  # (N, D) each
         key = self.encode_key(views['key'])  # (N, D), no gradient
 
-        (logits,) = self.compare([query], key)  # (N, 1 + K)
+        logits = self.compare(queries, key)
+        additions = {}
+        if self.mixing is not None:
+            bank = self.memory_bank.snapshot()  # (K, D)
+            loss = self.mixing(self.encoder, views['query'], key, bank, self.temperature)
+            additions['loss_mix'] = loss
+
         self.memory_bank.enqueue(key)
-        return dict(loss_info=info_nce(logits))
+        return logits, additions
+
+    def embed_queries(self, views: dict[str, Tensor]) -> list[Tensor]:
+        """Return the embeddings (N, D) of each query; the first is z^ of the view ``query``."""
+        return [self.encoder(views['query'])]
 
     @torch.no_grad()
     def encode_key(self, view: Tensor) -> Tensor:
@@ -103,30 +120,9 @@ class SkeletonCLR(BaseModel):
         bank = self.memory_bank.snapshot()  # (K, D)
         return [contrastive_logits(query, key, bank, self.temperature) for query in queries]
 
-    def forward(
-        self,
-        inputs: Tensor | dict[str, Tensor],
-        data_samples: list | None = None,
-        mode: str = 'tensor',
-    ) -> dict | list | Tensor:
-        """Run one of mmengine's three modes.
-
-        Args:
-            inputs: the views, (N, M, T, V, C) each, for ``loss``; else one tensor (N, M, T, V, C).
-            data_samples: mmaction2's data samples; their labels are not used.
-            mode: ``loss`` returns losses, ``tensor`` representations h (N, D), ``predict`` the
-                data samples with the field ``feature``.
-        """
-        check_choice('mode', mode, MODES)
-        if mode == 'loss':
-            return self.loss(inputs)
-
-        features = represent(self.encoder.backbone, inputs, self.readout)  # (N, D)
-        return features if mode == 'tensor' else attach_features(features, data_samples)
-
     def init_weights(self) -> None:
         """Initialize both encoders; by default the key encoder starts as a copy."""
-        self.encoder.init_weights()
+        super().init_weights()
         if self.init == 'released':
             self.encoder.apply(released_init)
             self.key_encoder.apply(released_init)
@@ -143,4 +139,10 @@ class SkeletonCLR(BaseModel):
 
     def chance_loss(self) -> float:
         """Return the total loss when all similarities are equal: nothing has been learned."""
-        return math.log(len(self.memory_bank) + 1)
+        return math.log(len(self.memory_bank) + 1) + self.chance_of_additions()
+
+    def chance_of_additions(self) -> float:
+        """Return the loss of the additions when all similarities are equal."""
+        if self.mixing is None:
+            return 0.0
+        return self.mixing.weight * self.mixing.repeats * math.log(len(self.memory_bank) + 2)
