@@ -30,10 +30,11 @@ SYNTHETIC = FOLDER / 'aimclr_synthetic_xsub_joint.py'
 
 SMALL = {
     'FastSTGCN': dict(base_channels=8, out_channels=16),
-    'ProjectionHead': dict(in_channels=16, out_channels=8),
+    'ProjectionHead': dict(in_channels=16, hidden_channels=16, out_channels=8),
     'SkeletonHead': dict(in_channels=16),
     'AimCLR': dict(queue_length=64),
     'SkeletonCLR': dict(queue_length=64),
+    'HiCLR': dict(queue_length=64),
     **dict.fromkeys(
         ('SkeletonSTGCN', 'SkeletonAAGCN'),
         dict(base_channels=8, num_stages=2, inflate_stages=[2], down_stages=[2]),

@@ -32,7 +32,11 @@ every = pytest.mark.parametrize(
         for path in (UTD, XSET, OFFICIAL, SYNTHETIC)
     ],
 )
-VARIABLES = {'kept', 'views', 'streams', 'single', 'stage', 'extreme', 'same'}  # names in overlays
+VARIABLES = {  # names in overlays
+    *('kept', 'views', 'streams', 'single', 'stage', 'stages', 'extreme', 'same', 'strong'),
+    *('kinds', 'normal', 'width', 'epochs', 'total', 'warm_up', 'gone', 'mixing', 'others'),
+}
+SCHEDULE = {'model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks'}
 PROTOCOL = {
     'model',
     'optim_wrapper',
@@ -49,6 +53,13 @@ CHANGES = {  # overlays, and the settings that they may change
     'methods/skeletonclr': {'model', 'custom_hooks'},
     'methods/crosclr': {'model'},
     'methods/aimclr_cross': {'model'},
+    'methods/hiclr': {'model'},
+    'methods/pstl': SCHEDULE,
+    'methods/skelemix': {'model'},
+    'methods/aimclr_pp': SCHEDULE - {'optim_wrapper'},
+    'methods/skeletonclr methods/skelemix': {'model', 'custom_hooks'},
+    'methods/hiclr methods/skelemix': {'model'},
+    'methods/crosclr methods/skelemix': {'model'},
     'ablations/ea': {'model', 'custom_hooks'},
     'ablations/na_ea': {'model'},
     'ablations/na_ea_eadm': {'model'},
