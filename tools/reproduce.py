@@ -5,6 +5,7 @@
     python tools/reproduce.py 8 --plan                         # what would run, and for how long
     python tools/reproduce.py 1 --dataset utdmhad --split xsub --workers 2     # on other data
     python tools/reproduce.py 2 --scale 0.1 --data 0.2         # a rehearsal
+    python tools/reproduce.py methods --dataset utdmhad --split xsub     # later methods
 
 Finished runs are kept, and tables share them. The command may be stopped at any time; called again,
 it resumes. Each run has a folder in the work directory with its log in log.txt; the table is
@@ -37,7 +38,9 @@ from aimclr_mm.engine.console_log import duration
 def parse_args() -> argparse.Namespace:
     """Return the checked command line."""
     parser = cli.Parser(__doc__)
-    parser.add_argument('table', choices=list(TABLES), help='number of a table, or a figure')
+    parser.add_argument(
+        'table', choices=list(TABLES), help='number of a table, a figure, or methods'
+    )
     several = partial(parser.add_argument, nargs='+', default=[])
     several(
         '--dataset',
@@ -158,7 +161,8 @@ def main() -> None:
     table = TABLES[args.table]
     columns = table.select_columns(configs.known_sites(), args.dataset, args.split)
     options = Options(tuple(args.seeds), args.scale, args.data, args.amp)
-    plan = make_plan(table, columns, options, partial(configs.resolve, scale=args.scale))
+    resolve = partial(configs.resolve, scale=args.scale, equal=table.equal_epochs)
+    plan = make_plan(table, columns, options, resolve)
     records = Records(args.work_dir, plan.jobs)
     wanted = plan.select_jobs(args.rows)
     records.check()

@@ -51,7 +51,9 @@ def digest(settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def resolve(site: str, overlays: tuple[str, ...], scale: float = 1.0) -> Training:
+def resolve(
+    site: str, overlays: tuple[str, ...], scale: float = 1.0, equal: bool = False
+) -> Training:
     """Return the facts of a training.
 
     Args:
@@ -59,6 +61,7 @@ def resolve(site: str, overlays: tuple[str, ...], scale: float = 1.0) -> Trainin
         overlays: overlays of its config.
         scale: factor of the epochs of a pre-training, of which at least one is left. Classifiers
             keep their epochs.
+        equal: whether a pre-training has the epochs of the config without overlays.
 
     Raises:
         FileNotFoundError: if a config is missing.
@@ -68,7 +71,8 @@ def resolve(site: str, overlays: tuple[str, ...], scale: float = 1.0) -> Trainin
     settings = digest(cfg.to_dict())
     full = epochs = cfg.train_cfg.max_epochs
     if cfg.model.type != CLASSIFIER:
-        epochs = max(1, round(scale * full))
+        budget = read(site, ()).train_cfg.max_epochs if equal else full
+        epochs = max(1, round(scale * budget))
     if epochs != full:
         scale_schedule(cfg, epochs)
     return Training(site, overlays, full, epochs, cfg.default_hooks.checkpoint.interval, settings)

@@ -17,12 +17,17 @@ METHODS = {
     'skeletonclr': ('configs/methods/skeletonclr.py',),
     'crosclr': ('configs/methods/crosclr.py',),
     'aimclr_cross': ('configs/methods/aimclr_cross.py',),
+    'hiclr': ('configs/methods/hiclr.py',),
+    'pstl': ('configs/methods/pstl.py',),
+    'skelemix': ('configs/methods/skeletonclr.py', 'configs/methods/skelemix.py'),
+    'aimclr_skelemix': ('configs/methods/skelemix.py',),
+    'aimclr_pp': ('configs/methods/aimclr_pp.py',),
     'ea': ('configs/ablations/ea.py',),
     'na_ea': ('configs/ablations/na_ea.py',),
     'na_ea_eadm': ('configs/ablations/na_ea_eadm.py',),
 }
 SCRATCH = 'scratch'  # no pre-training: random weights
-JOINT = ('crosclr', 'aimclr_cross')  # methods that train all streams in one run
+JOINT = ('crosclr', 'aimclr_cross', 'aimclr_pp')  # methods that train all streams in one run
 
 # Every pre-training keeps the checkpoints that Table 3 evaluates, so that tables share runs.
 KEEP = ('configs/schedules/keep_checkpoints.py',)
@@ -141,12 +146,14 @@ class _Planner:
         )
         return self.evaluate(run, training.epochs, seed)
 
-    def fuse(self, name: str, tests: Sequence[Job], file: str) -> Source:
-        """Add the weighted sum of the streams' scores."""
+    def fuse(
+        self, name: str, tests: Sequence[Job], file: str, metric: str = 'fused/top1'
+    ) -> Source:
+        """Add the weighted sum of the streams' scores, or KNN on the streams' features."""
         scores = [test.path(file) for test in tests]
         command = ['tools/analyze.py', 'fuse', *scores, '--out', f'{{work}}/{name}/result.json']
         self.add(name, 'fusion', command, ('result.json',), tuple(test.name for test in tests))
-        return Source(name, 'result.json', 'fused/top1')
+        return Source(name, 'result.json', metric)
 
     def embed(self, name: str, recipe: Recipe, tests: Sequence[Job]) -> Source:
         """Add a panel of Figure 2."""
@@ -180,6 +187,8 @@ class _Planner:
             return Source(tests[0].name, 'result.json', f'{prefix}/{recipe.protocol}/top1')
         if len(streams) == 1:
             return Source(tests[0].name, 'result.json', f'{recipe.protocol}/top1')
+        if recipe.protocol == 'knn':
+            return self.fuse(f'{name}/knn/epoch_{epoch}', tests, 'features.npz', 'fused/knn/top1')
         return self.fuse(f'{name}/eval/epoch_{epoch}', tests, 'linear.npz')
 
     def classifier_number(self, name: str, recipe: Recipe, site: str, seed: int) -> Source:

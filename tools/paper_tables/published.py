@@ -81,13 +81,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table or figure of the paper."""
+    """A table or figure of the paper, or a comparison of this project.
+
+    Args:
+        key: number of a table, or a name.
+        title: caption.
+        columns: data sets and splits.
+        rows: methods and protocols.
+        decimals: of the printed values.
+        equal_epochs: whether every method gets the epochs of the config below its overlays,
+            instead of those of its paper.
+    """
 
     key: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     decimals: int = 1
+    equal_epochs: bool = False
 
     @property
     def name(self) -> str:
@@ -159,7 +170,8 @@ def read_table(key: str, content: dict[str, Any]) -> Table:
         rows.append(
             Row(row['name'], values, read_recipe(row.get('ours')), group, row.get('extra', False))
         )
-    return Table(key, content['title'], columns, tuple(rows), content.get('decimals', 1))
+    options = {name: content[name] for name in ('decimals', 'equal_epochs') if name in content}
+    return Table(key, content['title'], columns, tuple(rows), **options)
 
 
 def read_recipe(entry: list[Any] | None) -> Recipe | None:

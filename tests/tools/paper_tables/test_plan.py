@@ -47,6 +47,7 @@ def of_kind(plan: Plan, kind: str) -> list[str]:
         ('8', (20, 40, 40, 12, 0)),
         ('fig2', (8, 0, 8, 0, 6)),
         ('fig3', (4, 0, 4, 0, 2)),
+        ('methods', (40, 0, 40, 24, 0)),
     ],
 )
 def test_number_of_jobs(key, counts):

@@ -35,6 +35,7 @@ def row(key: str, name: str, group: str = ''):
         ('8', 5, 4, 5),
         ('fig2', 6, 1, 6),
         ('fig3', 2, 2, 2),
+        ('methods', 32, 2, 32),
     ],
 )
 def test_rows_and_columns(key, rows, columns, ours):
@@ -71,6 +72,8 @@ def test_rows_and_columns(key, rows, columns, ours):
         ('8', '3s-ST-GCN (AAAI 18)', '', Column('ntu120', 'xset'), 77.1),
         ('8', 'AimCLR (Ours)†', '', Column('ntu60', 'xsub'), 83.0),
         ('fig2', '(f) 3s-AimCLR§', '', Column('ntu60', 'xsub'), 0.6793),
+        ('methods', 'PSTL', 'Joint, linear', Column('ntu60', 'xview'), 81.8),
+        ('methods', 'HiCLR', 'Three streams, linear', Column('ntu60', 'xview'), None),
     ],
 )
 def test_values(key, name, group, column, value):
