@@ -6,6 +6,7 @@ from .eadm import EADM
 from .encoder import Encoder, ProjectionHead
 from .heads import SkeletonHead
 from .memory_bank import MemoryBank
+from .methods.actclr import ActCLR
 from .methods.aimclr import AimCLR
 from .methods.aimclr_pp import AimCLRPlusPlus
 from .methods.cross_stream import CrossStream
@@ -19,6 +20,7 @@ __all__ = [
     'EADM',
     'PSTL',
     'STREAMS',
+    'ActCLR',
     'AimCLR',
     'AimCLRPlusPlus',
     'AimCLRSTGCN',

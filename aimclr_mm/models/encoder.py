@@ -20,13 +20,16 @@ def pool(feature_map: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Args:
         feature_map: (N, M, C, T, V).
-        mask: (T, V) boolean; only frames and joints where it is true count.
+        mask: (T, V), or (N, M, T, V) for each sample and person, boolean; only frames and joints
+            where it is true count. A person of whom nothing counts has zeros.
     """
     dtype = torch.promote_types(feature_map.dtype, torch.float32)
     if mask is None:
         h = feature_map.mean(dim=(3, 4), dtype=dtype).mean(dim=1)
     else:
-        h = torch.where(mask, feature_map, 0).sum(dim=(3, 4), dtype=dtype).mean(dim=1) / mask.sum()
+        total = torch.where(mask.unsqueeze(-3), feature_map, 0).sum(dim=(3, 4), dtype=dtype)
+        count = mask.sum(dim=(-2, -1)).clamp(min=1)[..., None]  # (1,) or (N, M, 1)
+        h = (total / count).mean(dim=1)
     return h.to(feature_map.dtype)
 
 

@@ -146,6 +146,34 @@ def cross_stream_loss(
 
 
 @promote_half
+def distillation(
+    student: Tensor,
+    teacher: Tensor,
+    bank: Tensor,
+    k: int,
+    temperatures: tuple[float, float] = (0.1, 0.04),
+    duplicate: float = 0.95,
+) -> Tensor:
+    """Return KL(teacher || student) over the k keys nearest to the teacher, mean over samples.
+
+    Args:
+        student: (N, D) unit vectors.
+        teacher: (N, D) unit vectors; they receive no gradient.
+        bank: (K, D) unit vectors.
+        k: number of keys.
+        temperatures: of the student and of the teacher.
+        duplicate: cosine with the teacher above which a key counts as a recording of the sample
+            itself, and is as far away as possible.
+    """
+    cosines = teacher.detach() @ bank.T  # (N, K)
+    nearest = torch.where(cosines > duplicate, -1, cosines).topk(k, dim=1)  # (N, k)
+    target = (nearest.values / temperatures[1]).softmax(dim=1)
+    own = (student @ bank.T).gather(1, nearest.indices)
+    predicted = (own / temperatures[0]).log_softmax(dim=1)
+    return F.kl_div(predicted, target, reduction='batchmean')
+
+
+@promote_half
 def barlow_twins(first: Tensor, second: Tensor, weight: float) -> Tensor:
     """Return the Barlow Twins loss (Zbontar et al., ICML 2021) of two batches of embeddings.
 

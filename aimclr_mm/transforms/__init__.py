@@ -9,6 +9,7 @@ from .augmentations import (
     SpatialFlip,
     TemporalCrop,
     TemporalFlip,
+    TransferBoneLengths,
 )
 from .base import SkeletonTransform
 from .preprocessing import (
@@ -34,4 +35,5 @@ __all__ = [
     'SpatialFlip',
     'TemporalCrop',
     'TemporalFlip',
+    'TransferBoneLengths',
 ]

@@ -223,6 +223,32 @@ class AxisMask(SkeletonTransform):
 
 
 @TRANSFORMS.register_module()
+class TransferBoneLengths(SkeletonTransform):
+    """Bone-length transfer (ActCLR): the bones get the lengths of those of another sample.
+
+    It is not one of the eight augmentations. In a batch of one sample nothing changes.
+
+    Args:
+        p, layout: see :class:`SkeletonTransform`.
+    """
+
+    def __init__(self, p: float = 1.0, layout: LayoutLike = 'ntu25') -> None:
+        super().__init__(p, layout)
+
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Draw ``mate`` (N,), the sample whose bone lengths each sample gets."""
+        shift = torch.randint(1, max(len(x), 2), (), device=x.device)
+        return dict(mate=(torch.arange(len(x), device=x.device) + shift) % len(x))
+
+    def apply(self, x: Tensor, mate: Tensor) -> Tensor:
+        """Take the bone lengths of the given samples."""
+        dims, parents = self.layout.dims, self.layout.bones
+        coordinates = x[..., :dims]
+        lengths = (coordinates - F.select_joints(coordinates, parents)).norm(dim=-1)
+        return F.transfer_bone_lengths(x, lengths[mate], parents, dims)
+
+
+@TRANSFORMS.register_module()
 class TemporalFlip(SkeletonTransform):
     """Temporal flip: play the clip backwards.
 

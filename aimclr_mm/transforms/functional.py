@@ -158,6 +158,30 @@ def random_joints(frames: int, joints: int, count: int, device: torch.device) ->
     return torch.zeros(frames, joints, dtype=torch.bool, device=device).scatter(1, drawn, True)
 
 
+def transfer_bone_lengths(x: Tensor, lengths: Tensor, parents: Sequence[int], dims: int) -> Tensor:
+    """Give every bone, in every frame, another length; its direction and the root stay.
+
+    Args:
+        x: (N, M, T, V, C) skeletons.
+        lengths: (N, M, T, V) lengths of the bones; those of bones without a length are not used.
+        parents: parent of each joint; a root is its own parent.
+        dims: d, the number of coordinates.
+    """
+    coordinates = x[..., :dims]
+    bones = coordinates - select_joints(coordinates, parents)
+    norm = bones.norm(dim=-1)
+    bones = bones * torch.where((norm > 0) & (lengths > 0), lengths / norm, 1)[..., None]
+
+    placed = list(coordinates.unbind(dim=3))
+    done = {joint for joint, parent in enumerate(parents) if joint == parent}
+    while len(done) < len(parents):
+        for joint in set(range(len(parents))) - done:
+            if parents[joint] in done:
+                placed[joint] = placed[parents[joint]] + bones[..., joint, :]
+                done.add(joint)
+    return _append_rest(torch.stack(placed, dim=3), x)
+
+
 def mix_clips(x: Tensor, shift: int, mask: Tensor) -> Tensor:
     """Replace a part of each clip by the same part of another clip of the batch.
 

@@ -35,6 +35,7 @@ SMALL = {
     'AimCLR': dict(queue_length=64),
     'SkeletonCLR': dict(queue_length=64),
     'HiCLR': dict(queue_length=64),
+    'ActCLR': dict(queue_length=64, neighbors=16),
     **dict.fromkeys(
         ('SkeletonSTGCN', 'SkeletonAAGCN'),
         dict(base_channels=8, num_stages=2, inflate_stages=[2], down_stages=[2]),

@@ -35,6 +35,7 @@ every = pytest.mark.parametrize(
 VARIABLES = {  # names in overlays
     *('kept', 'views', 'streams', 'single', 'stage', 'stages', 'extreme', 'same', 'strong'),
     *('kinds', 'normal', 'width', 'epochs', 'total', 'warm_up', 'gone', 'mixing', 'others'),
+    *('moved', 'length'),
 }
 SCHEDULE = {'model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks'}
 PROTOCOL = {
@@ -56,6 +57,7 @@ CHANGES = {  # overlays, and the settings that they may change
     'methods/hiclr': {'model'},
     'methods/pstl': SCHEDULE,
     'methods/skelemix': {'model'},
+    'methods/actclr': {'model', 'custom_hooks'},
     'methods/aimclr_pp': SCHEDULE - {'optim_wrapper'},
     'methods/skeletonclr methods/skelemix': {'model', 'custom_hooks'},
     'methods/hiclr methods/skelemix': {'model'},

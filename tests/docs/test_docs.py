@@ -86,6 +86,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
         'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
     },
+    'docs/methods.md': {'python tools/train.py': OTHER_TEST + 'test_methods.py'},
     'docs/encoders.md': {
         'from aimclr_mm.apis': OTHER_TEST + 'test_shipped.py',
         'python tools/test.py configs/aimclr_utdmhad': OTHER_TEST + 'test_shipped.py',

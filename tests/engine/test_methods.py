@@ -5,7 +5,15 @@ import json
 import pytest
 import torch
 
-from tests.runs import ROOT, assert_same, finish, saved_iterations, start, write_config
+from tests.runs import (
+    ROOT,
+    assert_same,
+    finish,
+    saved_iterations,
+    start,
+    start_ranks,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 # overlays, iterations (an epoch has five; the config six epochs), and losses of each stage
@@ -14,6 +22,7 @@ METHODS = {
     'pstl': (15, [{'loss_frames', 'loss_joints'}]),
     'skelemix': (30, [{'loss_info', 'loss_d3m', 'loss_mix'}, {'loss_nnm', 'loss_d3m', 'loss_mix'}]),
     'skeletonclr skelemix': (30, [{'loss_info', 'loss_mix'}]),
+    'actclr': (30, [{'loss_strong', 'loss_spared', 'loss_mixed'}]),
     'aimclr_pp': (
         40,
         [
@@ -70,3 +79,17 @@ def test_a_resumed_run_equals_one_that_never_stopped(trained):
     process = start(config, folder / 'resumed', *overlays(method), *resume)
     assert finish(process, 400) == 0, (folder / 'resumed.log').read_text()[-3000:]
     assert_same(*(path / f'iter_{last}.pth' for path in (work_dir, folder / 'resumed')))
+
+
+def test_two_ranks(trained):
+    """The state has the shapes of one rank, and the memory banks the keys of both."""
+    method, folder, config, work_dir = trained
+    ranks = start_ranks(2, config, folder / 'ranks', *overlays(method), '--epochs', '2')
+    codes = [finish(process, 400) for process in ranks]
+    assert codes == [0, 0], (folder / 'ranks-0.log').read_text()[-3000:]
+    one, two = (
+        torch.load(path / f'iter_{saved_iterations(path)[-1]}.pth', weights_only=True)['state_dict']
+        for path in (work_dir, folder / 'ranks')
+    )
+    assert {name: v.shape for name, v in one.items()} == {name: v.shape for name, v in two.items()}
+    assert all(value.isfinite().all() for value in two.values())

@@ -181,8 +181,12 @@ def model_stream(model: torch.nn.Module, x: torch.Tensor, stream: str) -> torch.
 
 @torch.no_grad()
 def record_skelemix() -> dict:
-    """Return drawn regions, mixed clips and losses of two mixings."""
+    """Return drawn regions, mixed clips and losses of two mixings, with the graph of ST-GCN.
+
+    The repository has that graph, too, but its encoder uses the one of 2s-AGCN.
+    """
     from net.skeletonclr_multi_swap import SkeletonCLR
+    from net.utils.graph import Graph
 
     sizes = dict(PUBLIC, base_encoder='net.st_gcn_swap.Model')
     model = SkeletonCLR(**sizes, spa_l=2, spa_u=3, tem_l=1, tem_u=3, repeat=2).eval()
@@ -191,6 +195,7 @@ def record_skelemix() -> dict:
     result = dict(biases={})
     for i, (side, network) in enumerate((('q', model.encoder_q), ('k', model.encoder_k))):
         fill(network, 50 * i)
+        network.A.copy_(tensor(Graph('ntu-rgb+d', 'spatial').A))
         result['biases'][side] = center(network, query)
     model.queue.copy_(queue(6).T)
 

@@ -1,5 +1,6 @@
 """One method a file: its loss in the order of the paper."""
 
+from .actclr import ActCLR
 from .aimclr import AimCLR
 from .aimclr_pp import AimCLRPlusPlus
 from .cross_stream import CrossStream
@@ -10,6 +11,7 @@ from .skeletonclr import SkeletonCLR
 
 __all__ = [
     'PSTL',
+    'ActCLR',
     'AimCLR',
     'AimCLRPlusPlus',
     'CrossStream',
