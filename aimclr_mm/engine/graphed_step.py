@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aimclr_mm.datasets.batch import SkeletonBatch, as_batch
 
+from .hooks.stage_switch import STAGES
 from .optim_wrapper import BFloat16OptimWrapper
 
 GPU = 'cuda'
@@ -109,13 +110,20 @@ def capture(function: Callable[[], Any], reset: Callable[[], None]) -> tuple[Cal
 
 def stage_of(model: nn.Module) -> tuple[bool, ...]:
     """Return the switches of a method that the StageSwitchHook sets."""
-    return tuple(module.mining for module in model.modules() if hasattr(module, 'mining'))
+    return tuple(
+        getattr(module, stage)
+        for module in model.modules()
+        for stage in STAGES
+        if hasattr(module, stage)
+    )
 
 
 def obstacle(model: Any, optim_wrapper: OptimWrapper) -> str | None:
     """Return why a training cannot be graphed; None if it can."""
     if not isinstance(model, BaseModel) or get_world_size() > 1:
         return 'several ranks exchange their keys and gradients'
+    if any(getattr(module, 'draws_on_host', False) for module in model.modules()):
+        return 'the method draws sizes and places on the CPU'
     if next(model.parameters()).device.type != GPU:
         return 'the model is not on a CUDA device'
     if type(optim_wrapper) not in (OptimWrapper, BFloat16OptimWrapper):

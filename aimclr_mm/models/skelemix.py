@@ -9,6 +9,7 @@ from mmaction.registry import MODELS
 from torch import Tensor, nn
 
 from aimclr_mm.skeletons import LayoutLike, get_layout
+from aimclr_mm.skeletons.parts import body_parts
 from aimclr_mm.transforms.functional import mix_clips
 
 from .encoder import Encoder
@@ -33,7 +34,7 @@ class SkeleMix(nn.Module):
         layout: joint layout of the data.
 
     Raises:
-        ValueError: if an argument is out of range or the layout has too few body parts.
+        ValueError: if an argument is out of range or the layout lacks a body part.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class SkeleMix(nn.Module):
     ) -> None:
         super().__init__()
         layout = get_layout(layout)
-        self.body = [list(joints) for joints in layout.parts.values()]
+        self.body = [list(joints) for joints in body_parts(layout).values()]
         if len(parts) != 2 or not 1 <= parts[0] <= parts[1]:
             raise ValueError(f'SkeleMix: parts={list(parts)}; give the fewest and the most parts')
         if parts[1] >= len(self.body):
             raise ValueError(
-                f'SkeleMix: parts={list(parts)}; layout {layout.name!r} has the body parts '
-                f'{", ".join(layout.parts)}, of which one at least must stay'
+                f'SkeleMix: parts={list(parts)}; of the {len(self.body)} body parts one at least '
+                'must stay'
             )
         if len(time) != 2 or not 0 < time[0] <= time[1] <= 1:
             raise ValueError(f'SkeleMix: time={list(time)}; give two rising shares in (0, 1]')
@@ -62,6 +63,7 @@ class SkeleMix(nn.Module):
                 f'SkeleMix: stride={stride}, repeats={repeats}; both must be at least 1'
             )
 
+        self.draws_on_host = True  # so that a training step cannot be captured as a CUDA graph
         self.parts = tuple(parts)
         self.time = tuple(time)
         self.stride = stride

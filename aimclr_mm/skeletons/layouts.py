@@ -14,15 +14,6 @@ from typing import Any
 
 from .layout_files import read_fields
 
-# words in the names of the joints of a limb
-LIMBS = {
-    'leg': ('hip', 'knee', 'ankle', 'foot', 'heel', 'toe', 'leg', 'thigh'),
-    'arm': (
-        *('shoulder', 'clavicle', 'arm', 'elbow', 'wrist', 'hand', 'palm'),
-        *('finger', 'thumb', 'index', 'pinky'),
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -131,27 +122,6 @@ class Layout:
         """Number of neighbors of each joint in the graph, (V,)."""
         ends = [joint for edge in self.edges for joint in edge]
         return tuple(ends.count(joint) for joint in range(self.num_joints))
-
-    @cached_property
-    def parts(self) -> dict[str, tuple[int, ...]]:
-        """Joints of the body parts by name: trunk with head, left and right arm, and legs.
-
-        Arms and legs are recognized by the names of their joints; parts without joints are left
-        out.
-        """
-        names = [self._part(joint) for joint in self.joints]
-        return {
-            part: tuple(index for index, name in enumerate(names) if name == part)
-            for part in dict.fromkeys(names)
-        }
-
-    @staticmethod
-    def _part(joint: str) -> str:
-        side, _, rest = joint.partition('_')
-        for limb, words in LIMBS.items():
-            if side in ('left', 'right') and any(word in rest for word in words):
-                return f'{side}_{limb}'
-        return 'trunk'
 
     @cached_property
     def mirror(self) -> tuple[int, ...]:

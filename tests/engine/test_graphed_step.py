@@ -130,6 +130,8 @@ def test_obstacles(monkeypatch):
 
     amp = AmpOptimWrapper.__new__(AmpOptimWrapper)
     assert 'AmpOptimWrapper' in obstacle(on_gpu, amp)
+    on_gpu.draws_on_host = True  # as SkeleMix, PSTL and ActCLR: a graph would repeat the draw
+    assert 'on the CPU' in obstacle(on_gpu, optim_wrapper)
     monkeypatch.setattr(graphed_step, 'get_world_size', lambda: 2)
     assert 'several ranks' in obstacle(on_gpu, optim_wrapper)
 

@@ -13,6 +13,7 @@ from aimclr_mm.models.actionlet import actionlet_share, find_actionlet, splice
 from aimclr_mm.models.losses import distillation
 from aimclr_mm.models.methods.actclr import blend_keys
 from aimclr_mm.skeletons import COCO17, NTU25
+from aimclr_mm.skeletons.parts import body_parts
 from aimclr_mm.transforms import TransferBoneLengths
 from tests.models.test_model import VIEWS, K, N, T, build, skeletons, views
 
@@ -63,14 +64,14 @@ def test_actionlet_of_a_linear_head_by_hand():
     head = nn.Identity()
     maps = torch.randn(3, 2, 4, 5, 25)
     anchor = torch.nn.functional.normalize(torch.randn(1, 4), dim=1)
-    mask = find_actionlet(maps, head, anchor, NTU25.parts.values())
+    mask = find_actionlet(maps, head, anchor, body_parts(NTU25).values())
     x, a = maps.double().numpy(), anchor[0].double().numpy()
     for n in range(3):
         h = x[n].mean((0, 2, 3))
         direction = h / np.linalg.norm(h)
         weight = -(a - (direction @ a) * direction) / np.linalg.norm(h)
         activation = np.maximum(np.einsum('c,mctv->mtv', weight, x[n]), 0)
-        for joints in NTU25.parts.values():
+        for joints in body_parts(NTU25).values():
             expected = activation[..., list(joints)].mean(-1) > 0
             for joint in joints:
                 assert (mask[n, ..., joint].numpy() == expected).all()
@@ -169,7 +170,7 @@ def test_losses():
         anchor = torch.from_numpy(unit(head(backbone(mean).mean((1, 3, 4))).double().numpy()))
         anchor = anchor.float()
         maps = backbone(inputs['key'])
-        mask = find_actionlet(maps, head, anchor, NTU25.parts.values())
+        mask = find_actionlet(maps, head, anchor, body_parts(NTU25).values())
         inside = torch.zeros(N, 2, 8)
         for n in range(N):
             for m in range(2):

@@ -108,5 +108,12 @@ def test_evaluation_gives_the_features_of_the_backbone(name):
 
 
 @pytest.mark.parametrize('name', METHODS)
+def test_draws_on_the_cpu_are_told(name):
+    """A CUDA graph would repeat them."""
+    drawn = any(getattr(module, 'draws_on_host', False) for module in build(name).modules())
+    assert drawn == (name in ('PSTL', 'ActCLR', 'SkeleMix'))
+
+
+@pytest.mark.parametrize('name', METHODS)
 def test_chance_is_above_nothing_and_finite(name):
     assert 0 < build(name).chance_loss() < 1e4

@@ -60,6 +60,7 @@ class PSTL(SkeletonMethod):
                 'needs; use FastSTGCN or AimCLRSTGCN as the backbone'
             )
 
+        self.draws_on_host = True  # so that a training step cannot be captured as a CUDA graph
         self.frame_ratio = frame_ratio
         self.joint_ratio = joint_ratio
         self.off_diagonal = off_diagonal
