@@ -12,11 +12,11 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from aimclr_mm.datasets.batch import SkeletonBatch, as_batch
+from aimclr_mm.models.data_preprocessor import SkeletonViews
 
 from .hooks.stage_switch import STAGES
 from .optim_wrapper import BFloat16OptimWrapper
 
-GPU = 'cuda'
 WARM_UP = 2  # eager passes before a capture; cuDNN and cuBLAS choose their algorithms in them
 
 
@@ -122,10 +122,10 @@ def obstacle(model: Any, optim_wrapper: OptimWrapper) -> str | None:
     """Return why a training cannot be graphed; None if it can."""
     if not isinstance(model, BaseModel) or get_world_size() > 1:
         return 'several ranks exchange their keys and gradients'
+    if type(model.data_preprocessor) is not SkeletonViews:
+        return 'the step takes more than the skeletons of a batch'
     if any(getattr(module, 'draws_on_host', False) for module in model.modules()):
         return 'the method draws sizes and places on the CPU'
-    if next(model.parameters()).device.type != GPU:
-        return 'the model is not on a CUDA device'
     if type(optim_wrapper) not in (OptimWrapper, BFloat16OptimWrapper):
         return f'{type(optim_wrapper).__name__} scales the loss from what the step gives'
     if optim_wrapper._accumulative_counts != 1:

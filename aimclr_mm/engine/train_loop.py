@@ -27,11 +27,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     Args:
         runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals: see mmengine's
             ``EpochBasedTrainLoop``.
-        cuda_graph: whether to replay each step as one CUDA graph where that is possible
-            (:class:`~aimclr_mm.engine.GraphedStep`); the log says why where it is not.
+        cuda_graph: whether to replay each step on a GPU as one CUDA graph
+            (:class:`~aimclr_mm.engine.GraphedStep`); where that is not possible the log says why.
     """
 
-    def __init__(self, *args: Any, cuda_graph: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, cuda_graph: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cuda_graph = cuda_graph
 
@@ -88,7 +88,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _choose_step(self) -> Callable[[Any], dict]:
         """Return the function that trains with a batch."""
         model, optim_wrapper = self.runner.model, self.runner.optim_wrapper
-        if self.cuda_graph:
+        if self.cuda_graph and next(model.parameters()).is_cuda:
             reason = obstacle(model, optim_wrapper)
             if reason is None:
                 return GraphedStep(model, optim_wrapper)

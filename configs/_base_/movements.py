@@ -6,13 +6,15 @@ num_classes = 100
 frames = 32
 preprocess = [dict(type='CenterSkeleton'), dict(type='AlignShoulders')]
 
-# An epoch is 32,000 pairs; no movement is ever drawn twice.
+# An epoch is 102,400 pairs; no movement is ever drawn twice.
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=512,
+    sampler=dict(shuffle=False),  # for the families
     dataset=dict(
         _delete_=True,
         type='RandomMovements',
-        length=32000,
+        length=102400,
+        family=4,
         frames=frames,
         layout=layout,
         preprocess=preprocess,

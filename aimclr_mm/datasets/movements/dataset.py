@@ -14,9 +14,10 @@ from aimclr_mm.datasets.skeleton_dataset import build_transform
 from aimclr_mm.skeletons import LayoutLike, get_layout
 from aimclr_mm.transforms import SkeletonTransform
 from aimclr_mm.utils.arguments import check_choice
+from aimclr_mm.utils.device import resolve_device
 
 from .performance import perform
-from .program import Program, random_programs
+from .program import Program, random_families
 from .sensor import add_depth_noise, add_estimator_noise, film, project, to_coco
 
 
@@ -47,6 +48,10 @@ class RandomMovements(Dataset):
     the extreme view are made of the first, the key view of the second. A program is never drawn
     twice: an epoch is only a number of samples.
 
+    With ``family`` above 1, consecutive batches hold variants of the same movements, which then are
+    among the negatives in the memory bank: the encoder has to look at details. The sampler must not
+    shuffle.
+
     All numbers come from torch's global generator, which
     :class:`~aimclr_mm.engine.EpochSeedHook` seeds for each batch, so that runs repeat and resume
     exactly. For that, load batches in the main process (``num_workers=0``).
@@ -61,7 +66,10 @@ class RandomMovements(Dataset):
         preprocess: transforms of the clips, as in
             :class:`~aimclr_mm.datasets.skeleton_dataset.SkeletonDataset`.
         performances: clips of a sample.
-        device: where to generate; a GPU generates batches fast enough for training on it.
+        family: F, the number of variants of a movement (:func:`~.program.random_families`), one in
+            each of F consecutive batches.
+        device: where to generate; by default on a GPU where there is one, which is fast enough for
+            training on it.
     """
 
     metainfo: dict = {}  # of mmengine's datasets
@@ -73,9 +81,11 @@ class RandomMovements(Dataset):
         layout: LayoutLike = 'ntu25',
         preprocess: Sequence[dict] = (),
         performances: int = 2,
-        device: str = 'cpu',
+        family: int = 1,
+        device: str | None = None,
     ) -> None:
-        for name, value in dict(length=length, frames=frames, performances=performances).items():
+        sizes = dict(length=length, frames=frames, performances=performances, family=family)
+        for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f'RandomMovements: {name}={value}; it must be at least 1')
         layout = get_layout(layout)
@@ -85,7 +95,10 @@ class RandomMovements(Dataset):
         self.frames = frames
         self.layout = layout
         self.performances = performances
-        self.device = device
+        self.family = family
+        self.device = resolve_device(device)
+        self._pending: list[Tensor] = []  # batches that are generated
+        self._last = -1  # first index of the last batch
         self.preprocess = [build_transform(step, layout) for step in preprocess]
         others = [step for step in self.preprocess if not isinstance(step, SkeletonTransform)]
         if others:
@@ -106,9 +119,17 @@ class RandomMovements(Dataset):
         if len(indices) and not 0 <= min(indices) <= max(indices) < self.length:
             raise IndexError(f'RandomMovements has {self.length} samples; indices={indices}')
 
+        restarts = not self._pending or indices[0] <= self._last  # an epoch
+        if restarts or len(self._pending[0]) != len(indices):
+            self._pending = self._generate(len(indices))
+        self._last = indices[0]
+        return SkeletonBatch(self._pending.pop(0))
+
+    def _generate(self, n: int) -> list[Tensor]:
+        """Return the inputs of ``family`` batches of n samples."""
         with torch.device(self.device):
-            program = random_programs(len(indices)).repeat(self.performances)
-            clips = record(program, self.frames, self.layout.name)[:, None]  # (N * 2, 1, T, V, 3)
+            programs = random_families(n, self.family).repeat(self.performances)
+            clips = record(programs, self.frames, self.layout.name)[:, None]  # (F * N * 2, 1, ...)
             for step in self.preprocess:
                 clips = step.batch(clips)
-        return SkeletonBatch(clips.unflatten(0, (len(indices), self.performances)))
+        return list(clips.view(self.family, n, self.performances, *clips.shape[1:]))

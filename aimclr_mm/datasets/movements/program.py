@@ -13,7 +13,8 @@ person x points to their left, y up, z ahead. Angles are in degrees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ PLACES = (
     (0.1, -0.9, 0.4),
     (0.4, 0.3, 0.2),
 )
+Part = TypeVar('Part')
+
 NOTHING, STEPS, KICK, SQUAT, JUMP = range(5)  # what the legs do
 
 
@@ -148,19 +151,82 @@ class Program:
     def __len__(self) -> int:
         return len(self.timing.cycles)
 
-    def repeat(self, times: int) -> Program:
-        """Return the programs, each of them ``times`` in a row."""
+    def take(self, index: Tensor) -> Program:
+        """Return the programs of an index."""
         parts = {}
         for name, part in vars(self).items():
-            repeated = {k: v.repeat_interleave(times, dim=0) for k, v in vars(part).items()}
-            parts[name] = type(part)(**repeated)
+            parts[name] = type(part)(**{k: v[index] for k, v in vars(part).items()})
         return Program(**parts)
+
+    def repeat(self, times: int) -> Program:
+        """Return the programs, each of them ``times`` in a row."""
+        return self.take(torch.arange(len(self)).repeat_interleave(times))
 
 
 def random_programs(n: int) -> Program:
     """Draw n movement programs."""
     timing = _timing(n)
     return Program(timing, _hands(n, timing.periodic), _trunk(n), _legs(n))
+
+
+def random_families(n: int, size: int) -> Program:
+    """Draw n programs and ``size - 1`` variants of each, see :func:`vary`.
+
+    Returns:
+        n * size programs: one of each family, then another of each, and so on.
+    """
+    first = random_programs(n)
+    if size == 1:
+        return first
+    order = torch.arange(n).repeat(size)
+    programs = vary(first.take(order), random_programs(n * size))
+    return _choose(torch.arange(n * size) < n, first.take(order), programs)
+
+
+def vary(program: Program, other: Program) -> Program:
+    """Return each program with one part of another: movements that are easily confused.
+
+    The part is drawn: the targets of the hands, the first of them, their oscillation, or the
+    timing. A program that moves no hand is replaced by the other one, and so is one where the part
+    would not show.
+    """
+    n = len(program)
+    hands, others = program.hands, other.hands
+    part = torch.randint(4, (n,))
+    targets, first, wave, timing = (part == kind for kind in range(4))
+    waving = (hands.amplitude.maximum(others.amplitude) * hands.active).sum(dim=1) > 0
+    shows = hands.active.any(dim=1) & (waving | ~wave)
+
+    pose = torch.arange(TRANSITIONS + 1).view(-1, 1)
+    new_target = targets.view(n, 1, 1, 1) | (first.view(n, 1, 1, 1) & (pose == 1))
+    waves = {
+        name: _where(wave, getattr(others, name), getattr(hands, name))
+        for name in ('amplitude', 'frequency', 'axes', 'roundness', 'window')
+    }
+    varied = replace(
+        program,
+        timing=_choose(timing, other.timing, program.timing),
+        hands=replace(
+            hands,
+            target=torch.where(new_target, others.target, hands.target),
+            alternate=torch.where(timing, others.alternate, hands.alternate),
+            **waves,
+        ),
+    )
+    return _choose(shows, varied, other)
+
+
+def _where(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return rows of a where the mask (N,) is true, else those of b."""
+    return torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+
+def _choose(mask: Tensor, a: Part, b: Part) -> Part:
+    """Return the parts or programs of a where the mask (N,) is true, else those of b."""
+    if isinstance(a, Tensor):
+        return _where(mask, a, b)
+    chosen = {name: _choose(mask, value, getattr(b, name)) for name, value in vars(a).items()}
+    return type(a)(**chosen)
 
 
 def _timing(n: int) -> Timing:

@@ -38,11 +38,24 @@ def test_batches_follow_the_seed_and_never_repeat():
     assert torch.equal(data.__getitems__([7, 8]).inputs, first)
 
 
+def test_families_are_in_consecutive_batches_of_an_epoch():
+    data = build(family=3)
+    torch.manual_seed(1)
+    epoch = [data.__getitems__([2 * i, 2 * i + 1]).inputs for i in range(5)]
+
+    torch.manual_seed(1)
+    again = [data.__getitems__([2 * i, 2 * i + 1]).inputs for i in range(5)]  # starts a new family
+    assert all(torch.equal(first, second) for first, second in zip(epoch, again))
+    assert len({float(batch.sum()) for batch in again}) == 5
+    assert data.__getitems__([10, 11, 12]).inputs.shape[0] == 3  # another batch size
+
+
 @pytest.mark.parametrize(
     'settings, message',
     [
         (dict(length=0), 'length=0'),
         (dict(frames=0), 'frames=0'),
+        (dict(family=0), 'family=0'),
         (dict(layout='kinect20'), "'kinect20'"),
         (dict(preprocess=[dict(type='FormatGCNInput', num_person=1)]), 'FormatGCNInput'),
     ],
