@@ -51,7 +51,7 @@ setup(
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=[
-        'torch>=2.1',
+        'torch>=2.4',
         'mmengine>=0.10.4,<0.11',
         'mmaction2>=1.2,<1.3',
         'importlib_metadata',  # imported by mmaction2 without being declared

@@ -6,7 +6,8 @@ frames = dict(type='UniformSampleFrames', clip_len=50)
 pack = _base_.dataset.pipeline
 rest = [dict(type='PoseDecode'), dict(type='FormatGCNInput', num_person=2), *pack]
 train = dict(preprocess=preprocess, pipeline=[frames, *rest], batched=False)
-test = dict(preprocess=preprocess, pipeline=[dict(frames, test_mode=True), *rest])
-train_dataloader = dict(num_workers=4, persistent_workers=True, dataset=train)
-val_dataloader = dict(dataset=test)
+test = dict(preprocess=preprocess, pipeline=[dict(frames, test_mode=True), *rest], batched=False)
+workers = dict(num_workers=4, persistent_workers=True)
+train_dataloader = dict(**workers, dataset=train)
+val_dataloader = dict(**workers, dataset=test)
 test_dataloader = val_dataloader

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 import aimclr_mm  # noqa: F401
 from aimclr_mm.engine.hooks import provenance
+from aimclr_mm.models.backbones.cpu import batch_norm, dropout, fast_stgcn, fft_conv
 
 torch.set_num_threads(1)
 
@@ -17,6 +18,13 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def like_cuda(monkeypatch):
+    """Take the branches for a GPU on a CPU."""
+    for module in (batch_norm, dropout, fast_stgcn, fft_conv):
+        monkeypatch.setattr(module, 'is_cpu', lambda x: False)
 
 
 @pytest.fixture

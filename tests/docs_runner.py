@@ -121,7 +121,8 @@ def work_in(folder: str, tool: str, words: list[str], log: str) -> None:
     sys.stdout, sys.stderr = (
         os.fdopen(n, 'w', buffering=1, closefd=False) for n in (1, 2)
     )  # not pytest's
-    command(tool, words, log, environment())
+    # a fork cannot use a GPU that its parent has used
+    command(tool, words, log, environment(CUDA_VISIBLE_DEVICES=''))
 
 
 class Folder:

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -57,11 +58,10 @@ def write_config(folder: Path, text: str = '') -> Path:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return an environment with one thread, no GPU and this package."""
+    """Return an environment with one thread and this package."""
     return {
         **os.environ,
         'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
         'PYTHON': sys.executable,
         'PYTHONPATH': f'{ROOT}',
         **variables,
@@ -96,15 +96,19 @@ def call_tool(tool: str, *arguments) -> None:
 def start(
     config: Path, work_dir: Path, *options: str, tool: str = 'train.py', **variables: str
 ) -> multiprocessing.Process:
-    """Start a training, or another tool, in a fork of a process that has imported everything."""
-    os.environ.update(environment())
+    """Start a training, or another tool, in a fork of a process that has imported everything.
+
+    It runs on the CPU, where the same seed gives the same bits and any number of ranks fits.
+    """
+    variables.setdefault('CUDA_VISIBLE_DEVICES', '')
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(
         ['aimclr_mm', 'tests.runs', 'torch._dynamo', 'matplotlib.pyplot']
     )
     arguments = [str(config), '--work-dir', str(work_dir), *options]
     process = context.Process(target=command, args=(tool, arguments, f'{work_dir}.log', variables))
-    process.start()
+    with patch.dict(os.environ, environment()):  # of the server that the first process starts
+        process.start()
     return process
 
 

@@ -313,17 +313,22 @@ def locked_work_dir(cfg: Config) -> Iterator[None]:
 
 
 def use_amp(cfg: Config) -> None:
-    """Enable mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU."""
+    """Enable mixed precision: bfloat16, and float16 with loss scaling on a GPU without bfloat16.
+
+    A config with mmengine's ``AmpOptimWrapper`` chooses float16 on any GPU.
+    """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise ValueError(f'--amp does not support the optimizer wrapper {kind!r} of the config')
 
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and (kind == 'AmpOptimWrapper' or not has_fast_bfloat16()):
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    else:
-        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+        return
 
+    cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+    for name in ('loss_scale', 'dtype', 'use_fsdp'):  # settings of AmpOptimWrapper
+        cfg.optim_wrapper.pop(name, None)
     if not has_fast_bfloat16():
         print(
             'note: this CPU has no bfloat16 instructions; --amp is slower than float32',

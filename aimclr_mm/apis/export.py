@@ -90,7 +90,7 @@ class ExportedEncoder(nn.Module):
         if not isinstance(views, SkeletonViews):
             raise ValueError(
                 f'the data preprocessor is a {type(views).__name__}; an encoder with SkeletonViews '
-                'or LabelledViews can be exported'
+                'or LabeledViews can be exported'
             )
         if not isinstance(views.stream, str):
             raise ValueError(

@@ -17,11 +17,12 @@ class SkeletonBatch(NamedTuple):
 
     Attributes:
         inputs: (N, clips, M, T, V, C) joint coordinates.
-        data_samples: the N data samples; None if only the inputs are needed.
+        data_samples: the N data samples, or dicts of their fields; None if only the inputs are
+            needed.
     """
 
     inputs: Tensor
-    data_samples: Sequence[BaseDataElement] | None = None
+    data_samples: Sequence[BaseDataElement | dict] | None = None
 
 
 def as_batch(data: SkeletonBatch | Mapping) -> SkeletonBatch:

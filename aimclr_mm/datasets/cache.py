@@ -22,6 +22,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 import mmaction
@@ -215,12 +216,12 @@ class SequenceCache:
             self._verify(name, found[name][None], np.array([index]))
         return found
 
-    def keypoints(self, indices: np.ndarray) -> np.ndarray:
-        """Return the keypoints of several sequences as one array (N, ...), float32.
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of each sequence's keypoints.
 
         Raises:
             ValueError: if the sequences of the cache differ in shape.
-            DamagedCacheError: if one differs from its checksum.
         """
         shapes = self._shapes['keypoint']
         other = (shapes != shapes[0]).any(axis=1)
@@ -230,7 +231,16 @@ class SequenceCache:
                 f'{tuple(shapes[other.argmax()])}, and cannot be read as one array; add ResizeClip '
                 'and FormatGCNInput to preprocess, or set batched=False'
             )
-        batch = np.take(self._map('keypoint').reshape(-1, *shapes[0]), indices, axis=0)
+        return tuple(map(int, shapes[0]))
+
+    def keypoints(self, indices: np.ndarray) -> np.ndarray:
+        """Return the keypoints of several sequences as one array (N, ...), float32.
+
+        Raises:
+            ValueError: if the sequences of the cache differ in shape.
+            DamagedCacheError: if one differs from its checksum.
+        """
+        batch = np.take(self._map('keypoint').reshape(-1, *self.shape), indices, axis=0)
         self._verify('keypoint', batch, indices)
         return batch
 

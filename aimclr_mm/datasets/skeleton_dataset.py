@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from mmaction.datasets.transforms import PackActionInputs
 from mmaction.registry import DATASETS, TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.logging import MMLogger
+from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.transforms import SkeletonTransform
@@ -24,6 +27,8 @@ from .checks import filter_valid, is_whole, name_of, split_warnings
 from .subset import balanced_draw
 
 ROLES = ('gallery', 'query')  # of the first and the second split
+META = ('frame_dir', 'split', 'role')  # what evaluators need of a sequence besides its label
+GPU_SHARE = 0.25  # of the free memory of a GPU, up to which the sequences are kept there
 
 
 def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None) -> BaseTransform:
@@ -37,6 +42,27 @@ def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None)
     if layout is not None and isinstance(kind, type) and issubclass(kind, SkeletonTransform):
         return TRANSFORMS.build({'layout': layout, **step})
     return TRANSFORMS.build(dict(step))
+
+
+def data_sample(annotation: Mapping) -> dict:
+    """Return the data sample of an annotation for evaluation: its label, if any, and its origin."""
+    sample = {key: annotation[key] for key in META}
+    if 'label' in annotation:
+        sample['gt_label'] = annotation['label']
+    return sample
+
+
+def training_gpu(size: int | None = None) -> torch.device | None:
+    """Return the GPU of this process, None without one and in a worker of a data loader.
+
+    Args:
+        size: bytes; None is returned too if they exceed :data:`GPU_SHARE` of the free memory.
+    """
+    if get_worker_info() is not None or not torch.cuda.is_available():
+        return None
+    if size is not None and size > GPU_SHARE * torch.cuda.mem_get_info()[0]:
+        return None
+    return torch.device('cuda', torch.cuda.current_device())
 
 
 def _in_split(annotations: Sequence, names: Sequence[str]) -> list:
@@ -74,7 +100,12 @@ class SkeletonDataset(PoseDataset):
             :func:`~aimclr_mm.datasets.subset.balanced_draw`).
         fraction_seed: seed of that draw.
         batched: whether a data loader reads each batch from the cache as one array, without
-            ``pipeline`` and data samples. Pre-training needs no more, and no worker processes then.
+            ``pipeline``. Pre-training and the evaluation of encoders need no more, and no worker
+            processes then. With ``test_mode`` the data samples are dicts with the label and
+            :data:`META`; without it there are none.
+        keep_on_gpu: with ``batched`` in training, whether the sequences are copied to the GPU once,
+            where batches are then put together. None: where there is a GPU and they take at most
+            :data:`GPU_SHARE` of its free memory.
         hint: how to make the annotation file, for the message when it is missing.
         invalid: ``refuse`` a file with sequences that cannot be used (see
             :mod:`aimclr_mm.datasets.checks`), or ``drop`` them and log their number.
@@ -94,6 +125,7 @@ class SkeletonDataset(PoseDataset):
         fraction: float = 1.0,
         fraction_seed: int = 0,
         batched: bool = False,
+        keep_on_gpu: bool | None = None,
         hint: str = '',
         invalid: str = 'refuse',
         **kwargs,
@@ -120,21 +152,27 @@ class SkeletonDataset(PoseDataset):
         # built here, where mmaction2's registry is known: a notebook has no default scope
         pipeline = [build_transform(step) for step in pipeline]
         self.batched = batched
+        self.keep_on_gpu = keep_on_gpu
         self.rows = np.empty(0, dtype=np.int64)  # index of each sequence in the cache
+        self.places = np.empty(0, dtype=np.int64)  # index of its file
+        self.samples: list[dict] = []  # data samples of batched evaluation
+        self._resident: Tensor | None = None  # the sequences (N, clips, M, T, V, C) on the GPU
         if batched:
             self._check_batched(pipeline, kwargs.get('indices'))
+        elif keep_on_gpu:
+            raise ValueError('keep_on_gpu=True needs batched=True')
         if len(self.files) > 1:
-            self._check_files(split)
+            self._check_files(split, batched and not kwargs.get('test_mode', False))
         if not self.use_cache:
             pipeline = [self._preprocess, *pipeline]
         super().__init__(self.files[0], pipeline, split=None, **kwargs)
 
-    def _check_files(self, split: str | Sequence[str] | None) -> None:
+    def _check_files(self, split: str | Sequence[str] | None, training: bool) -> None:
         """Raise ValueError unless there are two files, for evaluation."""
-        if len(self.files) != 2 or self.batched:
+        if len(self.files) != 2 or training:
             raise ValueError(
                 f'ann_file={self.files} has {len(self.files)} files; give one, or two (gallery, '
-                'queries) for evaluation, with batched=False'
+                'queries) for evaluation'
             )
         if split is not None and len(self.splits) != 2:
             raise ValueError(
@@ -353,12 +391,26 @@ class SkeletonDataset(PoseDataset):
     def filter_data(self) -> list[dict]:
         """Keep every sequence and log their number."""
         if self.batched:
-            self.rows = np.array([annotation['cached'] for annotation in self.data_list])
+            self._index()
         MMLogger.get_current_instance().info(
             f'{len(self.data_list)} sequences of {" and ".join(map(str, self.files))} '
             f'(split {" and ".join(str(s or "all") for s in self.splits)})'
         )
         return self.data_list
+
+    def _index(self) -> None:
+        """Note where each sequence lies in the cache, for batches that are read as one array."""
+        shapes = {part.cached.shape for part in self.parts}
+        if len(shapes) > 1:
+            raise ValueError(
+                f'the sequences of {self.files} differ in shape, {shapes}, and cannot be read as '
+                'one array; set batched=False'
+            )
+
+        self.rows = np.array([annotation['cached'] for annotation in self.data_list])
+        self.places = np.array([annotation.get('part', 0) for annotation in self.data_list])
+        if self.test_mode:
+            self.samples = [data_sample(annotation) for annotation in self.data_list]
 
     def get_data_info(self, idx: int) -> dict:
         """Return one sequence with its arrays."""
@@ -373,7 +425,52 @@ class SkeletonDataset(PoseDataset):
         """Return the samples of a batch, which data loaders ask for; one batch if ``batched``."""
         if not self.batched:
             return [self[index] for index in indices]
-        rows = self.rows[list(indices)]
-        return SkeletonBatch(
-            torch.from_numpy(self._read_cache(lambda cache: cache.keypoints(rows)))
+
+        indices = list(indices)
+        if self.test_mode:
+            samples = [dict(self.samples[index]) for index in indices]  # models add to them
+            return SkeletonBatch(self._read(indices), samples)
+
+        if self._resident is None:
+            self._move_to_gpu()
+        if self._resident is None:
+            return SkeletonBatch(self._read(indices))
+        index = torch.tensor(indices).to(self._resident.device, non_blocking=True)
+        return SkeletonBatch(self._resident.index_select(0, index))
+
+    def _read(self, indices: Sequence[int]) -> Tensor:
+        """Return sequences of the cache, in pinned memory if there is a GPU to copy them to."""
+        rows, places = self.rows[indices], self.places[indices]
+        sources = self.parts or [self]
+
+        pin = get_worker_info() is None and torch.cuda.is_available()
+        batch = torch.empty((len(rows), *sources[0].cached.shape), pin_memory=pin)
+        for place, source in enumerate(sources):
+            here = places == place
+            batch.numpy()[here] = source._keypoints(rows[here])
+        return batch
+
+    def _keypoints(self, rows: np.ndarray) -> np.ndarray:
+        """Return the keypoints (N, ...) of several rows of the cache."""
+        return self._read_cache(lambda cache: cache.keypoints(rows))
+
+    def _move_to_gpu(self) -> None:
+        """Copy the sequences to the GPU where that is wanted and possible."""
+        if self.keep_on_gpu is False:
+            return
+        size = 4 * len(self.rows) * math.prod(self.cached.shape)  # bytes
+        device = training_gpu(None if self.keep_on_gpu else size)
+        if device is None:
+            if self.keep_on_gpu:
+                raise ValueError(
+                    'keep_on_gpu=True needs a GPU and a data loader with num_workers=0; leave it '
+                    'out, or set num_workers=0'
+                )
+            self.keep_on_gpu = False
+            return
+
+        self._resident = torch.from_numpy(self._keypoints(self.rows)).to(device)
+        MMLogger.get_current_instance().info(
+            f'{len(self.rows)} sequences are kept on {device} ({size / 1e9:.2f} GB); '
+            'train_dataloader.dataset.keep_on_gpu=False changes that'
         )

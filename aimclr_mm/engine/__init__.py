@@ -4,6 +4,7 @@ from .console_log import ConsoleLogHook, ConsoleLogProcessor, ConsoleRunner
 from .graphed_step import GraphedStep
 from .hooks import (
     CollapseMonitorHook,
+    DeferredRuntimeInfoHook,
     DistributedCheckHook,
     DivergenceHook,
     EpochSeedHook,
@@ -26,6 +27,7 @@ __all__ = [
     'ConsoleLogHook',
     'ConsoleLogProcessor',
     'ConsoleRunner',
+    'DeferredRuntimeInfoHook',
     'DistributedCheckHook',
     'DivergenceHook',
     'EpochSeedHook',

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmaction.registry import HOOKS, LOG_PROCESSORS, RUNNERS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
@@ -187,7 +188,16 @@ def is_for_console(record: logging.LogRecord) -> bool:
 
 @RUNNERS.register_module()
 class ConsoleRunner(Runner):
-    """mmengine's runner with environment, config and hook order in the log file only."""
+    """mmengine's runner with environment, config and hook order in the log file only.
+
+    ``env_cfg.allow_tf32`` is a setting of its own: on NVIDIA GPUs since Ampere, matrix products of
+    float32 are then computed in TF32, as cuDNN's convolutions are by PyTorch's default.
+    """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment as mmengine does, and TF32."""
+        super().setup_env(env_cfg)
+        torch.backends.cuda.matmul.allow_tf32 = env_cfg.get('allow_tf32', False)
 
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any

@@ -14,10 +14,11 @@ from torch import nn
 def has_fast_bfloat16() -> bool:
     """Return whether bfloat16 is expected to be faster than float32 on this machine.
 
-    True with a GPU, and on a CPU that does not report a lack of bfloat16 instructions.
+    True on a GPU that computes in it (NVIDIA's since Ampere, AMD's), and on a CPU that does not
+    report a lack of bfloat16 instructions.
     """
     if torch.cuda.is_available():
-        return True
+        return torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     return any(known.get(name, True) for name in ('avx512_bf16', 'amx_bf16'))
 

@@ -106,7 +106,8 @@ def predict(model: BaseModel, loader: DataLoader, read: Callable[[dict], tuple])
 
     rows = []
     for batch in batches:
-        rows += [read(sample.to_dict()) for sample in model.test_step(batch)]
+        samples = model.test_step(batch)
+        rows += [read(s if isinstance(s, dict) else s.to_dict()) for s in samples]
     return collect_results(rows, size, 'cpu')
 
 

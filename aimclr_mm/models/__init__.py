@@ -1,7 +1,7 @@
 """AimCLR and its parts."""
 
 from .backbones import AimCLRSTGCN, FastSTGCN, SkeletonAAGCN, SkeletonSTGCN
-from .data_preprocessor import STREAMS, LabelledViews, SkeletonViews
+from .data_preprocessor import STREAMS, LabeledViews, SkeletonViews
 from .eadm import EADM
 from .encoder import Encoder, ProjectionHead
 from .heads import SkeletonHead
@@ -28,7 +28,7 @@ __all__ = [
     'Encoder',
     'FastSTGCN',
     'HiCLR',
-    'LabelledViews',
+    'LabeledViews',
     'MemoryBank',
     'ProjectionHead',
     'RawCoordinates',

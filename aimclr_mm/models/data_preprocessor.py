@@ -84,19 +84,22 @@ class SkeletonViews(BaseDataPreprocessor):
             )
         return x
 
-    def make_views(self, x: Tensor) -> dict[str, Tensor]:
+    def make_views(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Augment joint coordinates (N, M, T, V, C), independently for each view.
 
-        With ``pairs``, the two clips of each sample follow each other in x; views are (N / 2, ...).
+        Args:
+            x: the coordinates. With ``pairs``, the two clips of each sample follow each other, and
+                views are (N / 2, M, T, V, C).
+            names: views to make; all of them if not given.
         """
         views = {}
         # float32 also where the training step runs under autocast
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            for name, transforms in self.views.items():
+            for name in names or self.views:
                 view = x
                 if self.pairs:
                     view = x[1::2] if name == 'key' else x[::2]
-                for transform in transforms:
+                for transform in self.views[name]:
                     view = transform.batch(view)
                 views[name] = view
         return views
@@ -136,14 +139,14 @@ class SkeletonViews(BaseDataPreprocessor):
 
 
 @MODELS.register_module()
-class LabelledViews(SkeletonViews):
+class LabeledViews(SkeletonViews):
     """Inputs of mmaction2's recognizers: one view in one stream, augmented by ``query``."""
 
     def forward(self, data: SkeletonBatch | Mapping, training: bool = False) -> dict:
         """Return ``inputs`` (N, clips, M, T, V, C), augmented while training, and data samples."""
         batch = as_batch(data)
         x = self.load(batch)
-        view = self.make_views(x)['query'] if training else x
+        view = self.make_views(x, ['query'])['query'] if training else x
         inputs = self.form_streams(view).unflatten(0, batch.inputs.shape[:2])
         return dict(inputs=inputs, data_samples=batch.data_samples)
 

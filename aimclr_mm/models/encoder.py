@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from .losses import unit_vectors
@@ -33,19 +34,24 @@ def pool(feature_map: Tensor, mask: Tensor | None = None) -> Tensor:
     return h.to(feature_map.dtype)
 
 
-def attach_features(features: Tensor, data_samples: list) -> list:
+def attach_features(
+    features: Tensor, data_samples: list[BaseDataElement | dict]
+) -> list[BaseDataElement | dict]:
     """Set the field ``feature`` of each data sample, averaged over its clips.
 
     Args:
         features: (N * clips, C) representations.
-        data_samples: N data samples of mmaction2.
+        data_samples: N data samples of mmaction2, or dicts of their fields.
 
     Returns:
         The same data samples.
     """
     clips = features.float().view(len(data_samples), -1, features.shape[1])  # (N, clips, C)
     for sample, feature in zip(data_samples, clips.mean(dim=1).cpu()):
-        sample.set_field(feature, 'feature')
+        if isinstance(sample, dict):
+            sample['feature'] = feature
+        else:
+            sample.set_field(feature, 'feature')
     return data_samples
 
 

@@ -26,26 +26,6 @@ def _append_rest(coordinates: Tensor, x: Tensor) -> Tensor:
     return torch.cat([coordinates, x[..., dims:]], dim=-1)
 
 
-def distinct_people(people: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the people to compute: all that are present, and one for all absent ones (all zeros).
-
-    Args:
-        people: (B, ...), B people.
-
-    Returns:
-        rows: (P,) indices of the people to compute, and
-        place: (B,) for each person, the position of its result in ``rows``.
-    """
-    values = people.flatten(1)
-    # faster on a CPU than values.eq(0).all(dim=1)
-    absent = torch.maximum(values.amax(dim=1), -values.amin(dim=1)) == 0
-    first = absent & (absent.cumsum(0) == 1)
-
-    kept = ~absent | first
-    place = kept.cumsum(0) - 1
-    return kept.nonzero()[:, 0], torch.where(absent, place[first].sum(), place)
-
-
 def linear_map(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply the coordinates of every joint by the matrix of its sample: y = A x.
 

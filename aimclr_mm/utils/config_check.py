@@ -47,7 +47,7 @@ LOADER_SETTINGS = {
 NAMES = {
     'randomness': set(inspect.signature(Runner.set_randomness).parameters) - {'self'},
     'auto_scale_lr': {'enable', 'base_batch_size'},
-    'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
+    'env_cfg': {'allow_tf32', 'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
     **dict.fromkeys(LOADERS, LOADER_SETTINGS),
 }
 MINIMUM = dict(
@@ -74,6 +74,7 @@ TYPES = {
     'test_evaluator': dict | list | None,
     'custom_hooks': list | None,
     'auto_scale_lr.enable': bool,
+    'env_cfg.allow_tf32': bool,
     'env_cfg.dist_cfg.timeout': float,
     **dict.fromkeys(LOADERS, dict | None),
     **{f'{name}.dataset': dict for name in LOADERS},

@@ -1,8 +1,9 @@
-"""Choice of the device for inference and evaluation."""
+"""Devices: the choice for inference and evaluation, and where a tensor lies."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def resolve_device(device: str | torch.device | None) -> str:
@@ -21,3 +22,11 @@ def resolve_device(device: str | torch.device | None) -> str:
             'where there is one'
         ) from error
     return chosen
+
+
+def is_cpu(x: Tensor) -> bool:
+    """Return whether a tensor lies on the CPU, where other algorithms are the fastest.
+
+    Tests replace it to take the branches for a GPU on a CPU.
+    """
+    return x.device.type == 'cpu'

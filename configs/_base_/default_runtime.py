@@ -5,7 +5,7 @@ default_scope = 'mmaction'
 custom_imports = dict(imports=['aimclr_mm'], allow_failed_imports=False)
 
 default_hooks = dict(
-    runtime_info=dict(type='RuntimeInfoHook'),
+    runtime_info=dict(type='DeferredRuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -20,6 +20,7 @@ default_hooks = dict(
 
 env_cfg = dict(
     cudnn_benchmark=True,
+    allow_tf32=False,  # True: faster and less accurate float32 matrix products on NVIDIA GPUs
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl', timeout=600),
 )

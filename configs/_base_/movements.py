@@ -32,8 +32,5 @@ dataset = dict(
     ],
     hint='Make it with: python tools/prepare_data.py movements',
 )
-loader = dict(num_workers=0, persistent_workers=False)
-val_dataloader = dict(
-    batch_size=256, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val'])
-)
+val_dataloader = dict(batch_size=256, dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))
 test_dataloader = val_dataloader

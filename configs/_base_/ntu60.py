@@ -28,10 +28,9 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=128,
-    num_workers=4,
-    persistent_workers=True,
+    num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='collate_skeletons'),
-    dataset=dict(**dataset, split=['xsub_train', 'xsub_val'], test_mode=True),
+    dataset=dict(**dataset, split=['xsub_train', 'xsub_val'], test_mode=True, batched=True),
 )
 test_dataloader = val_dataloader

@@ -18,6 +18,8 @@ model = dict(
     temperature=0.07,
     momentum=0.999,
 )
+# settings of the model that SkeletonCLR shares with AimCLR, for overlays that go back to it
+shared = ('backbone', 'head', 'queue_length', 'temperature', 'momentum', 'init')
 
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)

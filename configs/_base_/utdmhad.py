@@ -14,9 +14,6 @@ dataset = dict(
     ],
     hint='Make it with: python tools/prepare_data.py utd_mhad SOURCE (see docs/datasets.md)',
 )
-loader = dict(num_workers=0, persistent_workers=False)
-train_dataloader = dict(batch_size=64, **loader, dataset=dict(**dataset, split='xsub_train'))
-val_dataloader = dict(
-    batch_size=256, **loader, dataset=dict(**dataset, split=['xsub_train', 'xsub_val'])
-)
+train_dataloader = dict(batch_size=64, dataset=dict(**dataset, split='xsub_train'))
+val_dataloader = dict(batch_size=256, dataset=dict(**dataset, split=['xsub_train', 'xsub_val']))
 test_dataloader = val_dataloader

@@ -2,7 +2,6 @@
 
 _base_ = '../_base_/aimclr.py'
 streams = ['joint', 'bone', 'motion']
-kept = ('backbone', 'head', 'queue_length', 'temperature', 'momentum', 'init')
 views = {name: value for name, value in _base_.model.data_preprocessor.items() if name != 'extreme'}
 model = dict(
     _delete_=True,
@@ -12,7 +11,8 @@ model = dict(
     context=True,
     data_preprocessor=dict(views, stream=streams),
     model=dict(
-        type='SkeletonCLR', **{name: value for name, value in _base_.model.items() if name in kept}
+        type='SkeletonCLR',
+        **{name: value for name, value in _base_.model.items() if name in _base_.shared},
     ),
 )
 if not any(hook['type'] == 'StageSwitchHook' for hook in _base_.custom_hooks):

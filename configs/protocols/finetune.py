@@ -11,7 +11,7 @@ views = {k: v for k, v in _base_.model.data_preprocessor.items() if k not in ('k
 model = dict(
     _delete_=True,
     type='RecognizerGCN',
-    data_preprocessor=dict(views, type='LabelledViews'),
+    data_preprocessor=dict(views, type='LabeledViews'),
     backbone=_base_.model.backbone,
     cls_head=dict(
         type='SkeletonHead',
@@ -27,7 +27,11 @@ train_dataloader = dict(
     drop_last=False, dataset=dict(num_classes=_base_.num_classes, batched=False)
 )
 val_dataloader = dict(
-    dataset=dict(split=_base_.val_dataloader.dataset.split[1], num_classes=_base_.num_classes)
+    dataset=dict(
+        split=_base_.val_dataloader.dataset.split[1],
+        num_classes=_base_.num_classes,
+        batched=False,
+    )
 )
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='ClassifierMetric')]

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import mmaction.engine.model  # noqa: F401  registers the initialization of AAGCN
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample

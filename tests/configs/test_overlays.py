@@ -136,7 +136,7 @@ def test_finetune(path):
     assert model.type == 'RecognizerGCN' and model.backbone == base.model.backbone
     assert model.cls_head.num_classes == base.num_classes == train.dataset.num_classes
     assert model.data_preprocessor == dict(
-        type='LabelledViews', layout=views.layout, stream=views.stream, query=views.query
+        type='LabeledViews', layout=views.layout, stream=views.stream, query=views.query
     )
     assert not train.drop_last and train.batch_size == base.train_dataloader.batch_size
     assert train.dataset.split == base.train_dataloader.dataset.split

@@ -4,14 +4,17 @@ import json
 import logging
 import re
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.logging import MessageHub
 from mmengine.runner import LogProcessor
 
 from aimclr_mm.engine.console_log import (
     LEGEND,
     ConsoleLogProcessor,
+    ConsoleRunner,
     describe_metric,
     duration,
     is_for_console,
@@ -289,3 +292,13 @@ val_cfg, val_evaluator = dict(type='ValLoop'), [dict(type='KNNMetric', k=[1])]
         r'Training finished after epoch 3: KNN top-1 [0-9.]+ %, best [0-9.]+ %\n', shown
     )
     assert f'python tools/test.py {work}/tiny_tensorboard.py {work}/iter_15.pth' in shown
+
+
+@pytest.mark.parametrize('allowed', [False, True])
+def test_tf32_by_setting(monkeypatch, allowed):
+    matmul = SimpleNamespace(allow_tf32=not allowed)
+    monkeypatch.setattr(torch.backends.cuda, 'matmul', matmul)
+    monkeypatch.setattr('mmengine.runner.Runner.setup_env', lambda self, env_cfg: None)
+    runner = ConsoleRunner.__new__(ConsoleRunner)
+    runner.setup_env(dict(allow_tf32=allowed) if allowed else {})
+    assert matmul.allow_tf32 is allowed

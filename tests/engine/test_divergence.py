@@ -194,7 +194,7 @@ def test_a_learning_rate_that_is_too_high_is_one_line(tmp_path):
 def test_all_ranks_stop_where_one_diverges(tmp_path):
     (tmp_path / 'fault_hook.py').write_text(FAULT)
     config, work_dir = write_config(tmp_path, RANKS), tmp_path / 'run'
-    env = environment(PORT=free_port())
+    env = environment(PORT=free_port(), CUDA_VISIBLE_DEVICES='')
     env['PYTHONPATH'] += f'{os.pathsep}{tmp_path}'
     result = subprocess.run(
         ['bash', 'tools/dist_train.sh', config, '2', '--work-dir', work_dir],

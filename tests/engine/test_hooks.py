@@ -21,6 +21,7 @@ from aimclr_mm.engine import (
 )
 from aimclr_mm.engine.hooks import epoch_seed
 from aimclr_mm.models.encoder import momentum_update, relative_distance
+from tests.models.test_model import build, views
 
 
 class Log(list):
@@ -263,6 +264,23 @@ def test_monitor_logs_the_cosine_of_the_query_view_for_every_iteration():
         sum(expected, []), abs=1e-5
     )
     assert list(hub.get_scalar('train/chance').data[0]) == [3.5] * 5
+
+
+@pytest.mark.parametrize('mining', [False, True])
+@pytest.mark.parametrize('kind', ['SkeletonCLR', 'AimCLR'])
+def test_the_query_view_comes_first_in_every_method(kind, mining):
+    """The monitor takes the head's first call for that of the query view."""
+    model, inputs = build(kind), views()
+    model.mining = mining
+    with torch.no_grad():
+        expected = naive_cosine(model.encoder(inputs['query']))
+
+    runner = runner_at(model=model, hooks=[])
+    hook = CollapseMonitorHook()
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    model.loss(inputs)
+    assert hook._recorded[model.encoder.head].item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_monitor_logs_the_mean_cosine_over_streams_and_each_of_them():

@@ -65,7 +65,7 @@ def run(*command, **variables) -> subprocess.Popen:
     return subprocess.Popen(
         list(map(str, command)),
         cwd=ROOT,
-        env=environment(**variables),
+        env=environment(CUDA_VISIBLE_DEVICES='', **variables),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -22,7 +22,7 @@ from tests.models.test_model import states_equal
 from tests.runs import assert_same, finish, write_config
 
 T = 8  # frames
-VIEWS = dict(type='LabelledViews', layout='ntu25', query=[dict(type='Shear', amplitude=0.5)])
+VIEWS = dict(type='LabeledViews', layout='ntu25', query=[dict(type='Shear', amplitude=0.5)])
 
 
 @pytest.fixture(scope='module')
@@ -178,6 +178,17 @@ def test_the_memory_bank_is_filled_with_keys_of_the_training_data(pretrained, le
     assert model.memory_bank.pointer == filled % length
     assert log[1] == 'Projection head: loaded too' and f'memory bank: {filled} of its' in log[2]
     assert not any(p.requires_grad or p.grad is not None for p in model.key_encoder.parameters())
+
+
+def test_only_the_key_view_is_drawn_for_the_memory_bank(pretrained, monkeypatch):
+    model, drawn = pretraining(), []
+    monkeypatch.setattr(
+        model.data_preprocessor,
+        'make_views',
+        lambda x, names=None: drawn.append(names) or dict.fromkeys(names, x),
+    )
+    start(model, pretrained.folder / 'single.pth', train_dataloader=BATCHES)
+    assert drawn and all(names == ['key'] for names in drawn)
 
 
 def test_a_head_that_is_missing_stays_fresh_in_both_encoders(pretrained, tmp_path):

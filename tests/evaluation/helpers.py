@@ -6,6 +6,18 @@ import numpy as np
 import torch
 
 from aimclr_mm.evaluation import FeatureSet, ScoreSet
+from aimclr_mm.evaluation.knn_curve import Point
+
+# KNN accuracies of two runs, one of them also computed from its checkpoints
+POINTS = [
+    Point('A', 2, 1, 30.0, 'logged'),
+    Point('A', 4, 1, 40.0, 'logged'),
+    Point('A', 4, 20, 45.0, 'logged'),
+    Point('A', 4, 20, 46.0, 'checkpoint'),
+    Point('A', 4, 1, 41.0, 'checkpoint'),
+    Point('B', 6, 1, 20.0, 'logged'),
+    Point('B', 6, 20, 21.0, 'logged'),
+]
 
 
 def noisy_features(seed: int = 0) -> FeatureSet:

@@ -21,6 +21,7 @@ from aimclr_mm.evaluation import knn_curve
 from aimclr_mm.evaluation.knn_curve import Point
 from aimclr_mm.evaluation.results import FeatureSet
 from aimclr_mm.utils.training_log import History
+from tests.evaluation.helpers import POINTS
 from tests.runs import call_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,16 +176,6 @@ def test_interrupted_call_continues(run, extracted, monkeypatch):
 
 
 # picture, table and command
-
-POINTS = [
-    Point('A', 2, 1, 30.0, 'logged'),
-    Point('A', 4, 1, 40.0, 'logged'),
-    Point('A', 4, 20, 45.0, 'logged'),
-    Point('A', 4, 20, 46.0, 'checkpoint'),
-    Point('A', 4, 1, 41.0, 'checkpoint'),
-    Point('B', 6, 1, 20.0, 'logged'),
-    Point('B', 6, 20, 21.0, 'logged'),
-]
 
 
 def test_table_holds_the_last_epochs():

@@ -16,7 +16,7 @@ from tests.models.test_model import softmax
 
 N, T, CLASSES = 6, 8, 5
 LABELS = [0, 4, 2, 2, 1, 3]
-VIEWS = dict(type='LabelledViews', layout='ntu25', query=[dict(type='Shear', amplitude=0.5)])
+VIEWS = dict(type='LabeledViews', layout='ntu25', query=[dict(type='Shear', amplitude=0.5)])
 STAGES = dict(base_channels=8, num_stages=2, inflate_stages=[2], down_stages=[2])
 BACKBONES = {
     'AimCLRSTGCN': dict(base_channels=4, out_channels=16, tcn_dropout=0.0),

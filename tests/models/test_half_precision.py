@@ -1,12 +1,15 @@
 """EADM at any threshold and losses of any embedding: finite, in half precision too."""
 
+import copy
 import math
 
 import pytest
 import torch
 
+from aimclr_mm.datasets import SkeletonBatch
 from aimclr_mm.models import losses
 from aimclr_mm.models.eadm import EADM, drop_and_rescale, energy_attention
+from tests.models.test_model import build
 
 HALVES = [torch.float16, torch.bfloat16]
 LOWEST = 1 / (1 + math.exp(-0.5))  # of the attention
@@ -140,3 +143,44 @@ def test_mean_cosine_of_many_parallel_vectors(dtype):
     )  # squares beyond float16
     assert losses.mean_cosine(parallel).item() == pytest.approx(1, abs=0.01)
     assert losses.mean_cosine(parallel[:1]).item() == pytest.approx(0, abs=0.01)
+
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+VIEW = [dict(type='TemporalCrop'), dict(type='Shear'), dict(type='AxisMask')]
+VIEWS = dict(type='SkeletonViews', layout='ntu25', query=VIEW, key=VIEW, extreme=VIEW)
+BACKBONE = dict(type='FastSTGCN', base_channels=4, out_channels=32)
+
+
+@pytest.mark.parametrize('branches', ['as here', 'of a GPU'])
+@pytest.mark.parametrize('mining', [False, True])
+@pytest.mark.parametrize('dtype', HALVES)
+def test_a_whole_step(dtype, mining, branches, request):
+    """Views, losses, scaled backward pass and update: finite, and the loss is that of float32."""
+    if branches == 'of a GPU':
+        request.getfixturevalue('like_cuda')
+    model = build(data_preprocessor=VIEWS, backbone=BACKBONE).to(DEVICE)
+    model.mining = mining
+    batch = SkeletonBatch(torch.randn(8, 1, 2, 16, 25, 3))
+    before = copy.deepcopy(model)
+
+    optimizer = torch.optim.SGD(model.encoder.parameters(), 0.1)
+    # the scale that a training settles on; its first one, 65536, may overflow and skip steps
+    scaler = torch.amp.GradScaler(DEVICE, init_scale=1024.0, enabled=dtype == torch.float16)
+    found = []
+    for network, half in ((before, False), (model, True)):
+        torch.manual_seed(1)
+        with torch.autocast(DEVICE, dtype, enabled=half):
+            terms = network.loss(network.data_preprocessor(batch, True)['inputs'])
+        found.append(sum(terms.values()))
+    assert found[1].dtype == torch.float32 and found[1].item() == pytest.approx(
+        found[0].item(), rel=0.05
+    )
+
+    scaler.scale(found[1]).backward()
+    scaler.step(optimizer)
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    moved = [
+        not torch.equal(a, b)
+        for a, b in zip(model.encoder.parameters(), before.encoder.parameters())
+    ]
+    assert sum(moved) > 0.9 * len(moved)

@@ -23,8 +23,10 @@ def build(kind: str = 'AimCLR', **options):
         head=dict(type='ProjectionHead', in_channels=8, hidden_channels=8, out_channels=6),
         queue_length=K,
         temperature=TAU,
-        **options,
     )
+    cfg.update(options)
+    if cfg['backbone'].get('out_channels', 8) != 8:
+        cfg['head'].update(in_channels=cfg['backbone']['out_channels'])
     if kind == 'AimCLR':
         cfg = dict(dict(eadm=dict(type='EADM')), **cfg)
     model = MODELS.build(cfg)

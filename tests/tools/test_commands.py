@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
+from tests.runs import free_port, leaves
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, QUEUE = 16, 64
@@ -195,18 +195,6 @@ def test_train_and_evaluate(folder, trained):
     assert raw['knn/top1'] > 100 / 14
 
 
-def leaves(value, name: str = '') -> dict:
-    """Numbers of nested containers by their path, tensors as lists."""
-    if isinstance(value, (dict, list, tuple)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {
-            path: leaf
-            for key, item in items
-            for path, leaf in leaves(item, f'{name}/{key}').items()
-        }
-    return {name: value.tolist() if isinstance(value, torch.Tensor) else value}
-
-
 def test_resumed_run_equals_one_that_never_stopped(folder, trained):
     work_dir = folder / 'stopped'
     train(folder / 'tiny.py', work_dir, '--cfg-options', 'train_cfg.max_epochs=2')
@@ -227,13 +215,6 @@ def test_resumed_run_equals_one_that_never_stopped(folder, trained):
     assert 'loss_info' in logs[1]
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 def test_two_ranks_stay_equal(folder):
     work_dir = folder / 'ranks'
     run(
@@ -244,7 +225,7 @@ def test_two_ranks_stay_equal(folder):
         '--work-dir',
         work_dir,
         '--no-validate',
-        PORT=str(free_port()),
+        PORT=free_port(),
         PYTHONPATH=f'{ROOT}{os.pathsep}{folder}',
     )
     first, second = (torch.load(work_dir / f'rank{rank}.pth', weights_only=True) for rank in (0, 1))
@@ -259,7 +240,7 @@ def test_two_ranks_stay_equal(folder):
 def test_failure_of_a_rank_ends_the_job_with_a_message(folder):
     """Each rank reports its error once; the launcher adds one line and no traceback."""
     result = run(
-        'bash', 'tools/dist_train.sh', folder / 'gone.py', 2, PORT=str(free_port()), check=False
+        'bash', 'tools/dist_train.sh', folder / 'gone.py', 2, PORT=free_port(), check=False
     )
     assert result.returncode != 0 and 'Traceback' not in result.stdout + result.stderr
     assert (

@@ -23,7 +23,6 @@ def run(*command, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     env = {
         **os.environ,
         'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
         'PYTHONPATH': str(ROOT),
     }
     return subprocess.run(

@@ -3,24 +3,15 @@
 import matplotlib.image
 import pytest
 
-from aimclr_mm.evaluation.knn_curve import Point
 from aimclr_mm.utils.training_log import History
 from aimclr_mm.visualization.curves import draw_knn_curves, draw_training
 from aimclr_mm.visualization.figures import save_figure
+from tests.evaluation.helpers import POINTS
 
 HISTORY = History(
     train={e: dict(loss=10.0 / e, chance=12.0, cosine=1.0 / e) for e in range(1, 5)},
     validation={4: {'knn/top1': 50.0}},
 )
-POINTS = [
-    Point('A', 2, 1, 30.0, 'logged'),
-    Point('A', 4, 1, 40.0, 'logged'),
-    Point('A', 4, 20, 45.0, 'logged'),
-    Point('A', 4, 20, 46.0, 'checkpoint'),
-    Point('A', 4, 1, 41.0, 'checkpoint'),
-    Point('B', 6, 1, 20.0, 'logged'),
-    Point('B', 6, 20, 21.0, 'logged'),
-]
 
 
 def test_training_has_a_chart_per_logged_value():

@@ -22,7 +22,8 @@ from .published import config_file
 
 # settings that change speed, place or log of a run, not its result
 WITHOUT_EFFECT = set(
-    'num_workers persistent_workers pin_memory prefetch_factor hint cache_dir '
+    'num_workers persistent_workers pin_memory prefetch_factor hint cache_dir batched '
+    'keep_on_gpu '
     'log_level log_processor logger visualizer env_cfg'.split()
 )
 

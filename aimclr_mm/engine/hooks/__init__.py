@@ -1,6 +1,7 @@
 """Hooks of the training loop, one per file."""
 
 from .collapse_monitor import CollapseMonitorHook
+from .deferred_info import DeferredRuntimeInfoHook
 from .distributed_check import DistributedCheckHook
 from .divergence import DivergenceHook
 from .epoch_seed import EpochSeedHook
@@ -14,6 +15,7 @@ from .stage_switch import StageSwitchHook
 
 __all__ = [
     'CollapseMonitorHook',
+    'DeferredRuntimeInfoHook',
     'DistributedCheckHook',
     'DivergenceHook',
     'EpochSeedHook',

@@ -18,21 +18,33 @@ from .safe_checkpoint import newest_checkpoint
 class DivergenceHook(Hook):
     """Stop a run whose loss, weights or memory bank are not finite, before they are saved.
 
-    The losses are read from mmengine's log, which saves a device synchronization. Non-finite
-    gradients are left to the loss scaler of float16, which skips the update; without a scaler they
-    show in the weights.
+    The losses are read from mmengine's log, which saves a device synchronization; on a GPU they are
+    one iteration late (:class:`~aimclr_mm.engine.DeferredRuntimeInfoHook`), but not when a
+    checkpoint is saved. Non-finite gradients are left to the loss scaler of float16, which skips
+    the update; without a scaler they show in the weights.
     """
 
     priority = 'HIGH'  # after the losses are logged, before a checkpoint is saved
+
+    def __init__(self) -> None:
+        self._names: list[str] = []  # of the losses in the log
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
     ) -> None:
         """Raise RuntimeError, on all ranks, if a loss is not finite on any rank."""
+        self._names = [name for name in outputs or () if 'loss' in name]
+        self._check_losses(runner)
+
+    def flush_scalars(self, runner: Runner) -> None:
+        """Check the losses that are logged before a checkpoint is saved."""
+        self._check_losses(runner)
+
+    def _check_losses(self, runner: Runner) -> None:
+        """Raise RuntimeError if the last logged losses are not finite; a collective operation."""
+        log = runner.message_hub.log_scalars
         losses = {
-            name: runner.message_hub.get_scalar(f'train/{name}').current()
-            for name in outputs or ()
-            if 'loss' in name
+            name: log[f'train/{name}'].current() for name in self._names if f'train/{name}' in log
         }
         if any_rank(not all(map(math.isfinite, losses.values()))):
             values = ', '.join(f'{name} {value:g}' for name, value in losses.items())
@@ -61,6 +73,6 @@ def diverged(runner: Runner, problem: str, iteration: int) -> RuntimeError:
     return RuntimeError(
         f'epoch {runner.epoch + 1}, iteration {iteration}: {problem}. Nothing was saved of it; '
         f'{found}. Likely causes: a learning rate that is too high (now {rates}), NaN or infinite '
-        'values in the data, the range of float16 (--amp on a GPU). Change the cause, or the run '
+        'values in the data, the range of float16 (AmpOptimWrapper). Change the cause, or the run '
         'will diverge again'
     )

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from aimclr_mm.checkpoints.loading import choose_stream, find_encoders, load_encoder_weights
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.datasets.batch import as_batch
 from aimclr_mm.engine.distributed import unwrap
 
 
@@ -87,11 +88,13 @@ def fill_memory_banks(model: BaseModel, loader: DataLoader) -> int:
     encoders = {stream: copy.deepcopy(s.key_encoder).train() for stream, s in singles.items()}
     length = max(len(single.memory_bank) for single in singles.values())
 
+    views = model.data_preprocessor
     filled = 0
     for batch in chain.from_iterable(repeat(loader, length)):
-        inputs = model.data_preprocessor(batch, True)['inputs']
+        x = views.load(as_batch(batch))  # (N, M, T, V, C)
+        inputs = views.form_streams(views.make_views(x, ['key'])['key'])
         for stream, single in singles.items():
-            view = (inputs if stream is None else inputs[stream])['key']  # (N, M, T, V, C)
+            view = inputs if stream is None else inputs[stream]
             single.memory_bank.enqueue(encoders[stream](view))
         filled += len(view) * get_world_size()
         if filled >= length:

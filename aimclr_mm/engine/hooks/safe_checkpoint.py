@@ -54,6 +54,7 @@ def save(runner: Runner, folder: str, name: str, meta: dict, **options: Any) -> 
     Returns:
         The path of the checkpoint.
     """
+    runner.call_hook('flush_scalars')  # a loss that is not finite stops the run before it is saved
     path = os.path.join(folder, name)
     if runner.message_hub.runtime_info.get('batch'):  # within an epoch
         meta = {**meta, 'statistics_of_ranks': batch_norm_statistics(runner.model)}

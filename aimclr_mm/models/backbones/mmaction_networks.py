@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mmaction.engine.model  # noqa: F401  registers the initialization of AAGCN
 from mmaction.models.backbones import AAGCN, STGCN
 from mmaction.registry import MODELS
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from aimclr_mm.utils.device import is_cpu
+
 
 def fold_batch_norm(bn: nn.BatchNorm2d, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weights of a linear layer with the batch norm that follows it folded in.
@@ -42,7 +44,7 @@ def batch_norm(bn: nn.Module, x: Tensor) -> Tensor:
         type(bn) is not nn.BatchNorm2d
         or not bn.training
         or not bn.track_running_stats
-        or x.device.type != 'cpu'
+        or not is_cpu(x)
         or x.dtype not in (torch.float32, torch.float64)
         or x.numel() <= x.shape[1]
     ):

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aimclr_mm.utils.device import is_cpu
+
 
 def random_bits(shape: torch.Size) -> Tensor:
     """Return zeros and ones (uint8) with equal probability, on the CPU."""
@@ -25,8 +27,10 @@ def dropout_add_relu(y: Tensor, residual: Tensor | int, p: float) -> Tensor:
         residual: the same, or 0.
         p: probability of zeroing an element of y.
     """
-    if y.device.type != 'cpu' or p != 0.5:
-        return torch.relu_(F.dropout(y, p, inplace=True).add_(residual))
+    if not is_cpu(y) or p != 0.5:
+        if p > 0:
+            y = F.dropout(y, p)  # in place, it would take four kernels on CUDA instead of one
+        return torch.relu_(y.add_(residual))
 
     batch, channels, frames, joints = y.shape
     bits = random_bits(torch.Size((batch, frames, joints, channels))).permute(0, 3, 1, 2)

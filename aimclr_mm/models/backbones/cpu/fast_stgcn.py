@@ -10,15 +10,16 @@ from mmaction.registry import MODELS
 from torch import Tensor
 
 from aimclr_mm.models.backbones.stgcn import AimCLRSTGCN
-from aimclr_mm.transforms.functional import distinct_people
+from aimclr_mm.utils.device import is_cpu
 
 from .batch_norm import batch_norm, fold_batch_norm
 from .dropout import dropout_add_relu
 from .fft_conv import fft_conv, product_dtype, use_fft_conv
 
-# C * C' up to which one product per frame is faster, measured on CPUs; in bfloat16 on one with AMX
+# C * C' up to which a graph convolution is one product per frame; 256 for other dtypes
+NARROW_CPU = {torch.bfloat16: 1024}  # measured; bfloat16 on a CPU with AMX
+NARROW_CUDA = {torch.bfloat16: 1024, torch.float16: 1024}  # from a roofline, not measured
 NARROW = 256
-NARROW_BFLOAT16 = 1024
 
 
 @MODELS.register_module()
@@ -37,13 +38,13 @@ class FastSTGCN(AimCLRSTGCN):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the feature map (N, M, out_channels, T', V) of skeletons (N, M, T, V, C)."""
-        if torch.compiler.is_exporting():  # its shapes must not depend on who is absent
-            return super().forward(x)
-
         self.check_input(x)
         people = x.flatten(0, 1)
         if self.training:  # dropout differs, and batch norm counts every person
             return self.encode(people).unflatten(0, x.shape[:2])
+        if torch.compiler.is_compiling():  # the shapes of a graph must not depend on who is absent
+            return super().forward(x)
+
         rows, place = distinct_people(people)
         return self.encode(people[rows])[place].unflatten(0, x.shape[:2])
 
@@ -66,6 +67,26 @@ class FastSTGCN(AimCLRSTGCN):
             strides = x.stride()
             x.register_hook(lambda grad: grad.new_empty_strided(grad.shape, strides).copy_(grad))
         return x
+
+
+def distinct_people(people: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the people to compute: all that are present, and one for all absent ones (all zeros).
+
+    Args:
+        people: (B, ...), B people.
+
+    Returns:
+        rows: (P,) indices of the people to compute, and
+        place: (B,) for each person, the position of its result in ``rows``.
+    """
+    values = people.flatten(1)
+    # faster on a CPU than values.eq(0).all(dim=1)
+    absent = torch.maximum(values.amax(dim=1), -values.amin(dim=1)) == 0
+    first = absent & (absent.cumsum(0) == 1)
+
+    kept = ~absent | first
+    place = kept.cumsum(0) - 1
+    return kept.nonzero()[:, 0], torch.where(absent, place[first].sum(), place)
 
 
 def forward_block(block: STGCNBlock, x: Tensor) -> Tensor:
@@ -101,8 +122,8 @@ def graph_convolution(unit: unit_gcn, x: Tensor) -> Tensor:
         weight, bias = fold_batch_norm(unit.bn, weight, bias)
 
     rows = x.permute(0, 2, 3, 1).reshape(-1, joints, channels)  # (B * T, V, C)
-    narrow = NARROW_BFLOAT16 if product_dtype(x) == torch.bfloat16 else NARROW
-    if channels * out <= narrow:
+    narrow = NARROW_CPU if is_cpu(x) else NARROW_CUDA
+    if channels * out <= narrow.get(product_dtype(x), NARROW):
         matrix = torch.einsum('kvw,okc->wovc', adjacency, weight)
         matrix = matrix.reshape(joints * out, joints * channels)
         y = F.linear(rows.flatten(1), matrix, bias.flatten())

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aimclr_mm.utils.device import is_cpu
+
 # share of the direct multiplications up to which the transforms pay off, measured on CPUs
 MAX_SHARE = 0.4
 
@@ -68,7 +70,7 @@ def use_fft_conv(conv: nn.Conv2d, x: Tensor) -> bool:
     convolution: there it is used in training only, and if the CPU multiplies in bfloat16.
     """
     taps, width = conv.kernel_size
-    if x.device.type != 'cpu' or taps == 1 or width != 1:
+    if not is_cpu(x) or taps == 1 or width != 1:
         return False
     if conv.stride != (1, 1) or conv.padding != (taps // 2, 0):
         return False

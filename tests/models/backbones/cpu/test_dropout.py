@@ -31,6 +31,10 @@ def test_dropout_at_the_end_of_a_block(p, dtype):
     assert not torch.equal(dropout_add_relu(x * 1, 0, p), y)
 
 
+def test_dropout_of_a_gpu_at_the_end_of_a_block(like_cuda):
+    test_dropout_at_the_end_of_a_block(0.5, torch.float32)
+
+
 def test_random_bits():
     """Each of the 8 bits of a byte of a word, and each element, is one half of the time."""
     n = 8 * 40_003  # not a multiple of 64

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aimclr_mm.models import AimCLR, AimCLRSTGCN, FastSTGCN
-from aimclr_mm.models.backbones.cpu.fast_stgcn import pointwise_conv
+from aimclr_mm.models.backbones.cpu.fast_stgcn import graph_convolution, pointwise_conv
 from aimclr_mm.skeletons import LAYOUTS
 
 
@@ -75,6 +75,26 @@ def test_float64_at_the_size_of_the_paper():
     """With 50 frames blocks 9 and 10 have time first and use the convolution theorem."""
     torch.manual_seed(0)
     assert errors_against_float64(2, torch.float64).max() < 1e-9
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_branches_for_a_gpu_are_the_same(like_cuda, training):
+    test_same_as_the_plain_network('ntu25', training)
+
+
+@pytest.mark.parametrize('channels', [8, 16, 32])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_narrow_layers_of_a_gpu(like_cuda, monkeypatch, dtype, channels):
+    """Half precision has a higher limit; on both sides of it the result is that of float64."""
+    x = torch.randn(3, channels, 4, 25)
+    unit = FastSTGCN(base_channels=channels).gcn[1].gcn
+    calls = []
+    monkeypatch.setattr(torch, 'bmm', lambda *args: calls.append(args) or torch.matmul(*args))
+    with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
+        y = graph_convolution(unit, x.to(memory_format=torch.channels_last))
+    assert bool(calls) == (channels**2 > (256 if dtype == torch.float32 else 1024))
+    exact = copy.deepcopy(unit).double()(x.double())
+    assert relative_error([y], [exact]) < (1e-5 if dtype == torch.float32 else 0.02)
 
 
 def test_float32_is_as_accurate_as_the_plain_network(monkeypatch):
