@@ -4,6 +4,7 @@
     python tools/benchmark.py step --official AIMCLR_CHECKOUT --dtype float32 bfloat16
     python tools/benchmark.py step --profile                          # where the time goes
     python tools/benchmark.py step --variant model.backbone.type=AimCLRSTGCN    # gain of a setting
+    python tools/benchmark.py gpu --out gpu.json                      # the first thing on a new GPU
     python tools/benchmark.py epoch --official AIMCLR_CHECKOUT --samples 40091
     python tools/benchmark.py features                                # against mmaction2's STGCN
     python tools/benchmark.py prepare --peer MMACTION2_CHECKOUT       # readers of NTU's files
@@ -35,6 +36,7 @@ PARTS = dict(  # help, and defaults that differ from those of Settings
     step=('one training step', {}),
     epoch=('training with data loading', dict(rounds=2, samples=128, batch=64)),
     features=('features of a data set', {}),
+    gpu=('exactness, CUDA graphs, kernels and idle time', dict(dtype=('float32', 'bfloat16'))),
 )
 
 
@@ -102,9 +104,9 @@ def _add_sizes(verb: cli.Parser, part: str) -> None:
     _add_number(verb, '--batch', Settings.batch, 'sequences per batch')
     if part in ('epoch', 'features'):
         _add_number(verb, '--samples', Settings.samples, 'sequences of the data set')
-    if part != 'features':
+    if part not in ('features', 'gpu'):
         verb.add_argument('--official', metavar='DIR', help='checkout of the released code')
-    if part in ('step', 'epoch'):
+    if part in ('step', 'epoch', 'gpu'):
         _add_number(verb, '--queue', None, "length of the memory bank (default: the config's)")
         verb.add_argument(
             '--dtype',

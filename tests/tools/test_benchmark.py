@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import released, workload
+from benchmarks import gpu, released, workload
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = str(ROOT / 'tools' / 'benchmark.py')
@@ -60,6 +60,27 @@ def check_ratios(figures: dict, ours: str, peers: set[str]) -> None:
         ratio = figures['ratio'][ours][peer]
         assert ratio['rounds'] == pytest.approx([b / a for a, b in zip(mine, theirs)])
         assert (ratio['min'], ratio['max']) == (min(ratio['rounds']), max(ratio['rounds']))
+
+
+def test_gpu(tool):
+    figures = tool('gpu', *TRAINING, '--dtype', 'float32', 'bfloat16')
+    assert figures['repeats'] == dict(float32=True, bfloat16=True)
+    assert all(0 < error < 1e-2 for error in figures['gradient_error'].values())
+    measured = figures['steps']['measured']
+    assert {'float32 eager', 'bfloat16 eager'} <= set(measured)
+    if torch.cuda.is_available():
+        assert max(figures['graph_difference'].values()) < 1e-3
+        assert figures['profile float32 CUDA graph']['kernels'] > 100
+
+
+def test_gpu_reports_a_part_that_fails(tool, monkeypatch):
+    def fail(*args):
+        raise RuntimeError('no such kernel')
+
+    monkeypatch.setattr(gpu, 'check_exactness', fail)
+    figures = tool('gpu', *TRAINING, '--dtype', 'float32')
+    assert figures['gradient_error'] == dict(error='RuntimeError: no such kernel')
+    assert figures['repeats'] == dict(float32=True)
 
 
 def test_views(tool):
