@@ -2,7 +2,8 @@
 
 A joint of the target that the source has, too, is taken as it is. The others are linear
 combinations of joints of the source by the rules of :data:`RULES`. The weights of a joint sum to 1,
-so translation, rotation and scaling commute with the mapping.
+so translation, rotation and scaling commute with the mapping. Between layouts with different axes
+(:data:`Y_DOWN`) the result is turned by 180 degrees about z.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ GROUPS: dict[int, tuple[str, ...]] = {
     3: ('ntu25', 'kinect20', 'openni15', 'azure32', 'mocap21', 'mediapipe33'),
     2: ('coco17', 'openpose18', 'openpose25', 'halpe26', 'mediapipe33', 'mediapipe33_2d'),
 }
+
+# 3-D layouts whose projects have x to the right and y down; the others have x to the left and y up,
+# as a Kinect has. z points away from the camera in both.
+Y_DOWN = ('azure32', 'mediapipe33')
 
 # joints that the rules know by another name, because another layout has them in the same place
 _TOES = dict(left_foot_index='left_big_toe', right_foot_index='right_big_toe')
@@ -134,7 +139,7 @@ RULES: dict[str, tuple[str | Weights, ...]] = {
 def map_layout(
     x: np.ndarray | Tensor, source: LayoutLike, target: LayoutLike
 ) -> np.ndarray | Tensor:
-    """Map sequences to another joint layout.
+    """Map sequences to another joint layout, and to its axes.
 
     Args:
         x: (..., V, C) in the source's order: its C coordinates, optionally followed by a score.
@@ -221,6 +226,8 @@ def _map(x: Tensor, source: Layout, target: Layout, dims: int) -> Tensor:
     # half precision on a CPU has slow products, and loses digits of sums
     precise = torch.promote_types(dtype, torch.float32)
     mapped = matrix.to(x.device, precise) @ x.to(precise)  # (..., V of the target, C)
+    if dims == 3 and (source.name in Y_DOWN) != (target.name in Y_DOWN):
+        mapped[..., :2] *= -1
     present = (x[..., :dims] != 0).any(-1)
     if x.shape[-1] > dims:
         scores = x[..., dims]

@@ -27,6 +27,14 @@ def poses(layout: str, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.5, 2, shape)
 
 
+def turned(x: np.ndarray, source: str, target: str) -> np.ndarray:
+    """Return joints between layouts of a Kinect and of cameras with y down, turned about z."""
+    down = {'azure32', 'mediapipe33'}
+    if x.shape[-1] == 2 or (source in down) == (target in down):
+        return x
+    return x * (-1, -1, 1)
+
+
 def joint(x: np.ndarray, layout: str, name: str) -> np.ndarray:
     return x[..., get_layout(layout).index(name), :]
 
@@ -56,7 +64,8 @@ def test_rotation_scaling_and_translation_commute(dims, source, target):
     x = poses(source, dims)
     mapped = map_layout(move(x), source, target)
     assert mapped.shape == (2, 4, get_layout(target).num_joints, dims)
-    np.testing.assert_allclose(mapped, move(map_layout(x, source, target)), atol=1e-12)
+    expected = move(turned(map_layout(x, source, target), source, target))
+    np.testing.assert_allclose(mapped, turned(expected, source, target), atol=1e-12)
 
 
 @all_pairs
@@ -73,7 +82,7 @@ def test_joints_of_the_same_name_and_place_are_kept(dims, source, target):
         f'{side}_{name}' for side in ('left', 'right') for name in ('shoulder', 'elbow', 'hip')
     }
     x = poses(source, dims)
-    mapped = map_layout(x, source, target)
+    mapped = turned(map_layout(x, source, target), source, target)
     for name in limbs | {'left_knee', 'right_knee'}:
         np.testing.assert_array_equal(joint(mapped, target, name), joint(x, source, name))
 
@@ -119,14 +128,14 @@ def test_known_values_of_other_rules():
     np.testing.assert_allclose(y[..., 6, :], 0.23 * x[..., 4, :] + 0.77 * x[..., 5, :])  # wrist
 
     x = poses('mediapipe33')
-    y = map_layout(x, 'mediapipe33', 'ntu25')
+    y = map_layout(x, 'mediapipe33', 'ntu25') * (-1, -1, 1)  # x right, y down -> x left, y up
     shoulders, hips = (x[..., pair, :].mean(-2) for pair in ([11, 12], [23, 24]))
     np.testing.assert_allclose(y[..., 20, :], shoulders)
     np.testing.assert_allclose(y[..., 1, :], 0.4 * hips + 0.6 * shoulders)
     np.testing.assert_allclose(y[..., 7, :], x[..., [15, 17, 19], :].mean(-2))  # left hand
 
     x = poses('azure32')
-    y = map_layout(x, 'azure32', 'kinect20')
+    y = map_layout(x, 'azure32', 'kinect20') * (-1, -1, 1)
     np.testing.assert_array_equal(y[..., 0, :], x[..., 0, :])
     np.testing.assert_allclose(y[..., 2, :], (x[..., 4, :] + x[..., 11, :]) / 2)
     np.testing.assert_array_equal(y[..., 3, :], x[..., 26, :])
@@ -142,9 +151,28 @@ def test_order_along_the_spine():
         names = [
             name.removeprefix('left_').removeprefix('right_') for name in LAYOUTS[source].joints
         ]
-        x = np.array([[0.1, heights.get(name, -1.0), 0.1] for name in names])
+        up = -1 if source in ('azure32', 'mediapipe33') else 1
+        x = np.array([[0.1, up * heights.get(name, -1.0), 0.1] for name in names])
         y = map_layout(x, source, 'ntu25')[[NTU25.index(name) for name in order], 1]
         assert (np.diff(y) >= 0).all() and y[1] > y[0] and y[4] > y[2], (source, y)
+
+
+@pytest.mark.parametrize('source', ['azure32', 'mediapipe33'])
+def test_people_stay_upright_and_right_handed(source):
+    """Somebody who faces the camera: the head is up, the left hand on the camera's right."""
+    x = np.ones((get_layout(source).num_joints, 3)) * (0, 1, 2)  # y down: below the camera
+    x[get_layout(source).index('left_ear')] = (0.1, -0.5, 2)
+    x[get_layout(source).index('right_ear')] = x[get_layout(source).index('nose')] = (0, -0.5, 2)
+    if source == 'azure32':
+        x[get_layout(source).index('head')] = (0, -0.5, 2)
+    x[get_layout(source).index('left_wrist')] = (0.6, 0.2, 1.5)
+    y = map_layout(x, source, 'ntu25')
+    assert joint(y, 'ntu25', 'head')[1] == 0.5 and joint(y, 'ntu25', 'left_foot')[1] == -1
+    np.testing.assert_array_equal(joint(y, 'ntu25', 'left_wrist'), (-0.6, -0.2, 1.5))
+    np.testing.assert_allclose(
+        joint(map_layout(y, 'ntu25', source), source, 'left_wrist'),
+        x[get_layout(source).index('left_wrist')],
+    )
 
 
 def test_what_is_made_from_a_missing_joint_is_missing():

@@ -113,12 +113,12 @@ def _write_openpose(path: str, keypoint: np.ndarray) -> None:
 def _write_mediapipe(path: str, keypoint: np.ndarray) -> None:
     """Write the world landmarks of the first person, as MediaPipe's pose landmarker returns them.
 
-    The origin is between the hips, and y points down.
+    The origin is between the hips, x points to the right of the camera and y down.
     """
     joints = map_layout(keypoint[0], 'ntu25', 'mediapipe33')  # (T, 33, 3)
     layout = get_layout('mediapipe33')
     hips = joints[:, [layout.index(f'{side}_hip') for side in ('left', 'right')]]
-    landmarks = (joints - hips.mean(axis=1, keepdims=True)) * (1, -1, 1)
+    landmarks = joints - hips.mean(axis=1, keepdims=True)
     frames = [
         dict(
             pose_world_landmarks=[
