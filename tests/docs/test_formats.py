@@ -85,8 +85,7 @@ def write_recordings(folder: Path) -> None:
     for frame in bodies:
         lines += ['1', *ntu_body(0)[:2], *(f'{joint} {" ".join("0" * 9)}' for joint in frame)]
     write(folder / 'own_ntu/wave/a.skeleton', '\n'.join(lines))
-    (folder / 'azure/wave').mkdir(parents=True)
-    np.save(folder / 'azure/wave/a.npy', person('azure32', 1000))
+    write(folder / 'azure/wave/a.json', azure_file(person('azure32', 1000)[None], range(FRAMES), [1]))
 
 
 @pytest.mark.slow

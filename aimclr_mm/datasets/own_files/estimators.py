@@ -24,15 +24,17 @@ class Estimator(Protocol):
     """A pose estimator of one video."""
 
     layout: Layout
-    in_fractions: bool  # whether coordinates are fractions of the picture
 
     def __call__(self, image: np.ndarray, time: int) -> list[Person]:
-        """Return the people in a picture.
+        """Return the people in a picture, in pixels or, for three coordinates, in meters.
 
         Args:
             image: (height, width, 3) uint8, blue, green, red.
             time: of the picture in the video, in milliseconds.
         """
+
+    def close(self) -> None:
+        """Free what the estimator holds."""
 
 
 def require_weights(weights: Sequence[str], most: int) -> None:
@@ -54,8 +56,6 @@ class RTMPose:
         weights: ONNX file of the pose model, and maybe that of a YOLOX detector.
         layout: joints of the model, ``coco17`` or ``halpe26`` for example.
     """
-
-    in_fractions = False
 
     def __init__(self, weights: Sequence[str], layout: Layout) -> None:
         require_weights(weights, 2)
@@ -81,6 +81,9 @@ class RTMPose:
         _check_joints(keypoints.shape[1], self.layout)
         return [Person(*person) for person in zip(keypoints, scores)]
 
+    def close(self) -> None:
+        """Do nothing; sessions of onnxruntime free themselves."""
+
 
 def _input_size(path: str) -> tuple[int, int]:
     """Return width and height of the pictures that an ONNX model takes."""
@@ -100,7 +103,7 @@ class MediaPipe:
     Args:
         weights: the bundle, such as ``pose_landmarker_full.task``.
         layout: ``mediapipe33`` for world landmarks in meters, ``mediapipe33_2d`` for those in the
-            picture.
+            picture, in pixels.
     """
 
     def __init__(self, weights: Sequence[str], layout: Layout) -> None:
@@ -116,7 +119,6 @@ class MediaPipe:
             raise ImportError("install mediapipe: pip install 'aimclr_mm[mediapipe]'") from error
 
         self.layout = layout
-        self.in_fractions = layout.dims == 2
         self._image = lambda data: Image(image_format=ImageFormat.SRGB, data=data)
         options = vision.PoseLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=weights[0]),
@@ -129,15 +131,20 @@ class MediaPipe:
         """Return the people in a picture."""
         rgb = np.ascontiguousarray(image[..., ::-1])
         result = self._landmarker.detect_for_video(self._image(rgb), time)
-        in_picture = self.layout.dims == 2
-        people = result.pose_landmarks if in_picture else result.pose_world_landmarks
-        return [self._person(landmarks) for landmarks in people]
+        if self.layout.dims == 3:
+            return [self._person(landmarks, 1.0) for landmarks in result.pose_world_landmarks]
+        height, width = image.shape[:2]  # the landmarks are fractions of the picture
+        return [self._person(landmarks, (width, height)) for landmarks in result.pose_landmarks]
 
-    def _person(self, landmarks: Sequence[Any]) -> Person:
+    def _person(self, landmarks: Sequence[Any], scale: float | tuple[int, int]) -> Person:
         _check_joints(len(landmarks), self.layout)
         axes = 'xyz'[: self.layout.dims]
         keypoint = np.array([[getattr(point, axis) for axis in axes] for point in landmarks])
-        return Person(keypoint, np.array([point.visibility for point in landmarks]))
+        return Person(keypoint * scale, np.array([point.visibility for point in landmarks]))
+
+    def close(self) -> None:
+        """Free the landmarker."""
+        self._landmarker.close()
 
 
 def _check_joints(found: int, layout: Layout) -> None:

@@ -13,6 +13,8 @@ AlphaPose 0.6                   ``alphapose-results.json``: one list of people, 
 Kinetics-skeleton (ST-GCN)      ``data``, a list of ``frame_index`` and ``skeleton``
 MediaPipe 0.10                  a list of frames, or ``frames``, this list: results of the pose or
                                 hand landmarker, or landmarks with ``x``, ``y``, ``z``
+Azure Kinect                    ``frames`` with ``bodies``, of which each has ``joint_positions``
+                                (offline_processor of the Body Tracking SDK's samples)
 ==============================  ===================================================================
 
 The file may also hold an array (T, V, C), (M, T, V, C) or (T, M * V * C) as nested lists, or an
@@ -145,6 +147,8 @@ def _read_list(data: Any, layout: Layout) -> dict[str, Any]:
     if isinstance(first, dict):
         if 'image_id' in first:
             return _read_alphapose(data, layout)
+        if 'bodies' in first:
+            return _read_azure(data, layout)
         if 'instances' not in first and _are_results(first):
             frames = [_each(_rtmlib_frame, frame, layout, n) for n, frame in enumerate(data)]
             return join_frames(frames, layout)
@@ -286,10 +290,8 @@ def _read_alphapose(people: list, layout: Layout) -> dict[str, Any]:
 def _read_kinetics(frames: list, layout: Layout) -> dict[str, Any]:
     """Read a file of Kinetics-skeleton: fractions of the picture, ``frame_index`` from 1."""
     found = [_each(_kinetics_frame, frame, layout, n) for n, frame in enumerate(frames)]
-    numbers = [frame.get('frame_index') for frame in frames]
-    are_whole = all(isinstance(n, float) and n == int(n) and n >= 0 for n in numbers)
-    places = list(map(int, numbers)) if are_whole and len(set(numbers)) == len(numbers) else None
-    return {**join_frames(_place(found, places), layout), 'img_shape': FRACTIONS}
+    placed = _place(found, _stated_numbers(frames, 'frame_index'))
+    return {**join_frames(placed, layout), 'img_shape': FRACTIONS}
 
 
 def _kinetics_frame(frame: Any, layout: Layout) -> list[Person]:
@@ -310,6 +312,32 @@ def _kinetics_frame(frame: Any, layout: Layout) -> list[Person]:
                 f'{layout.name} needs {joints * dims} and {joints}{suggest_layouts(pose.size)}'
             )
         found.append(Person(pose.reshape(joints, dims), score))
+    return found
+
+
+def _read_azure(frames: list, layout: Layout) -> dict[str, Any]:
+    """Read the bodies of each frame, in millimeters; ``body_id`` is their track."""
+    found = [_each(_azure_frame, frame, layout, n) for n, frame in enumerate(frames)]
+    return join_frames(_place(found, _stated_numbers(frames, 'frame_id')), layout)
+
+
+def _azure_frame(frame: Any, layout: Layout) -> list[Person]:
+    bodies = frame.get('bodies') if isinstance(frame, dict) else None
+    if not isinstance(bodies, list):
+        raise RecordingError("has no list 'bodies'")
+
+    found = []
+    for place, body in enumerate(bodies):
+        if not isinstance(body, dict) or 'joint_positions' not in body:
+            raise RecordingError(f"body {place} has no 'joint_positions'")
+        positions = _to_array(body['joint_positions'], f'joint_positions of body {place}')
+        expected = layout.num_joints, layout.dims
+        if positions.shape != expected:
+            raise RecordingError(
+                f'body {place} has joint_positions of shape {positions.shape}; the layout '
+                f'{layout.name} needs {expected}{suggest_layouts(positions.size)}'
+            )
+        found.append(Person(positions, track=_track(body.get('body_id'))))
     return found
 
 
@@ -395,6 +423,13 @@ def _numbers(names: Sequence[str]) -> list[int] | None:
         return None
     numbers = [int(match[1]) for match in found]
     return numbers if len(set(numbers)) == len(numbers) else None
+
+
+def _stated_numbers(frames: Sequence[dict], field: str) -> list[int] | None:
+    """Return the numbers in a field of the frames; None if one has none, or two have the same."""
+    numbers = [frame.get(field) for frame in frames]
+    are_whole = all(isinstance(n, float) and 0 <= n < 1e18 and n == int(n) for n in numbers)
+    return list(map(int, numbers)) if are_whole and len(set(numbers)) == len(numbers) else None
 
 
 def _place(frames: Frames, numbers: list[int] | None) -> Frames:

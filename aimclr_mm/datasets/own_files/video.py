@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.progress import track
 from aimclr_mm.utils.files import atomic_write
 
 from .estimators import Estimator
-from .pose_json import FRACTIONS, join_frames
+from .pose_json import join_frames
 from .shapes import MAX_FRAMES
 
 EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
@@ -87,13 +88,11 @@ def estimate(path: str, estimator: Estimator) -> dict[str, Any]:
         ValueError: if it cannot be read, or shows nobody.
     """
     frames = []
-    size = FRACTIONS
     for image, time in read_video(path):
         frames.append(estimator(image, time))
-        size = size if estimator.in_fractions else image.shape[:2]
 
     fields = join_frames(frames, estimator.layout)
-    return fields if estimator.layout.dims == 3 else {**fields, 'img_shape': size}
+    return fields if estimator.layout.dims == 3 else {**fields, 'img_shape': image.shape[:2]}
 
 
 def write_recordings(
@@ -115,13 +114,14 @@ def write_recordings(
     """
     videos = find_videos(sources)
     names = output_names(videos)
-    make_estimator()  # report missing weights before the first video
+    make_estimator().close()  # report missing weights before the first video
 
     written = []
     problems = []
     for video, name in track(list(zip(videos, names)), 'Estimating poses'):
         try:
-            arrays = estimate(video, make_estimator())
+            with closing(make_estimator()) as estimator:
+                arrays = estimate(video, estimator)
         except ValueError as error:
             problems.append(f'{video}: {error}')
             continue

@@ -272,3 +272,52 @@ def test_size_of_the_picture_and_missing_values(read):
 def test_bad_json(read, data, message):
     with pytest.raises(RecordingError, match=message):
         read(data, 'coco17')
+
+
+def azure_file(x: np.ndarray, frames: list[int], ids: list[int]) -> dict:
+    """The output of offline_processor for positions (M, T, 32, 3)."""
+    names = [joint.upper() for joint in get_layout('azure32').joints]
+    people = [
+        [
+            dict(
+                body_id=track,
+                joint_orientations=[[1.0, 0.0, 0.0, 0.0]] * 32,
+                joint_positions=x[m, t].tolist(),
+            )
+            for m, track in enumerate(ids)
+            if not np.isnan(x[m, t]).any()
+        ]
+        for t in range(x.shape[1])
+    ]
+    return dict(
+        k4abt_sdk_version='1.1.2',
+        source_file='output.mkv',
+        joint_names=names,
+        bone_list=[names[:2]],
+        frames=[
+            dict(bodies=bodies, frame_id=number, num_bodies=len(bodies), timestamp_usec=33 * number)
+            for number, bodies in zip(frames, people)
+        ],
+    )
+
+
+def test_azure_kinect(read):
+    """Bodies with their ids; a capture without a picture of depths is a frame without anyone."""
+    x, _ = pose('azure32')
+    x[1, 2] = np.nan
+    fields = read(azure_file(x, [0, 1, 3, 4], [7, 2]), 'azure32')
+    expected = np.insert(x, 2, np.nan, axis=1)
+    check(fields, expected)
+    assert fields['track_ids'].tolist() == [[7, 7, -1, 7, 7], [2, 2, -1, -1, 2]]
+
+
+def test_azure_kinect_with_other_joints_or_without_positions(read):
+    data = azure_file(pose('azure32')[0], range(FRAMES), [1, 2])
+    with pytest.raises(RecordingError, match=r'shape \(32, 3\).*needs \(25, 3\).*azure32'):
+        read(data, 'ntu25')
+    del data['frames'][2]['bodies'][1]['joint_positions']
+    with pytest.raises(RecordingError, match="frame 2 .*body 1 has no 'joint_positions'"):
+        read(data, 'azure32')
+    data['frames'][1] = dict(frame_id=1)
+    with pytest.raises(RecordingError, match="frame 1 .*no list 'bodies'"):
+        read(data, 'azure32')

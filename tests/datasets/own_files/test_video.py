@@ -1,17 +1,20 @@
 """Recordings from videos: a stub that sees bright people, and RTMPose with made-up weights."""
 
 import os
+import sys
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
 import pytest
 
-from aimclr_mm.datasets.own_files.estimators import RTMPose
+from aimclr_mm.datasets.own_files.estimators import MediaPipe, RTMPose
 from aimclr_mm.datasets.own_files.fields import read_fields
 from aimclr_mm.datasets.own_files.pose_json import Person
 from aimclr_mm.datasets.own_files.video import read_video, write_recordings
 from aimclr_mm.datasets.readers import SourceFile
-from aimclr_mm.skeletons import COCO17
+from aimclr_mm.skeletons import COCO17, MEDIAPIPE33, MEDIAPIPE33_2D
 
 HEIGHT, WIDTH, FRAMES = 96, 128, 6
 
@@ -33,7 +36,13 @@ class BrightestPoint:
     """Sees a person, with all joints in the middle of what is bright."""
 
     layout = COCO17
-    in_fractions = False
+    opened = 0
+
+    def __init__(self) -> None:
+        BrightestPoint.opened += 1
+
+    def close(self) -> None:
+        BrightestPoint.opened -= 1
 
     def __call__(self, image: np.ndarray, time: int) -> list[Person]:
         rows, columns = np.nonzero(image[..., 0] > 128)
@@ -54,6 +63,7 @@ def test_videos_become_recordings(tmp_path):
     assert [os.path.relpath(path, out) for path in written] == ['kick/a.npz', 'wave/a.npz']
     (problem,) = problems
     assert 'broken.mp4: is not a video that OpenCV reads' in problem
+    assert BrightestPoint.opened == 0
 
     fields = read_fields(SourceFile.of(written[1], 'a.npz'), COCO17)
     assert fields['img_shape'] == (HEIGHT, WIDTH) and fields['total_frames'] == FRAMES
@@ -121,3 +131,28 @@ def test_rtmpose_by_rtmlib(tmp_path):
     steps = np.diff(person.keypoint[:, 0])
     np.testing.assert_allclose(steps, steps[0], atol=1e-3)
     np.testing.assert_allclose(person.keypoint[:, 1], HEIGHT / 2, atol=1)
+
+
+@pytest.mark.parametrize(
+    'layout, expected', [(MEDIAPIPE33_2D, (WIDTH / 2, HEIGHT / 4)), (MEDIAPIPE33, (0.1, 0.2, 0.3))]
+)
+def test_mediapipe(tmp_path, monkeypatch, layout, expected):
+    """Landmarks in the picture become pixels; world landmarks are taken as they are."""
+    point = dict(visibility=0.75)
+    image = SimpleNamespace(x=0.5, y=0.25, z=9, **point)
+    world = SimpleNamespace(x=0.1, y=0.2, z=0.3, **point)
+    result = SimpleNamespace(pose_landmarks=[[image] * 33], pose_world_landmarks=[[world] * 33])
+    landmarker = MagicMock(detect_for_video=MagicMock(return_value=result))
+    tasks = MagicMock()
+    tasks.vision.PoseLandmarker.create_from_options.return_value = landmarker
+    monkeypatch.setitem(sys.modules, 'mediapipe', MagicMock())
+    monkeypatch.setitem(sys.modules, 'mediapipe.tasks.python', tasks)
+
+    weights = tmp_path / 'pose.task'
+    weights.touch()
+    estimator = MediaPipe([str(weights)], layout)
+    (person,) = estimator(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 40)
+    np.testing.assert_allclose(person.keypoint, np.tile(expected, (33, 1)))
+    assert (person.score == 0.75).all() and landmarker.detect_for_video.call_args[0][1] == 40
+    estimator.close()
+    landmarker.close.assert_called_once()
