@@ -10,7 +10,13 @@ from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.own_files.fields import EXTENSIONS
 from aimclr_mm.skeletons import get_layout
 from tests.datasets.own_files.test_bvh import PARTS, body
-from tests.datasets.own_files.test_pose_json import flat, landmark, openpose_frame, pose
+from tests.datasets.own_files.test_pose_json import (
+    azure_file,
+    flat,
+    landmark,
+    openpose_frame,
+    pose,
+)
 from tests.datasets.own_files.test_sequences import ntu_body
 from tests.docs_runner import ROOT, Folder, blocks, make_project
 
@@ -85,7 +91,9 @@ def write_recordings(folder: Path) -> None:
     for frame in bodies:
         lines += ['1', *ntu_body(0)[:2], *(f'{joint} {" ".join("0" * 9)}' for joint in frame)]
     write(folder / 'own_ntu/wave/a.skeleton', '\n'.join(lines))
-    write(folder / 'azure/wave/a.json', azure_file(person('azure32', 1000)[None], range(FRAMES), [1]))
+    write(
+        folder / 'azure/wave/a.json', azure_file(person('azure32', 1000)[None], range(FRAMES), [1])
+    )
 
 
 @pytest.mark.slow

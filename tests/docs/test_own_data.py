@@ -14,10 +14,12 @@ from aimclr_mm.datasets.own_files.samples import FOCAL, as_coco, write_samples
 from aimclr_mm.datasets.readers import RecordingError, SourceFile
 from aimclr_mm.datasets.synthetic import ACTIONS, synthesize
 from aimclr_mm.skeletons import COCO17, NTU25
+from tests.datasets.own_files.test_video import made_up_pose_model, write_video
 from tests.docs_runner import ROOT, Folder, blocks, make_project
 
 # what is appended to commands to make them short
 REDUCTIONS = {
+    'python tools/prepare_data.py video': '',
     'python tools/prepare_data.py samples poses': '--subjects 2 --repetitions 1',
     'python tools/prepare_data.py samples': '--subjects 4',
     'python tools/prepare_data.py': '--workers 1',
@@ -32,8 +34,17 @@ def full_length(folder: Path) -> None:
         shutil.copy(path, path.with_name('epoch_60.pth'))
 
 
+def make_videos(folder: Path) -> None:
+    """Two clips of each of two classes, and weights that find a pose in every picture."""
+    made_up_pose_model(str(folder / 'rtmpose-m.onnx'))
+    for clip in ('wave/a', 'wave/b', 'kick/a', 'kick/b'):
+        write_video(folder / 'clips' / f'{clip}.avi')
+
+
 @pytest.mark.slow
 def test_page_runs_as_printed(tmp_path):
+    pytest.importorskip('rtmlib')
+    make_videos(tmp_path)
     project = Folder(make_project(tmp_path), REDUCTIONS, full_length)
     page = [
         block
@@ -43,6 +54,9 @@ def test_page_runs_as_printed(tmp_path):
     printed = ''.join(map(project.run, page))  # without the search for settings, on UTD-MHAD
     for line in (
         'kinect: 56 recordings',
+        'mediapipe: 56 recordings',
+        'openpose: 56 recordings',
+        'from_videos: 4 recordings of layout coco17',
         '0.0 1.0 (',
         'settings    _base_/aimclr_small.py',
         'recordings: 112 recordings',
@@ -63,6 +77,9 @@ def test_page_runs_as_printed(tmp_path):
         'gestures.npz',
         'predictions.csv',
         'kinect_classes.csv',
+        'mediapipe_classes.csv',
+        'openpose_classes.csv',
+        'video_classes.csv',
         'segments.csv',
         'timeline.png',
         'similarity.csv',

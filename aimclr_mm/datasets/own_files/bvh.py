@@ -8,6 +8,7 @@ MotionBuilder, Mixamo, LaFAN1 and the BVH edition of CMU's data base (``LeftArm`
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -18,6 +19,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aimclr_mm.datasets.readers.sources import RecordingError
+from aimclr_mm.datasets.readers.text import is_number
 from aimclr_mm.skeletons import Layout
 
 from .shapes import MAX_FRAMES, check_size
@@ -130,11 +132,15 @@ def _check_text(text: str) -> None:
     channels = sum(map(int, re.findall(r'CHANNELS\s+(\d{1,2})\b', hierarchy)))
     check_size(1, stated, stated * channels)
     for number, line in enumerate(lines, 1):
-        if len(line.split()) != channels:
+        values = line.split()
+        if len(values) != channels:
             raise RecordingError(
-                f'frame {number} (counted from 1) has {len(line.split())} values; the joints have '
+                f'frame {number} (counted from 1) has {len(values)} values; the joints have '
                 f'{channels} channels'
             )
+        wrong = [v for v in values if not is_number(v) or not math.isfinite(float(v))]
+        if wrong:
+            raise RecordingError(f'frame {number} (counted from 1) has the value {wrong[0][:40]!r}')
 
 
 def _positions(

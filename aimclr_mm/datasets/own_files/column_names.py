@@ -55,7 +55,7 @@ def order_columns(names: Sequence[str], layout: Layout) -> list[int]:
                 f'has columns {list(group)} for a joint, but no {missing[0]}; the layout '
                 f'{layout.name} has the coordinates {", ".join(wanted)}'
             )
-    ordered = _order_joints([_joint(found, group) for group in groups], layout)
+    ordered = order_joints([_joint(found, group) for group in groups], layout)
     return [groups[place][channel] for place in ordered for channel in (*wanted, *scores[:1])]
 
 
@@ -88,10 +88,13 @@ def _joint(found: Sequence[tuple[str, str]], group: dict[str, int]) -> str:
     return found[next(iter(group.values()))][0]
 
 
-def _order_joints(names: Sequence[str], layout: Layout) -> list[int]:
+def order_joints(names: Sequence[str], layout: Layout) -> list[int]:
     """Return the places of the layout's joints among the joints of a table.
 
     The places are 0, 1, 2, ... if the names are not those of the layout.
+
+    Raises:
+        RecordingError: if only some names are those of the layout, in another order.
     """
     known = {_words(joint): place for place, joint in enumerate(layout.joints)}
     places = [known.get(_words(name)) for name in names]

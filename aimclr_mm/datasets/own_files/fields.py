@@ -20,6 +20,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -162,6 +163,16 @@ def group_frames(files: Iterable[SourceFile]) -> list[Recording]:
     ]
 
 
+def other_formats(files: Iterable[SourceFile]) -> dict[str, list[str]]:
+    """Return extension -> names of the files that :func:`group_frames` leaves out."""
+    others: dict[str, list[str]] = {}
+    for file in files:
+        if not file.name.lower().endswith(EXTENSIONS):
+            extension = os.path.splitext(file.name)[1].lower()
+            others.setdefault(extension, []).append(file.name)
+    return others
+
+
 def _frame_files(files: list[SourceFile]) -> FrameFiles:
     first = files[0]
     path = first.path if first.archived else os.path.dirname(os.path.abspath(first.path))
@@ -192,15 +203,10 @@ def read_fields(file: Recording, layout: Layout) -> dict[str, Any]:
         RecordingError: if the file is missing, damaged, too large or of another layout.
     """
     if isinstance(file, FrameFiles):
-        if len(file.files) > MAX_FRAMES or sum(f.size for f in file.files) > 16 * MAX_TEXT:
-            raise RecordingError(
-                f'has {len(file.files)} files of frames, which are more than {16 * MAX_TEXT} bytes '
-                f'or {MAX_FRAMES} files'
-            )
-        contents = [part.read(MAX_TEXT) for part in file.files]
-        names = [os.path.basename(part.name) for part in file.files]
-        return as_fields(read_frame_files(contents, names, layout), layout)
+        return as_fields(_read_frames(file, layout), layout)
 
+    if os.path.isdir(file.path):
+        raise RecordingError(f'is a folder that holds no files *{FRAME_ENDING}, one per frame')
     extension = split_extension(file.name)[1]
     if extension not in FORMATS or not file.name.lower().endswith(EXTENSIONS):
         raise RecordingError(f'has the extension {extension!r}; known are {list(EXTENSIONS)}')
@@ -214,6 +220,31 @@ def read_fields(file: Recording, layout: Layout) -> dict[str, Any]:
             'layout, and --map-to for another one'
         )
     return as_fields(form.read(_content(file, form.limit), layout), layout)
+
+
+def _read_frames(folder: FrameFiles, layout: Layout) -> dict[str, Any]:
+    """Return the arrays of a folder of OpenPose's files."""
+    files = folder.files
+    if len(files) > MAX_FRAMES or sum(file.size for file in files) > 16 * MAX_TEXT:
+        raise RecordingError(
+            f'has {len(files)} files of frames, which are more than {16 * MAX_TEXT} bytes or '
+            f'{MAX_FRAMES} files'
+        )
+    names = [os.path.basename(file.name) for file in files]
+    videos = sorted(set(map(_video, names)))
+    if len(videos) > 1:
+        raise RecordingError(
+            f'has the frames of {len(videos)} videos ({", ".join(map(repr, videos[:5]))}); move '
+            'those of each into a folder of its own'
+        )
+    return read_frame_files([file.read(MAX_TEXT) for file in files], names, layout)
+
+
+def _video(name: str) -> str:
+    """Return the name of the video in the name of one frame: what is around its number."""
+    stem = name[: -len(FRAME_ENDING)]
+    match = re.match(r'(.*?)[\W_]*\d+(\D*)$', stem)
+    return match[1] + match[2] if match else ''
 
 
 def _content(file: SourceFile, limit: int) -> bytes:

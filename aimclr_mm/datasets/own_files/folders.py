@@ -14,6 +14,7 @@ from .fields import (
     EXTENSIONS,
     Recording,
     group_frames,
+    other_formats,
     read_fields,
     split_extension,
     zero_missing,
@@ -32,7 +33,7 @@ class FolderReader(Reader):
     have no label.
 
     Args:
-        files: files of the source; those with other extensions are ignored.
+        files: files of the source; those with other extensions are left out and counted.
         layout: joint layout of all sequences: a name in the table, a mapping with the fields of a
             layout, or the path of a YAML file with them. The annotation file stores the name or the
             fields, not the path.
@@ -62,6 +63,8 @@ class FolderReader(Reader):
         self.subject = subject
         self._subject = None if subject is None else _compile_subject(subject)
         self.classes = sort_names({file.folder for file in self.files if file.folder})
+        for extension, names in other_formats(files).items():
+            self.left_out[f'files of other formats ({extension or "without extension"})'] = names
 
     def recordings(self) -> list[Recording]:
         """Return the recordings.

@@ -12,7 +12,8 @@ objects) or JSON lines. Only the column ``path`` is required, and only its cells
   ``end`` if they are given.
 - ``start``, ``end``: first frame of the sequence, from 0, and the frame after its last one, to cut
   actions out of a long recording. Empty: its beginning, its end.
-- ``width``, ``height``: size of the picture in pixels, for coordinates in a picture.
+- ``width``, ``height``: size of the picture in pixels, for coordinates in a picture. Coordinates
+  that are fractions of it become pixels.
 
 :mod:`.fields` describes the files of the sequences.
 """
@@ -36,6 +37,7 @@ from aimclr_mm.datasets.readers.text import is_number, load_json
 from aimclr_mm.skeletons import Layout, get_layout
 
 from .fields import Recording, frame_folder, read_fields, split_extension, zero_missing
+from .pose_json import FRACTIONS
 
 COLUMNS = (
     'path',
@@ -161,6 +163,8 @@ def _to_text(row: Row, column: str) -> str:
         raise ValueError(
             f'column {column}: holds a list or an object; it must be text or a whole number'
         )
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not _is_text_or_int(value):
         raise ValueError(f'column {column}: {str(value)[:40]!r} is neither text nor a whole number')
 
@@ -180,9 +184,10 @@ def _to_whole(text: str, column: str) -> int | None:
     """Return a cell as a whole number of at least 0, None if it is empty."""
     if not text:
         return None
-    if not re.fullmatch('[0-9]{1,9}', text):
+    match = re.fullmatch(r'([0-9]{1,9})(\.0+)?', text)  # 12.0 is how pandas writes 12 among blanks
+    if not match:
         raise ValueError(f'column {column}: {text[:40]!r} is not a whole number of at least 0')
-    return int(text)
+    return int(match[1])
 
 
 def _default_name(file: Recording, path: str, start: int | None, end: int | None) -> str:
@@ -208,6 +213,15 @@ def _cut(fields: dict[str, Any], row: ManifestRow) -> dict[str, Any]:
         if name in fields
     }
     return {**fields, **arrays, 'total_frames': end - start}
+
+
+def _set_size(fields: dict[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
+    """Return the fields with the size of the picture; fractions of the picture become pixels."""
+    if size is None:
+        return fields
+    if fields.get('img_shape') == FRACTIONS:
+        fields = {**fields, 'keypoint': fields['keypoint'] * np.float32(size[::-1])}
+    return {**fields, 'img_shape': size}
 
 
 def _parse_row(manifest: SourceFile, place: str, row: Row) -> ManifestRow:
@@ -330,16 +344,15 @@ class ManifestReader(Reader):
 
     def read(self, recording: ManifestRow) -> list[dict]:
         """Read one sequence; :meth:`splits` removes its splits from the annotation."""
+        fields = read_fields(recording.file, self._joints)
         annotation = dict(
             frame_dir=recording.name,
-            **_cut(read_fields(recording.file, self._joints), recording),
+            **_set_size(_cut(fields, recording), recording.img_shape),
             splits=list(recording.splits),
             camera=recording.camera,
             label=self._labels.get(recording.label),
             subject=recording.subject,
         )
-        if recording.img_shape is not None:
-            annotation['img_shape'] = recording.img_shape
         known = {key: value for key, value in annotation.items() if value is not None}
         return [zero_missing(known)]
 

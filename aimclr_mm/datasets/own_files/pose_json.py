@@ -120,7 +120,10 @@ def _read_object(data: dict, layout: Layout) -> dict[str, Any]:
     if 'instance_info' in data:
         return _read_list(data['instance_info'], layout)
     if 'people' in data:
-        return join_frames([_openpose_frame(data, layout)], layout)
+        raise RecordingError(
+            'is a single frame of OpenPose; a recording is a folder of such files, one per frame, '
+            'with names that end in _keypoints.json'
+        )
     if isinstance(data.get('data'), list):
         return _read_kinetics(data['data'], layout)
     if isinstance(data.get('frames'), list):

@@ -23,7 +23,7 @@ from aimclr_mm.datasets.readers.sources import RecordingError
 from aimclr_mm.datasets.readers.text import is_number
 from aimclr_mm.skeletons import Layout
 
-from .column_names import find_channel, order_columns
+from .column_names import find_channel, order_columns, order_joints
 from .shapes import MAX_FRAMES, MAX_PEOPLE, check_size, fitting_widths, split_width
 
 MAX_CELL = 32  # characters of a number
@@ -389,4 +389,14 @@ def _by_joint(
             f'has lines of joints that are not in order: their numbers must be 0 to {joints - 1}, '
             f'or 1 to {joints}, in each frame'
         )
-    return cells[columns].to_numpy(dtype=np.float64).reshape(1, -1, joints, len(columns))
+    values = cells[columns].to_numpy(dtype=np.float64).reshape(1, -1, joints, len(columns))
+    return values[:, :, _named_order(cells.iloc[:joints, :counters], layout)]
+
+
+def _named_order(front: pd.DataFrame, layout: Layout) -> list[int]:
+    """Return the lines of a frame in the order of the layout, by the names of joints in front."""
+    for column in front:
+        names = front[column]
+        if names.dtype != np.float64 and names.nunique() == len(names):
+            return order_joints(list(names.astype(str)), layout)
+    return list(range(len(front)))

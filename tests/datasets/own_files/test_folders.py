@@ -99,6 +99,10 @@ def test_files(tmp_path, form):
     problems = sorted(summary.problems)
     assert len(problems) == 2 and 'walk/broken_s4.txt: has 59 ' in problems[0]
     assert 'walk/nobody.txt: its name holds no number of a subject' in problems[1]
+    assert [f'{reason}: {names}' for reason, names in sorted(summary.left_out.items())] == [
+        "files of other formats (.jpg): ['walk/picture.jpg']",
+        "files of other formats (.md): ['other/notes.md']",
+    ]
 
 
 @pytest.mark.parametrize('separator', [' ', '\t', ',', ';', '  ', ' \t ', ', ', '; '])

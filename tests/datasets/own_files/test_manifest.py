@@ -14,7 +14,7 @@ from aimclr_mm.datasets import SkeletonDataset
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.own_files.manifest import ManifestReader
 from aimclr_mm.datasets.prepare import prepare
-from aimclr_mm.datasets.readers import list_files
+from aimclr_mm.datasets.readers import RecordingError, list_files
 from aimclr_mm.skeletons import COCO17, get_layout
 
 ROWS = [
@@ -324,6 +324,41 @@ def test_recordings_can_be_pickled_and_change_with_the_file(tmp_path):
 def test_many_rows(tmp_path):
     path = write(tmp_path, 'path,label\n' + ''.join(f'{i}.npy,{i % 60}\n' for i in range(20_000)))
     assert len(reader(path).recordings()) == 20_000
+
+
+def test_whole_numbers_as_pandas_writes_them_among_blanks(tmp_path):
+    np.save(tmp_path / 'long.npy', pose(0, 10))
+    rows = [dict(path='long.npy', start=4.0, end=None), dict(path='long.npy', start=None, end=3.0)]
+    (tmp_path / 'cuts.json').write_text(json.dumps(rows))
+    text = 'path,start,end\nlong.npy,4.0,\nlong.npy,,3.0\n'
+    (tmp_path / 'cuts.csv').write_text(text)
+    for name in ('cuts.csv', 'cuts.json'):
+        reader = ManifestReader(list_files([str(tmp_path / name)]))
+        found = [reader.read(row)[0] for row in reader.recordings()]
+        assert [item['total_frames'] for item in found] == [6, 3], name
+        np.testing.assert_array_equal(found[0]['keypoint'][0], pose(0, 10)[4:])
+
+
+def test_size_of_the_picture_turns_fractions_into_pixels(tmp_path):
+    """MediaPipe's landmarks are fractions of the picture; pixels stay as they are."""
+    point = dict(x=0.5, y=0.25, z=0.0)
+    (tmp_path / 'a.json').write_text(json.dumps([[point] * 33]))
+    np.save(tmp_path / 'b.npy', np.full((1, 33, 2), 3.0))
+    (tmp_path / 'list.csv').write_text('path,width,height\na.json,1920,1080\nb.npy,1920,1080\n')
+    reader = ManifestReader(list_files([str(tmp_path / 'list.csv')]), 'mediapipe33_2d')
+    fractions, pixels = (reader.read(row)[0] for row in reader.recordings())
+    np.testing.assert_array_equal(fractions['keypoint'][0, 0, 7], [960, 270])
+    np.testing.assert_array_equal(pixels['keypoint'][0, 0, 7], [3, 3])
+    assert fractions['img_shape'] == pixels['img_shape'] == (1080, 1920)
+
+
+def test_a_folder_where_a_file_is_wanted(tmp_path):
+    (tmp_path / 'wave').mkdir()
+    (tmp_path / 'list.csv').write_text('path\nwave\n')
+    reader = ManifestReader(list_files([str(tmp_path / 'list.csv')]))
+    (row,) = reader.recordings()
+    with pytest.raises(RecordingError, match='is a folder that holds no files .*_keypoints.json'):
+        reader.read(row)
 
 
 def test_start_and_end_cut_a_long_recording(tmp_path):

@@ -74,6 +74,40 @@ def test_openpose_folder(tmp_path, layout):
     check(read_fields(frame_folder(str(folder), 'clip1'), get_layout(layout)), x, score)
 
 
+@pytest.mark.parametrize(
+    'content, message',
+    [(dict(people=3), "no list 'people'"), (dict(people=[{}]), "no 'pose_keypoints_2d'")],
+)
+def test_frames_of_openpose_that_cannot_be_used(tmp_path, content, message):
+    (tmp_path / 'a_000000000000_keypoints.json').write_text(json.dumps(content))
+    with pytest.raises(RecordingError, match=f'a_0+_keypoints.json: .*{message}'):
+        read_fields(frame_folder(str(tmp_path), 'a'), get_layout('openpose25'))
+
+
+@pytest.mark.parametrize(
+    'names, videos',
+    [
+        (('a_0', 'a_1', 'a_10'), 1),
+        (('000', '001'), 1),
+        (('a_1_000', 'a_2_000'), 2),
+        (('cam1_0001_rgb', 'cam1_0002_rgb'), 1),
+        (('a_000', '001'), 2),
+        (('left', 'right'), 1),
+    ],
+)
+def test_a_folder_of_openpose_holds_one_video(tmp_path, names, videos):
+    x, score = pose('openpose25')
+    for name in names:
+        path = tmp_path / f'{name}_keypoints.json'
+        path.write_text(json.dumps(openpose_frame(x, score, 0)))
+    folder = frame_folder(str(tmp_path), 'clip')
+    if videos == 1:
+        assert read_fields(folder, get_layout('openpose25'))['total_frames'] >= len(names)
+        return
+    with pytest.raises(RecordingError, match=f'the frames of {videos} videos .*folder of its own'):
+        read_fields(folder, get_layout('openpose25'))
+
+
 def test_frames_of_openpose_that_are_not_there_hold_nobody(tmp_path):
     x, score = pose('openpose25', people=1)
     for frame in (0, 1, 3):
@@ -252,8 +286,7 @@ def test_size_of_the_picture_and_missing_values(read):
     'data, message',
     [
         (dict(a=1), "'people' .OpenPose., .*it has 'a'"),
-        (dict(people=3), "no list 'people'"),
-        (dict(people=[{}]), "person 0 has no 'pose_keypoints_2d'"),
+        (dict(people=[]), 'a single frame of OpenPose; .* a folder'),
         (dict(data=[dict(frame_index=1)]), "frame 0 .counted from 0.: has no list 'skeleton'"),
         ([dict(image_id='a')], "entry 0 .* needs 'image_id' and 'keypoints'"),
         ([dict(image_id='a', keypoints=[1.0] * 78)], '78 values; .* coco17 .* may be halpe26'),

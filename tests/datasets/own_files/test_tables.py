@@ -152,6 +152,24 @@ def test_landmarks_of_mediapipe_a_line_each():
     np.testing.assert_array_equal(array, x.swapaxes(0, 1))
 
 
+@given(order=st.permutations(range(25)))
+@settings(max_examples=20, deadline=None)
+def test_lines_of_joints_in_any_order_by_their_names(order):
+    """As for columns, names of the layout in any way of writing tell the order."""
+    x = pose()
+    names = [''.join(word.capitalize() for word in NTU25.joints[j].split('_')) for j in order]
+    text = 'frame,joint,x,y,z\n'
+    text += by_joint(x[:, :, list(order)], lambda frame, joint: f'{frame},{names[joint]},')
+    np.testing.assert_allclose(read(text), x.swapaxes(0, 1))
+
+
+def test_lines_of_joints_with_names_that_contradict_the_layout():
+    names = [*NTU25.joints[1:], 'tail']
+    text = 'joint,x,y,z\n' + by_joint(pose(), lambda frame, joint: f'{names[joint]},')
+    with pytest.raises(RecordingError, match="names joint 1 'spine_mid', where .*'spine_base'"):
+        read(text)
+
+
 def test_incomplete_lines_of_joints():
     text = by_joint(pose(), lambda frame, joint: f'{joint},')
     with pytest.raises(
