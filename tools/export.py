@@ -66,6 +66,7 @@ def parse_args() -> argparse.Namespace:
     verb.add_argument(
         '--streams', nargs='+', choices=STREAMS, metavar='STREAM', help='stream of each of them'
     )
+    verb.add_argument('--half', action='store_true', help='store weights in float16: half the size')
     verb.add_shared('--out', default='encoder.pth')
 
     texts = dict(
@@ -123,7 +124,8 @@ def write_encoder(args: argparse.Namespace) -> None:
     for filename, stream in zip(args.checkpoint, streams or [None]):
         prefix = '' if stream is None else f'streams.{stream}.'
         for name, value in encoder_state(load_checkpoint_file(filename), filename).items():
-            state[prefix + name] = value.contiguous()
+            is_half = args.half and value.is_floating_point()
+            state[prefix + name] = (value.half() if is_half else value).contiguous()
 
     meta = dict(aimclr_mm_version=__version__)
     with atomic_write(args.out, 'wb') as file:

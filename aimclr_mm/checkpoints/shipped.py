@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 FOLDER = os.path.join(os.path.dirname(__file__), 'generated')
 CHECKSUMS = {  # SHA-256 of the weights
-    'ntu25.pth': '023079993baf14417380b20bea3b13bac34b0e792a87cef0709e3ab59a4fcd70',
+    'coco17.pth': '491d888c4eb8de908061736d77247a246e6c9a8dcca551f344ac7e78d6751ca1',
+    'ntu25.pth': 'e098fb59b653813572f99e14d9d58629cc7a3d20d74367b76337d55b8f58b8a6',
 }
 
 
@@ -33,6 +34,7 @@ SHIPPED = {
     'generated-bone': ShippedEncoder('bone.py', 'ntu25.pth'),
     'generated-motion': ShippedEncoder('motion.py', 'ntu25.pth'),
     'generated-3s': ShippedEncoder('streams.py', 'ntu25.pth'),
+    'generated-coco17': ShippedEncoder('coco17.py', 'coco17.pth'),
 }
 
 

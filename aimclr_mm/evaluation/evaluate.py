@@ -20,6 +20,7 @@ from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
+from aimclr_mm.models.methods.several_streams import models_by_stream
 from aimclr_mm.models.readouts import READOUTS
 from aimclr_mm.utils.arguments import check_choice
 
@@ -85,13 +86,21 @@ def stream_config(cfg: Config, stream: str) -> Config:
     check_choice('stream', stream, cfg.model.streams)
     cfg = copy.deepcopy(cfg)
     preprocessor = dict(cfg.model.data_preprocessor, stream=stream)
-    cfg.model = dict(cfg.model.model, data_preprocessor=preprocessor)
+    single = models_by_stream(cfg.model.model, cfg.model.streams)[stream]
+    cfg.model = dict(single, data_preprocessor=preprocessor)
     return cfg
 
 
 def find_readout(model: Mapping) -> str:
     """Return the readout of the config of a model, of one stream or of several."""
-    return model.get('model', model).get('readout', 'mean')
+    return next(iter(_methods(model))).get('readout', 'mean')
+
+
+def _methods(model: Mapping) -> list[dict]:
+    """Return the configs of the methods of a model, of one stream or of several."""
+    if 'streams' not in model:
+        return [model]
+    return list(models_by_stream(model['model'], model['streams']).values())
 
 
 def readout_config(cfg: Config, readout: str) -> Config:
@@ -106,7 +115,8 @@ def readout_config(cfg: Config, readout: str) -> Config:
             f'readout={readout!r}: the config is of a classifier, whose head takes the mean'
         )
     cfg = copy.deepcopy(cfg)
-    cfg.model.get('model', cfg.model)['readout'] = readout
+    for method in _methods(cfg.model):
+        method['readout'] = readout
     return cfg
 
 

@@ -134,11 +134,13 @@ class NormalizePose(SkeletonTransform):
     both. It is not part of the paper.
 
     Args:
+        scores: whether poses without scores get scores of 1, for an encoder that takes scores.
         layout: see :class:`SkeletonTransform`; it must have shoulders and hips.
     """
 
-    def __init__(self, layout: LayoutLike = 'coco17') -> None:
+    def __init__(self, scores: bool = False, layout: LayoutLike = 'coco17') -> None:
         super().__init__(layout=layout)
+        self.scores = scores
         joints = [f'{side}_{part}' for part in ('shoulder', 'hip') for side in ('left', 'right')]
         missing = [joint for joint in joints if joint not in self.layout.joints]
         if missing:
@@ -151,6 +153,8 @@ class NormalizePose(SkeletonTransform):
 
     def apply(self, x: Tensor) -> Tensor:
         """Normalize skeletons (N, M, T, V, C)."""
+        if self.scores and x.shape[-1] == self.layout.dims:
+            x = torch.cat([x, x.any(dim=-1, keepdim=True).to(x.dtype)], dim=-1)  # 0 if absent
         return F.normalize_pose(x, self.shoulders, self.hips, self.layout.dims)
 
 

@@ -30,10 +30,11 @@ from tests.runs import ROOT
 
 # the first four values and the norm of the embedding of one generated recording
 RECORDED = {
-    'generated-joint': [0.179414, 0.647567, 0.315963, 0.22241, 4.89461],
-    'generated-bone': [0.715154, 0.300033, 0.285001, 0.248365, 6.25154],
-    'generated-motion': [0.262401, 0.090278, 0.976896, 1.51345, 6.5907],
-    'generated-3s': [0.0283931, 0.102481, 0.0500027, 0.0351975, 1.26491],
+    'generated-joint': [0.314734, 0.441162, 0.358996, 0.395833, 11.6957],
+    'generated-bone': [0.71436, 0.299617, 0.284764, 0.248712, 6.24649],
+    'generated-motion': [0.108611, 0.0929381, 0.107337, 0.368502, 6.16293],
+    'generated-3s': [0.0208445, 0.0292177, 0.023776, 0.0262156, 1.26491],
+    'generated-coco17': [0.923449, 0.0181372, 0.253322, 0.0966305, 9.99974],
 }
 
 

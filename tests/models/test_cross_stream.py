@@ -386,3 +386,17 @@ def test_autocast_gives_finite_losses_near_those_of_float32(kind, mining):
     assert all(
         torch.isfinite(p.grad).all() for s in model.streams.values() for p in s.encoder.parameters()
     )
+
+
+def test_each_stream_may_have_a_method_of_its_own():
+    wide = method('SkeletonCLR')
+    narrow = method('SkeletonCLR')
+    narrow['backbone'] = dict(narrow['backbone'], base_channels=2)
+    model = MODELS.build(
+        dict(type='CrossStream', model=dict(joint=wide, bone=narrow), streams=['joint', 'bone'])
+    )
+    joint, bone = (single.encoder.backbone.gcn[0] for single in model.streams.values())
+    assert bone.gcn.bn.num_features == 2 < joint.gcn.bn.num_features
+
+    with pytest.raises(ValueError, match='configs of joint, but'):
+        MODELS.build(dict(type='CrossStream', model=dict(joint=wide), streams=['joint', 'bone']))

@@ -8,7 +8,7 @@ test_dataloader = dict(
         layout=layout,
         preprocess=[
             dict(type='ResizeClip', length=32, layout=layout),
-            dict(type='NormalizePose', layout=layout),
+            dict(type='NormalizePose', scores=True, layout=layout),
             dict(type='FormatGCNInput', num_person=2),
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 import torch
@@ -20,13 +20,29 @@ from .base import MODES
 from .skeletonclr import SkeletonCLR
 
 
+def models_by_stream(model: Mapping, streams: Sequence[str]) -> dict[str, Mapping]:
+    """Return the config of each stream's method: the same for all, or one for each.
+
+    Raises:
+        ValueError: if a stream has none.
+    """
+    if 'type' in model:
+        return dict.fromkeys(streams, model)
+    if set(model) != set(streams):
+        raise ValueError(
+            f'model has configs of {", ".join(model)}, but streams={list(streams)}; give one '
+            'config for each stream, or a single one with a type for all'
+        )
+    return dict(model)
+
+
 class SeveralStreams(BaseModel):
     """Base class of methods that train one model per stream.
 
     A subclass overrides :meth:`stream_losses` and :meth:`chance_loss`.
 
     Args:
-        model: config of the method that each stream is trained with.
+        model: config of the method that each stream is trained with, or a dict of them by stream.
         streams: two or three of ``joint``, ``bone`` and ``motion``.
         data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews` with the same streams.
 
@@ -43,7 +59,8 @@ class SeveralStreams(BaseModel):
     ) -> None:
         super().__init__(build_preprocessor(data_preprocessor), init_cfg)
         self._check_streams(streams)
-        self.streams = nn.ModuleDict({stream: MODELS.build(model) for stream in streams})
+        models = models_by_stream(model, streams)
+        self.streams = nn.ModuleDict({stream: MODELS.build(models[stream]) for stream in streams})
         for single in self.streams.values():
             if not isinstance(single, SkeletonCLR):
                 raise ValueError(
