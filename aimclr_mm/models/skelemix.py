@@ -88,18 +88,21 @@ class SkeleMix(nn.Module):
             shift, mask = self.draw(len(view), view.shape[2], view.device)
             frames = mask.repeat_interleave(self.stride, dim=0)[: view.shape[2]]  # (T, V)
             feature_map = encoder.backbone(mix_clips(view, shift, frames))
-            if feature_map.shape[3:] != mask.shape:
-                raise ValueError(
-                    f'SkeleMix: the feature map has {feature_map.shape[3]} frames of '
-                    f'{view.shape[2]}, which does not fit stride={self.stride}'
-                )
-
+            self.check_size(feature_map, mask, view.shape[2])
             inside = encoder.project(feature_map, mask)  # p (N, D)
             outside = encoder.project(feature_map, ~mask)  # c (N, D)
             mates = key.roll(-shift, dims=0)
             total = total + region_loss(inside, mates, outside, bank, temperature) / 2
             total = total + region_loss(outside, key, inside, bank, temperature) / 2
         return self.weight * total
+
+    def check_size(self, feature_map: Tensor, mask: Tensor, frames: int) -> None:
+        """Raise ValueError if a feature map (..., T', V) does not fit a mask (T', V)."""
+        if feature_map.shape[-2:] != mask.shape:
+            raise ValueError(
+                f'SkeleMix: the feature map has {feature_map.shape[-2]} frames of {frames}, which '
+                f'does not fit stride={self.stride}'
+            )
 
     def draw(self, clips: int, frames: int, device: torch.device) -> tuple[int, Tensor]:
         """Draw the distance to the mate and the mask (cells, V) of what comes from it."""

