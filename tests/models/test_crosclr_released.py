@@ -21,6 +21,7 @@ from mmaction.structures import ActionDataSample
 
 from aimclr_mm.models import SkeletonViews
 from aimclr_mm.models.losses import cross_stream_loss, info_nce, nearest_neighbors
+from aimclr_mm.models.methods.several_streams import compare_views
 from aimclr_mm.skeletons import NTU25
 from tests.models.test_cross_stream import THREE, TWO, VIEWS, build
 from tests.models.test_released import parameter, released_name, tensor, wave
@@ -143,7 +144,7 @@ def recorded():
     used = copy.deepcopy(model)  # its memory banks move on
     with torch.no_grad():
         logits = {
-            stream: single.compare_views(inputs[stream])[0][0]
+            stream: compare_views(single, inputs[stream])[0][0]
             for stream, single in used.streams.items()
         }
     return model, inputs, logits

@@ -16,6 +16,7 @@ from aimclr_mm.models import SkeletonViews
 from aimclr_mm.models.encoder import pool
 from aimclr_mm.models.losses import barlow_twins, d3m, info_nce, mining_loss, nearest_neighbors
 from aimclr_mm.models.methods.aimclr_pp import vote
+from aimclr_mm.models.methods.several_streams import compare_views
 from aimclr_mm.models.skelemix import region_loss
 from aimclr_mm.transforms.functional import mix_clips
 from tests.models.record_methods import FILE, TAU, D, K, N, T, clips, mask_of_joints, queue
@@ -83,7 +84,7 @@ def rows(mask: torch.Tensor) -> list[list[int]]:
 
 @pytest.fixture
 def hiclr(monkeypatch):
-    """Return the logits of the three queries with the recorded joint mask."""
+    """Return the losses of both stages, by ``mining``, and the logits of the three queries."""
     model, recorded = build('HiCLR').eval(), RECORDED['hiclr']
     for i, (side, encoder) in enumerate((('q', model.encoder), ('k', model.key_encoder))):
         fill(
@@ -97,16 +98,22 @@ def hiclr(monkeypatch):
     monkeypatch.setattr(
         'aimclr_mm.models.methods.hiclr.random_joints', lambda *args: torch.tensor(mask_of_joints())
     )
+    inputs = views(query=5, key=6, extreme=7, masked=8)
+    losses = {}
     with torch.no_grad():
-        return model, *model.compare_views(views(query=5, key=6, extreme=7, masked=8))
+        for model.mining in (False, True):
+            losses[model.mining] = model.loss(inputs)
+            model.memory_bank.keys.copy_(queue(6))
+        logits, _ = compare_views(model, inputs)
+    return losses, logits
 
 
 def test_hiclr_first_stage(hiclr):
-    model, logits, _ = hiclr
+    losses, logits = hiclr
     recorded = RECORDED['hiclr']
     expected = np.reshape(recorded['logits'], (N, 1 + K))
     np.testing.assert_allclose(logits[0].numpy(), expected, rtol=1e-5, atol=1e-4)
-    losses = model.losses(logits)
+    losses = losses[False]
     assert losses['loss_info'].item() == pytest.approx(recorded['first']['info'], **CLOSE)
     pairs = [d3m(*logits[:2]).item(), d3m(*logits[1:]).item()]
     assert pairs == pytest.approx(recorded['first']['d3m'], **CLOSE)
@@ -114,10 +121,10 @@ def test_hiclr_first_stage(hiclr):
 
 
 def test_hiclr_second_stage(hiclr):
-    model, logits, _ = hiclr
-    recorded, model.mining = RECORDED['hiclr']['second'], True
+    losses, logits = hiclr
+    recorded = RECORDED['hiclr']['second']
     assert rows(nearest_neighbors(logits)) == recorded['positives']
-    assert model.losses(logits)['loss_nnm'].item() == pytest.approx(recorded['nnm'], **CLOSE)
+    assert losses[True]['loss_nnm'].item() == pytest.approx(recorded['nnm'], **CLOSE)
 
 
 # AimCLR++
@@ -136,7 +143,7 @@ def aimclr_pp():
             set_last_bias(encoder, recorded['biases'][f'{stream}.{side}'])
         model.memory_bank.keys.copy_(queue(6 + i))
         with torch.no_grad():
-            logits[stream], _ = model.compare_views(formed[stream])
+            logits[stream], _ = compare_views(model, formed[stream])
     return logits
 
 
@@ -172,7 +179,7 @@ def test_skelemix():
     inputs = views(query=5, key=6)
     with torch.no_grad():
         key, bank = model.encode_key(inputs['key']), model.memory_bank.snapshot()
-        logits, _ = model.compare_views(inputs)
+        logits, _ = compare_views(model, inputs)
         assert info_nce(logits[0]).item() == pytest.approx(recorded['info'], **CLOSE)
         for i, drawn in enumerate(recorded['drawn']):
             mask = torch.zeros(T // 4, 25, dtype=torch.bool)

@@ -62,15 +62,18 @@ class AimCLR(SkeletonCLR):
         # mean size of the last batch's positive sets
         self.register_buffer('num_positives', torch.ones(()), persistent=False)
 
-    def embed_queries(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """Return z^, z~ and, with EADM, z~_drop, (N, D) each."""
-        return [self.encoder(views['query']), *self.embed_extreme(views['extreme'])]
-
-    def losses(self, logits: list[Tensor]) -> dict[str, Tensor]:
-        """Return the losses of the logits (N, 1 + K) of z^, z~ and z~_drop.
+    def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the losses of a batch of views, (N, M, T, V, C) each.
 
         First stage: L1 = alpha L_Info + beta L_D. Second stage: L2 = alpha L_N + beta L_D.
         """
+        queries = self.embed_queries(views)  # z^, z~ and z~_drop, (N, D) each
+        key = self.encode_key(views['key'])  # z (N, D), no gradient
+
+        logits = self.compare(queries, key)  # (N, 1 + K) each
+        additions = self.additions(views, key)
+        self.memory_bank.enqueue(key)
+
         if self.mining and self.topk:
             positives = nearest_neighbors(logits, self.topk)  # (N, 1 + K)
             self.num_positives.copy_(positives.sum(dim=1).float().mean())
@@ -79,11 +82,15 @@ class AimCLR(SkeletonCLR):
         else:
             losses = dict(loss_info=self.alpha * info_nce(logits[0]))  # Eq. 1
 
-        losses['loss_d3m'] = self.beta * self.divergence(logits)
-        return losses
+        losses['loss_d3m'] = self.beta * self.divergence(logits)  # Eq. 7, 8
+        return dict(losses, **additions)
+
+    def embed_queries(self, views: dict[str, Tensor]) -> list[Tensor]:
+        """Return z^, z~ and, with EADM, z~_drop, (N, D) each."""
+        return [self.encoder(views['query']), *self.embed_extreme(views['extreme'])]
 
     def divergence(self, logits: list[Tensor]) -> Tensor:
-        """Return the divergence of the extreme queries from the normal one (Eq. 7, 8)."""
+        """Return the divergence of the extreme queries from the normal one."""
         return d3m(*logits)
 
     def embed_extreme(self, view: Tensor) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from aimclr_mm.models.losses import mining_loss, nearest_neighbors
 
 from .aimclr import AimCLR
-from .several_streams import SeveralStreams
+from .several_streams import SeveralStreams, compare_views
 
 
 @MODELS.register_module()
@@ -67,7 +67,7 @@ class AimCLRPlusPlus(SeveralStreams):
 
         logits, losses = {}, {}
         for stream, single in self.streams.items():
-            logits[stream], losses[stream] = single.compare_views(inputs[stream])
+            logits[stream], losses[stream] = compare_views(single, inputs[stream])
         positives = vote(logits.values(), self.topk, self.votes)  # (N, 1 + K)
 
         for stream, single in self.streams.items():

@@ -14,7 +14,7 @@ from aimclr_mm.models.losses import REDUCTIONS, cross_stream_loss, nearest_neigh
 from aimclr_mm.utils.arguments import check_choice
 
 from .aimclr import AimCLR
-from .several_streams import SeveralStreams
+from .several_streams import SeveralStreams, compare_views
 from .skeletonclr import SkeletonCLR
 
 
@@ -68,7 +68,7 @@ class CrossStream(SeveralStreams):
         """Return the losses of the second stage, with positives mined by the other streams."""
         logits, additions, positives = {}, {}, {}
         for index, (stream, single) in enumerate(self.streams.items()):
-            logits[stream], additions[stream] = single.compare_views(inputs[stream])
+            logits[stream], additions[stream] = compare_views(single, inputs[stream])
             positives[stream] = nearest_neighbors(logits[stream], self.topk)  # (N, 1 + K)
             self.num_positives[index] = positives[stream].sum(dim=1).float().mean()
 

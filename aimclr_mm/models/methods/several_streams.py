@@ -36,6 +36,19 @@ def models_by_stream(model: Mapping, streams: Sequence[str]) -> dict[str, Mappin
     return dict(model)
 
 
+def compare_views(
+    single: SkeletonCLR, views: dict[str, Tensor]
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Return the logits (N, 1 + K) of each query and the additional losses; enqueue the keys."""
+    queries = single.embed_queries(views)  # (N, D) each
+    key = single.encode_key(views['key'])  # (N, D), no gradient
+
+    logits = single.compare(queries, key)
+    additions = single.additions(views, key)
+    single.memory_bank.enqueue(key)
+    return logits, additions
+
+
 class SeveralStreams(BaseModel):
     """Base class of methods that train one model per stream.
 

@@ -22,9 +22,6 @@ from .base import SkeletonMethod
 class SkeletonCLR(SkeletonMethod):
     """Contrast a query view with a key view of the same sequence against a memory bank.
 
-    A method that builds on it says which queries it embeds (:meth:`embed_queries`) and what it
-    makes of their logits (:meth:`losses`).
-
     Args:
         backbone: config of the backbone f, (N, M, T, V, C) -> (N, M, C', T', V).
         head: config of the projection head g.
@@ -71,32 +68,27 @@ class SkeletonCLR(SkeletonMethod):
         self.memory_bank = MemoryBank(queue_length, self.encoder.head.out_channels)
 
     def loss(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses of a batch of views, (N, M, T, V, C) each; ``key`` is the key view."""
-        logits, additions = self.compare_views(views)
-        return dict(self.losses(logits), **additions)
+        """Return InfoNCE (Eq. 1) of the views ``query`` and ``key``, (N, M, T, V, C) each."""
+        query = self.encoder(views['query'])  # z^ (N, D)
+        key = self.encode_key(views['key'])  # z (N, D), no gradient
 
-    def losses(self, logits: list[Tensor]) -> dict[str, Tensor]:
-        """Return the losses of the logits (N, 1 + K) of each query: InfoNCE (Eq. 1)."""
-        (normal,) = logits
-        return dict(loss_info=info_nce(normal))
-
-    def compare_views(self, views: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Return the logits (N, 1 + K) of each query and the losses of additions; enqueue the keys.
-
-        The only addition is ``mixing``.
-        """
-        queries = self.embed_queries(views)  # (N, D) each
-        key = self.encode_key(views['key'])  # (N, D), no gradient
-
-        logits = self.compare(queries, key)
-        additions = {}
-        if self.mixing is not None:
-            bank = self.memory_bank.snapshot()  # (K, D)
-            loss = self.mixing(self.encoder, views['query'], key, bank, self.temperature)
-            additions['loss_mix'] = loss
-
+        (logits,) = self.compare([query], key)  # (N, 1 + K)
+        losses = dict(loss_info=info_nce(logits), **self.additions(views, key))
         self.memory_bank.enqueue(key)
-        return logits, additions
+        return losses
+
+    def additions(self, views: dict[str, Tensor], key: Tensor) -> dict[str, Tensor]:
+        """Return the losses that can be added to any method: with ``mixing``, that of mixed clips.
+
+        Args:
+            views: the views of the batch.
+            key: (N, D) embeddings of the key view.
+        """
+        if self.mixing is None:
+            return {}
+        bank = self.memory_bank.snapshot()  # (K, D)
+        loss = self.mixing(self.encoder, views['query'], key, bank, self.temperature)
+        return dict(loss_mix=loss)
 
     def embed_queries(self, views: dict[str, Tensor]) -> list[Tensor]:
         """Return the embeddings (N, D) of each query; the first is z^ of the view ``query``."""
