@@ -129,8 +129,8 @@ def _add_drawing(verb: cli.Parser, formats: str) -> None:
     verb.add_argument(
         '--up',
         choices=['y', 'z', '-y'],
-        default='y',
-        help='axis of the data that points up (default: y, as in Kinect data)',
+        help='axis of the data that points up; default: -y for the layouts of MediaPipe and Azure '
+        'Kinect, else y',
     )
 
 

@@ -19,7 +19,7 @@ from .layouts import (
     LayoutLike,
     get_layout,
 )
-from .mapping import map_layout, mapped_dims
+from .mapping import Y_DOWN, map_layout, mapped_dims
 
 __all__ = [
     'AZURE32',
@@ -36,6 +36,7 @@ __all__ = [
     'OPENNI15',
     'OPENPOSE18',
     'OPENPOSE25',
+    'Y_DOWN',
     'Layout',
     'LayoutLike',
     'get_layout',

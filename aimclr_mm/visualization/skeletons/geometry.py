@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aimclr_mm.skeletons import Layout
+from aimclr_mm.skeletons import Y_DOWN, Layout
 
 DEFAULT_FRAMES = 8  # poses of a film strip
 IMAGE_AXES = np.diag([1.0, -1.0])  # y of image coordinates points down
@@ -30,27 +30,31 @@ class View:
     Args:
         elev: elevation of the viewer in degrees, -90 to 90.
         azim: azimuth of the viewer in degrees, towards growing x for ``up='y'``; 0 is the sensor.
-        up: axis of the data that points up: ``y``, ``z`` or ``-y``.
+        up: axis of the data that points up: ``y``, ``z`` or ``-y``; None for that of the layout.
     """
 
     elev: float = 10.0
     azim: float = 20.0
-    up: str = 'y'
+    up: str | None = None
 
     def __post_init__(self) -> None:
-        if self.up not in UP_ROTATIONS:
+        if self.up is not None and self.up not in UP_ROTATIONS:
             raise ValueError(f'up={self.up!r}; known are {", ".join(UP_ROTATIONS)}')
         if not (-90 <= self.elev <= 90 and np.isfinite(self.azim)):
             raise ValueError(f'elev={self.elev}, azim={self.azim}; degrees, elev from -90 to 90')
 
-    def matrix(self) -> np.ndarray:
-        """Return the picture's directions right and up, (2, 3), in the data's coordinates."""
+    def matrix(self, up: str = 'y') -> np.ndarray:
+        """Return the picture's directions right and up, (2, 3), in the data's coordinates.
+
+        Args:
+            up: axis that points up where the view does not say it.
+        """
         elev, azim = np.radians([self.elev, self.azim])
         right = np.array([-np.cos(azim), 0.0, -np.sin(azim)])
         forward = np.array(
             [-np.sin(azim) * np.cos(elev), -np.sin(elev), np.cos(azim) * np.cos(elev)]
         )
-        return np.stack([right, np.cross(right, forward)]) @ UP_ROTATIONS[self.up]
+        return np.stack([right, np.cross(right, forward)]) @ UP_ROTATIONS[self.up or up]
 
 
 def present_people(sequence: Mapping) -> np.ndarray:
@@ -88,7 +92,8 @@ def project_joints(sequence: Mapping, layout: Layout, view: View | None = None) 
             f'{name!r} contains no skeleton: all of its {keypoint.shape[1]} frames are empty'
         )
 
-    matrix = IMAGE_AXES if layout.dims == 2 else (view or View()).matrix()
+    up = '-y' if layout.name in Y_DOWN else 'y'
+    matrix = IMAGE_AXES if layout.dims == 2 else (view or View()).matrix(up)
     return np.where(shown[..., None], keypoint @ matrix.T, np.nan)
 
 

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from mmengine.config import Config
 from PIL import Image
 
-from aimclr_mm.skeletons import LAYOUTS, get_layout
+from aimclr_mm.skeletons import LAYOUTS, get_layout, map_layout
 from aimclr_mm.visualization.skeletons import (
     Strip,
     View,
@@ -71,6 +71,19 @@ def test_views_keep_right_angles():
     for elev, azim, up in itertools.product((-30, 10, 80), (0, 33, 250), ('y', 'z', '-y')):
         matrix = View(elev, azim, up).matrix()
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(2), atol=1e-12)
+
+
+def test_sensors_with_y_down_are_drawn_as_a_kinect_sees_them():
+    kinect = np.random.default_rng(0).normal(size=(1, 2, 25, 3))
+    azure = map_layout(kinect, 'ntu25', 'azure32')
+    joints = ['left_hip', 'right_wrist', 'head']
+    pictures = [
+        project_joints(dict(keypoint=x), layout)[..., [layout.index(j) for j in joints], :]
+        for x, layout in ((kinect, get_layout('ntu25')), (azure, get_layout('azure32')))
+    ]
+    np.testing.assert_allclose(*pictures, atol=1e-12)
+    chosen = project_joints(dict(keypoint=azure), get_layout('azure32'), View(0, 0, 'y'))
+    np.testing.assert_allclose(chosen, azure[..., :2] * (-1, 1), atol=1e-12)
 
 
 def test_image_coordinates_grow_downwards():
