@@ -175,8 +175,8 @@ def other_formats(files: Iterable[SourceFile]) -> dict[str, list[str]]:
 
 def _frame_files(files: list[SourceFile]) -> FrameFiles:
     first = files[0]
-    path = first.path if first.archived else os.path.dirname(os.path.abspath(first.path))
-    name = os.path.dirname(first.name) or os.path.basename(path)
+    path = first.path if first.archived else os.path.dirname(first.path) or '.'
+    name = os.path.dirname(first.name) or os.path.basename(os.path.abspath(path))
     return FrameFiles(path, name, tuple(sorted(files, key=lambda file: file.name)))
 
 
@@ -184,7 +184,7 @@ def frame_folder(path: str, name: str) -> FrameFiles | None:
     """Return the recording in a folder of OpenPose's files, None if there are none."""
     names = sorted(n for n in os.listdir(path) if n.lower().endswith(FRAME_ENDING))
     files = [SourceFile.of(os.path.join(path, n), f'{name}/{n}') for n in names]
-    return FrameFiles(path, name, tuple(files)) if files else None
+    return _frame_files(files) if files else None
 
 
 def read_fields(file: Recording, layout: Layout) -> dict[str, Any]:

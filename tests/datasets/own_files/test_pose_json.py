@@ -108,6 +108,25 @@ def test_a_folder_of_openpose_holds_one_video(tmp_path, names, videos):
         read_fields(folder, get_layout('openpose25'))
 
 
+def test_a_folder_of_frames_has_one_path_however_it_is_given(tmp_path, monkeypatch):
+    x, score = pose('openpose25')
+    folder = tmp_path / 'all' / 'wave' / 'a'
+    folder.mkdir(parents=True)
+    (folder / 'a_0_keypoints.json').write_text(json.dumps(openpose_frame(x, score, 0)))
+    monkeypatch.chdir(tmp_path)
+    (listed,) = group_frames(list_files(['all']))
+    paths = {
+        listed.path,
+        frame_folder('all/wave/a', 'a').path,
+        frame_folder('all/wave/a/', 'a').path,
+    }
+    assert paths == {'all/wave/a'}
+
+    monkeypatch.chdir(folder)
+    (listed,) = group_frames(list_files(['.']))
+    assert (listed.path, listed.name, frame_folder('.', 'a').path) == ('.', 'a', '.')
+
+
 def test_frames_of_openpose_that_are_not_there_hold_nobody(tmp_path):
     x, score = pose('openpose25', people=1)
     for frame in (0, 1, 3):
