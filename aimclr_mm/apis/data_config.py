@@ -165,14 +165,14 @@ def _rank(name: str) -> tuple[bool, str]:
 
 
 def _has_scores(annotations: Sequence[Mapping], path: str) -> bool:
-    """Return whether the sequences have scores that the network can use."""
+    """Return whether the sequences have scores, which are one more channel."""
     scored = sum(a.get('keypoint_score') is not None for a in annotations)
     if 0 < scored < len(annotations):
         raise ValueError(
             f'{path!r}: {scored} of {len(annotations)} sequences have keypoint_score; all or none '
             'must have it'
         )
-    return scored > 0 and annotations[0]['keypoint'].shape[-1] == 2
+    return scored > 0
 
 
 def _people(annotations: Sequence[Mapping]) -> int:

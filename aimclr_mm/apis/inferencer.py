@@ -105,7 +105,7 @@ class EmbeddingInferencer(BaseInferencer):
         init_default_scope(cfg.get('default_scope', 'mmaction'))
 
         self.stream = stream
-        self._announced: set[str] = set()  # layouts whose mapping has been logged
+        self._announced: set[str] = set()  # what has been logged: layouts that are mapped, scores
         if stream is not None:
             cfg = stream_config(cfg, stream)
         self.readout = readout or find_readout(cfg.model)
@@ -209,8 +209,24 @@ class EmbeddingInferencer(BaseInferencer):
             batch_size: sequences per batch.
         """
         # fields that mmaction2's data sets add
-        samples = ({**annotation, 'start_index': 0, 'modality': 'Pose'} for annotation in inputs)
+        fields = dict(start_index=0, modality='Pose')
+        samples = ({**self._fit_scores(annotation), **fields} for annotation in inputs)
         return super().preprocess(samples, batch_size, **kwargs)
+
+    def _fit_scores(self, annotation: dict) -> dict:
+        """Return an annotation without scores if the encoder has no channel for them."""
+        single = self.cfg.model.get('model', self.cfg.model)  # of several streams
+        channels = single.get('backbone', {}).get('in_channels', 3)
+        if annotation.get('keypoint_score') is None or channels > self.layout.dims:
+            return annotation
+
+        if 'scores' not in self._announced:
+            self._announced.add('scores')
+            MMLogger.get_current_instance().info(
+                f'Scores of the joints are left out: the encoder has {channels} channels, the '
+                'coordinates'
+            )
+        return {name: value for name, value in annotation.items() if name != 'keypoint_score'}
 
     @torch.no_grad()
     def forward(self, inputs: SkeletonBatch, **kwargs: Any) -> list:

@@ -517,6 +517,13 @@ def test_embeddings_file_is_bound_to_its_encoder(tmp_path, folder, encoder):
         encoder.embed_recordings([tmp_path / 'f.npz'])
 
 
+def test_scores_without_a_channel_are_left_out(encoder):
+    pose = walk(9, joints=33)  # as MediaPipe's, with visibility
+    scored = np.concatenate([pose, np.full((*pose.shape[:3], 1), 0.5, np.float32)], axis=-1)
+    expected = encoder.embed(pose, layout='mediapipe33')
+    np.testing.assert_array_equal(encoder.embed(scored, layout='mediapipe33'), expected)
+
+
 def test_poses_in_two_dimensions(tmp_path):
     cfg = Config.fromfile(ROOT / 'configs/aimclr_ntu60_xsub_joint_2d.py')
     cfg.model.backbone.update(base_channels=2, out_channels=4)

@@ -65,7 +65,7 @@ def test_choices_by_hand(tmp_path):
         (dict(labels=False), dict(labeled=False, validates=False, count=20)),
         (dict(layout=COCO17), dict(channels=2, picture=(1080, 1920))),
         (dict(layout=COCO17, score=True), dict(channels=3)),
-        (dict(score=True), dict(channels=3, picture=None)),
+        (dict(score=True), dict(channels=4, picture=None)),
         (dict(metainfo={}), dict(layout=NTU25, classes=list('0123'))),
     ],
 )
@@ -93,7 +93,9 @@ def test_batch_and_memory_bank(tmp_path, count, batch, queue):
     assert (changed.batch, changed.queue) == (batch, queue)
 
 
-@pytest.mark.parametrize('changes', [{}, dict(layout=COCO17, score=True), dict(labels=False)])
+@pytest.mark.parametrize(
+    'changes', [{}, dict(score=True), dict(layout=COCO17, score=True), dict(labels=False)]
+)
 def test_config_works_from_any_folder(tmp_path, monkeypatch, changes):
     path = write(tmp_path, **changes)
     monkeypatch.chdir(tmp_path)
@@ -106,7 +108,7 @@ def test_config_works_from_any_folder(tmp_path, monkeypatch, changes):
     cfg = read_config(target)
     check_config(cfg.to_dict(), target)
     data = DATASETS.build(cfg.train_dataloader.dataset)
-    assert len(data) == 20
+    assert len(data) == 20 and data[0]['inputs'].shape[-1] == facts.channels
     assert (cfg.val_dataloader is None) == (not facts.validates)
     MODELS.build(cfg.model)
     shape = (30, facts.layout.num_joints, facts.channels)
