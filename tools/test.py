@@ -9,7 +9,9 @@
 for the training split (gallery) and the test split (queries) of the config's test_dataloader; all
 evaluators use them. CHECKPOINT is any file that holds the encoder: a pre-training, a backbone, a
 classifier. One of several streams is evaluated stream by stream and fused, or --stream selects one.
-CONFIG is that of the training, or the one that a training left in its work directory.
+CONFIG is that of the training, or the one that a training left in its work directory. The metrics
+are kept in `test` in the work directory of the checkpoint, where `tools/analyze.py report` finds
+them.
 """
 
 import argparse
@@ -21,6 +23,8 @@ import pandas as pd
 from aimclr_mm.apis import cli
 from aimclr_mm.evaluation.evaluate import evaluate
 from aimclr_mm.utils.files import atomic_write
+
+MAX_NAME = 200  # characters
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +47,10 @@ def parse_args() -> argparse.Namespace:
         'learning rate 24); default: knn linear',
     )
     parser.add_shared('--stream', '--readout')
-    parser.add_shared('--out', help='JSON file of the metrics to write')
+    parser.add_shared(
+        '--out',
+        help='JSON file of the metrics to write (default: in the work directory, for the report)',
+    )
     parser.add_argument(
         '--dump',
         type=cli.output_folder,
@@ -74,6 +81,22 @@ def row_names(checkpoints: list[str]) -> list[str]:
     raise ValueError(f'{" ".join(checkpoints)}: a checkpoint is given twice')
 
 
+def result_folder(work_dir: str, checkpoints: list[str]) -> str:
+    """Return the folder to write to: ``test`` in the work directory that has a checkpoint.
+
+    Args:
+        work_dir: work directory of the config, for checkpoints from elsewhere.
+        checkpoints: as on the command line.
+    """
+    folders = [os.path.dirname(checkpoint) or '.' for checkpoint in checkpoints]
+    trained = (
+        folder
+        for folder in folders
+        if os.path.isfile(os.path.join(folder, 'last_checkpoint')) and os.access(folder, os.W_OK)
+    )
+    return os.path.join(next(trained, work_dir), 'test')
+
+
 def table(results: dict[str, dict[str, float]]) -> str:
     """Return accuracies in percent as text: a row for each checkpoint, a column for each metric.
 
@@ -96,7 +119,7 @@ def main() -> None:
     names = row_names(args.checkpoint)
     cfg = cli.load_config(args)
     if args.work_dir is None:  # not in the training's folder, where mmengine would write its config
-        cfg.work_dir = os.path.join(cfg.work_dir, 'test')
+        cfg.work_dir = result_folder(cfg.work_dir, args.checkpoint)
     several = len(names) > 1
     if several:
         cfg.runner_type = 'QuietRunner'
@@ -118,10 +141,10 @@ def main() -> None:
     else:
         for metric, value in found[0]['metrics'].items():
             print(f'{metric}: {value:.2f}')
-    if args.out:
-        content = dict(results=found) if several else found[0]
-        with atomic_write(args.out) as file:
-            file.write(json.dumps(dict(config=args.config, **content), indent=2) + '\n')
+    content = dict(results=found) if several else found[0]
+    kept = os.path.join(cfg.work_dir, f'{"_".join(names)[:MAX_NAME]}.json'.replace(os.sep, '_'))
+    with atomic_write(args.out or kept) as file:
+        file.write(json.dumps(dict(config=args.config, **content), indent=2) + '\n')
 
 
 if __name__ == '__main__':

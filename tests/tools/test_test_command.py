@@ -32,3 +32,13 @@ def test_table_of_several_checkpoints():
         ['raw', '51.90', '-'],
         ['epoch_3', '60.00', '42.00', '±', '2.00'],
     ]
+
+
+def test_results_are_kept_in_the_work_directory_of_the_checkpoint(tmp_path):
+    trained = tmp_path / 'work'
+    trained.mkdir()
+    (trained / 'last_checkpoint').write_text(f'{trained}/epoch_3.pth')
+    checkpoint = str(trained / 'epoch_3.pth')
+    folder = TOOL['result_folder']
+    assert folder('work_dirs/a', ['raw', 'random', checkpoint]) == str(trained / 'test')
+    assert folder('work_dirs/a', ['raw', str(tmp_path / 'b.pth')]) == 'work_dirs/a/test'

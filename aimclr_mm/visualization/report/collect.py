@@ -82,7 +82,7 @@ def find_files(work_dir: str, ending: str) -> Iterator[str]:
 
 
 def read_results(work_dir: str) -> tuple[list[Result], list[str]]:
-    """Read every JSON file that contains a mapping ``metrics``.
+    """Read every JSON file that contains a mapping ``metrics``, or a list ``results`` of them.
 
     Returns:
         The results, and notes on files that cannot be read.
@@ -95,12 +95,21 @@ def read_results(work_dir: str) -> tuple[list[Result], list[str]]:
             notes.append(f'{path} is not a readable JSON file and is left out')
             continue
 
-        metrics = content.get('metrics') if isinstance(content, dict) else None
+        results += _results(os.path.relpath(path, work_dir), content)
+    return results, notes
+
+
+def _results(path: str, content: object) -> Iterator[Result]:
+    """Yield the results in the content of a file: one, or one for each of several checkpoints."""
+    whole = content if isinstance(content, dict) else {}
+    several = whole.get('results')
+    for part in several if isinstance(several, list) else [{}]:
+        result = {**whole, **part} if isinstance(part, dict) else {}
+        metrics = result.get('metrics')
         if isinstance(metrics, Mapping):
             values = {name: float(value) for name, value in metrics.items() if is_number(value)}
-            origin = {name: _as_text(content[name]) for name in ORIGIN if content.get(name)}
-            results.append(Result(os.path.relpath(path, work_dir), values, origin))
-    return results, notes
+            origin = {name: _as_text(result[name]) for name in ORIGIN if result.get(name)}
+            yield Result(path, values, origin)
 
 
 def _as_text(value: object) -> str:

@@ -12,6 +12,7 @@ import pytest
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets.annotations import write_pickle
 from aimclr_mm.visualization.report import build_page
+from aimclr_mm.visualization.report.collect import read_results
 from aimclr_mm.visualization.report.sections import MAX_CLASSES
 from tests.runs import call_tool
 
@@ -164,6 +165,19 @@ def test_content_does_not_become_code_and_nothing_is_loaded(hostile):
         assert not name.startswith('on')
         if name in ('src', 'href'):
             assert value[0] == '#' or value == 'data:,'
+
+
+def test_results_of_several_checkpoints_in_one_file(tmp_path):
+    """What tools/test.py CONFIG raw CHECKPOINT writes: one result each, with its own origin."""
+    parts = [dict(checkpoint='raw', metrics={'knn/top1': 50}), 'odd', dict(checkpoint='b.pth')]
+    parts[2]['metrics'] = {'knn/top1': 60, 'linear/top1': 70}
+    (tmp_path / 'raw_b.json').write_text(json.dumps(dict(config='c.py', results=parts)))
+    results, notes = read_results(str(tmp_path))
+    assert not notes
+    assert [(result.metrics, result.origin) for result in results] == [
+        ({'knn/top1': 50.0}, dict(config='c.py', checkpoint='raw')),
+        ({'knn/top1': 60.0, 'linear/top1': 70.0}, dict(config='c.py', checkpoint='b.pth')),
+    ]
 
 
 def test_metrics_have_a_column_per_stream(hostile):
