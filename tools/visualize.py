@@ -76,7 +76,7 @@ def _add_eadm(parser: cli.Parser) -> None:
     verb.add_argument(
         '--checkpoint', required=True, help="checkpoint file, or 'random' for an untrained encoder"
     )
-    verb.add_shared('--stream', '--device')
+    verb.add_shared('--stream', '--readout', '--device')
     _add_drawing(verb, PICTURES)
 
 

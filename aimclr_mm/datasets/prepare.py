@@ -101,13 +101,16 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
     if os.path.isdir(out):
         raise ValueError(f'{out!r} is a folder; --out is the file to write')
 
+    workers = workers or os.cpu_count()
+    _check_open_files(workers)
+
     folder = f'{out}.partial'
     directory, name = os.path.split(out)
     lock = os.path.join(directory, f'.{name}.lock')  # outside of the folder, which is deleted
     with exclusive(lock, out, 'wait for it, or give another --out'):
         os.makedirs(folder, exist_ok=True)
         parts = _assign_parts(reader, recordings, folder)
-        _read_parts(reader, parts, workers or os.cpu_count(), strict)
+        _read_parts(reader, parts, workers, strict)
         summary = _merge_parts(reader, list(parts), out, strict)
         shutil.rmtree(folder)
         if not summary.sequences:
@@ -146,7 +149,6 @@ def _read_parts(
     todo = {path: part for path, part in parts.items() if not os.path.exists(path)}
     done = total - sum(map(len, todo.values()))
 
-    _check_open_files(workers)
     pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(reader,))
     with Progress() as progress, pool:
         task = progress.add_task(f'Reading {reader.name}', total=total, completed=done)

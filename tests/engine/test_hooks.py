@@ -279,7 +279,7 @@ def test_the_query_view_comes_first_in_every_method(kind, mining):
     hook = CollapseMonitorHook()
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
-    model.loss(inputs)
+    model(inputs, mode='loss')
     assert hook._recorded[model.encoder.head].item() == pytest.approx(expected, abs=1e-5)
 
 

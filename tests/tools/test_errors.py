@@ -250,7 +250,7 @@ COMMANDS = [  # of these no network and no data set is built
         "missing.py' cannot be read",
         'the config under it lacks',
     ),
-    case('train.py', 'the following arguments are required: config', code=2),
+    case('train.py', 'give either CONFIG or --data FILE', code=2),
     case('train.py {f}/tiny.py --work-dir {f}/text', "'{f}/text' is a file, not a folder", code=2),
     case(
         'train.py {f}/tiny.py --work-dir {f}/text/below',

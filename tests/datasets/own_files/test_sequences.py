@@ -332,10 +332,11 @@ def test_zip_bombs(read, tmp_path, monkeypatch):
 
 
 def test_missing_large_and_no_file(tmp_path: Path):
-    for name in ('none.npy', 'folder.npy'):
-        (tmp_path / 'folder.npy').mkdir(exist_ok=True)
-        with pytest.raises(RecordingError, match=f'file {tmp_path / name} does not exist'):
-            read_fields(SourceFile(str(tmp_path / name), name, 0, 0), NTU25)
+    with pytest.raises(RecordingError, match=f'file {tmp_path / "none.npy"} does not exist'):
+        read_fields(SourceFile(str(tmp_path / 'none.npy'), 'none.npy', 0, 0), NTU25)
+    (tmp_path / 'folder.npy').mkdir()
+    with pytest.raises(RecordingError, match=r'is a folder that holds no files \*_keypoints.json'):
+        read_fields(SourceFile(str(tmp_path / 'folder.npy'), 'folder.npy', 0, 0), NTU25)
     with open(tmp_path / 'large.csv', 'wb') as file:
         file.truncate(2**30)
     with pytest.raises(RecordingError, match='has more bytes than the 5'):
