@@ -46,13 +46,21 @@ BATCH = 64  # sequences per batch
 LONG = 256  # sequences from which on a progress bar is shown
 
 
-def init_random(model: BaseModel) -> None:
-    """Initialize the weights without mmengine's log message for every parameter."""
+def build_random(cfg: Config) -> BaseModel:
+    """Build the config's model with untrained weights, the same ones for the same seed.
+
+    The seed is ``randomness.seed`` of the config. mmengine's log message for every parameter is
+    left out, and the state of torch's generator is kept.
+    """
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')
-    model.init_weights()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.get('randomness', {}).get('seed') or 0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
     logger.setLevel(level)
+    return model
 
 
 class EmbeddingInferencer(BaseInferencer):
@@ -119,10 +127,10 @@ class EmbeddingInferencer(BaseInferencer):
     ) -> BaseModel:
         """Build the network, load its weights and move it to the device."""
         device = resolve_device(device)
-        model = MODELS.build(cfg.model)
         if weights == 'random':
-            init_random(model)
+            model = build_random(cfg)
         else:
+            model = MODELS.build(cfg.model)
             load_encoders(model, load_checkpoint_file(weights), weights, self.stream)
         return model.to(device).eval()
 

@@ -284,6 +284,16 @@ def test_fingerprint_depends_on_weights_and_preprocessing(folder, encoder):
     assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
 
 
+def test_a_random_encoder_is_the_same_in_every_command(folder):
+    """A gallery embedded by one command can be searched by the next."""
+    cfg = Config.fromfile(folder / 'tiny.py')
+    state = torch.random.get_rng_state()
+    first, second = (load_encoder(cfg, 'random').fingerprint for _ in range(2))
+    assert first == second and torch.equal(torch.random.get_rng_state(), state)
+    cfg.randomness.seed += 1
+    assert load_encoder(cfg, 'random').fingerprint != first
+
+
 def test_folders_give_labels_and_manifests_too(tmp_path, encoder):
     for name in ('walk/a', 'walk/b', 'jump/a', 'loose'):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -60,6 +60,8 @@ def released_state(shapes: dict[str, list[int]]) -> OrderedDict:
             state[name] = tensor(0.3 * wave(tuple(shape), k))
         else:
             state[name] = tensor(parameter(tuple(shape), name.split('.', 1)[-1], k))
+            if name.startswith('queue'):
+                state[name] = torch.nn.functional.normalize(state[name], dim=0)  # (channels, keys)
     return state
 
 

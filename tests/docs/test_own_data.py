@@ -23,6 +23,8 @@ REDUCTIONS = {
     'python tools/prepare_data.py samples poses': '--subjects 2 --repetitions 1',
     'python tools/prepare_data.py samples': '--subjects 4',
     'python tools/prepare_data.py': '--workers 1',
+    'python tools/train.py --data': '--epochs 1',
+    'python tools/train.py work_dirs/auto': '--epochs 1',
     'python tools/train.py': '--epochs 1 --no-validate '
     '--cfg-options train_dataloader.batch_size=14',
 }

@@ -458,7 +458,7 @@ BUILT = [  # these build what they refuse
     ),
     case(
         'train.py {f}/tiny.py --work-dir w --resume {f}/c.pth',
-        "c.pth' has no message_hub",
+        "c.pth': it has no message_hub, optimizer",
         'load_from=',
     ),
     case('train.py {f}/tiny.py --work-dir w --resume {f}/cut.c.pth', "cut.c.pth' cannot be read"),

@@ -137,6 +137,8 @@ def test_interrupt_is_one_line_and_the_second_run_goes_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a job in the background ignores SIGINT, and so would this process
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while (
