@@ -48,7 +48,7 @@ $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt 'setuptools<82' wheel torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lite,test,export,bvh,rtmlib,tensorboard,docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lite,test,export,bvh,dtw,rtmlib,tensorboard,docs]'
 	touch $(READY)
 
 clean:

@@ -69,6 +69,7 @@ setup(
     extras_require={
         'umap': ['umap-learn'],  # tools/analyze.py tsne --method umap
         'export': ['onnx', 'onnxruntime', 'onnxscript'],  # tools/export.py
+        'dtw': ['dtaidistance>=2.3'],  # tools/test.py CONFIG raw --eval dtw
         'bvh': ['bvhio>=1.5'],  # recordings of motion capture, .bvh
         'rtmlib': ['rtmlib>=0.0.13', 'onnxruntime'],  # tools/prepare_data.py video
         'mediapipe': ['mediapipe>=0.10.14'],  # tools/prepare_data.py video --estimator mediapipe

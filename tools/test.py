@@ -43,8 +43,9 @@ def parse_args() -> argparse.Namespace:
         default=['knn', 'linear'],
         metavar='NAME',
         help='evaluators: knn, knn_whitened (features whitened by those of the gallery), '
-        "linear (the paper's recipe), linear_large (batch size 1024, "
-        'learning rate 24); default: knn linear',
+        'dtw (nearest neighbor by dynamic time warping, for raw only), '
+        "linear (the paper's recipe), linear_large (batch size 1024, learning rate 24); "
+        'default: knn linear',
     )
     parser.add_shared('--stream', '--readout')
     parser.add_shared(
@@ -100,16 +101,20 @@ def result_folder(work_dir: str, checkpoints: list[str]) -> str:
 def table(results: dict[str, dict[str, float]]) -> str:
     """Return accuracies in percent as text: a row for each checkpoint, a column for each metric.
 
-    The standard deviation over seeds, ``<metric>_std``, follows its metric as "± 0.12".
+    A checkpoint of several streams has a row for each stream and one for their fusion. The standard
+    deviation over seeds, ``<metric>_std``, follows its metric as "± 0.12".
     """
-    rows = {}
+    rows: dict[str, dict[str, str]] = {}
     for name, metrics in results.items():
-        rows[name] = {
-            key: f'{value:.2f}'
-            + (f' ± {metrics[f"{key}_std"]:.2f}' if f'{key}_std' in metrics else '')
-            for key, value in metrics.items()
-            if not key.endswith('_std')
-        }
+        for key, value in metrics.items():
+            if key.endswith('_std'):
+                continue
+            *stream, evaluator, accuracy = key.split('/')  # joint/knn/top1, or knn/top1
+            deviation = metrics.get(f'{key}_std')
+            row = rows.setdefault(' '.join([name, *stream]), {})
+            row[f'{evaluator}/{accuracy}'] = f'{value:.2f}' + (
+                f' ± {deviation:.2f}' if deviation is not None else ''
+            )
     return pd.DataFrame.from_dict(rows, orient='index').fillna('-').to_string()
 
 

@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader
 from aimclr_mm.checkpoints.loading import load_classifier, load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
+from aimclr_mm.datasets.batch import as_batch
 from aimclr_mm.engine.distributed import unwrap
 from aimclr_mm.models import STREAMS
 from aimclr_mm.models.methods.several_streams import models_by_stream
 from aimclr_mm.models.readouts import READOUTS
+from aimclr_mm.skeletons import get_layout
 from aimclr_mm.utils.arguments import check_choice
 
 from .extraction import classify, extract
@@ -30,6 +32,7 @@ from .linear_probe import linear
 from .metrics import FeatureMetric, KNNMetric
 from .neighbors import knn
 from .results import FeatureSet, ScoreSet
+from .warping import dtw
 
 CLASSIFIER = 'RecognizerGCN'
 # default configs by the names of `tools/test.py --eval`
@@ -39,6 +42,7 @@ EVALUATORS = {
     'linear': dict(type='LinearProbeMetric'),
     'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
 }
+DTW = 'dtw'  # of raw coordinates only
 # settings that mmengine's runner would use to build more than the model
 UNUSED = (
     'train_dataloader',
@@ -58,6 +62,8 @@ UNUSED = (
 def build_evaluators(cfg: Config, names: Sequence[str]) -> dict[str, FeatureMetric]:
     """Build evaluators with the settings of the config's ``test_evaluator``, or default ones.
 
+    ``dtw`` is a name too, without an evaluator: see :func:`~aimclr_mm.evaluation.warping.dtw`.
+
     Raises:
         ValueError: for an unknown name or an invalid setting.
     """
@@ -68,7 +74,9 @@ def build_evaluators(cfg: Config, names: Sequence[str]) -> dict[str, FeatureMetr
 
     evaluators = {}
     for name in dict.fromkeys(names):
-        check_choice('evaluator', name, tuple(EVALUATORS))
+        check_choice('evaluator', name, (*EVALUATORS, DTW))
+        if name == DTW:
+            continue
         default = EVALUATORS[name]
         settings = known.get((default['type'], default.get('prefix')), default)
         evaluators[name] = METRICS.build(dict(settings))
@@ -242,6 +250,21 @@ def evaluate_features(
     return metrics, logits
 
 
+def evaluate_warped(cfg: Config, features: FeatureSet) -> dict[str, float]:
+    """Return the accuracy of dynamic time warping on raw coordinates.
+
+    Args:
+        cfg: config of the data.
+        features: flattened coordinates of the same data.
+    """
+    data = cfg.test_dataloader.dataset
+    layout = get_layout(data.get('layout') or cfg.model.data_preprocessor.layout)
+    batch = as_batch(next(iter(build_loader(cfg))))
+    shape = batch.inputs.shape[2:]  # (M, T, V, C)
+    found = dtw(features, shape, layout.dims)
+    return {f'{DTW}/{key}': value for key, value in found.items()}
+
+
 def summarize(runs: Sequence[dict[str, float]], prefix: str) -> dict[str, float]:
     """Return the mean of each metric and, over several runs, its population standard deviation."""
     metrics = {f'{prefix}/{key}': mean(run[key] for run in runs) for key in runs[0]}
@@ -330,7 +353,8 @@ def evaluate(
 
     Args:
         cfg, checkpoint: see :func:`build_model`; or the name of a shipped encoder.
-        names: evaluators of frozen encoders, see :data:`EVALUATORS`.
+        names: evaluators of frozen encoders, see :data:`EVALUATORS`; ``dtw`` is left out for all
+            but ``raw``.
         seeds: seeds of the linear probe, the first one also of the random encoder; None for those
             of the config.
         dump: folder for features and scores, see :mod:`aimclr_mm.evaluation.results`.
@@ -349,6 +373,10 @@ def evaluate(
         return evaluate_classifier(cfg, checkpoint, seeds[0], dump, stream)
 
     evaluators = build_evaluators(cfg, names)
+    if checkpoint != 'raw' and not evaluators:
+        raise ValueError(
+            f'{checkpoint!r}: dtw compares coordinates; give it raw in place of a checkpoint'
+        )
     if 'streams' in cfg.model and stream is None:
         return evaluate_streams(cfg, checkpoint, evaluators, seeds, dump)
 
@@ -356,6 +384,8 @@ def evaluate(
     if features is None:
         return None
     metrics, logits = evaluate_features(features, evaluators, seeds)
+    if checkpoint == 'raw' and DTW in names:
+        metrics.update(evaluate_warped(cfg, features))
     if dump is not None:
         save_results(dump, features, logits, seeds)
     return metrics

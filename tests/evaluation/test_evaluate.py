@@ -90,8 +90,9 @@ def test_results_are_files(tmp_path, seeds, names):
         (
             config(),
             ['svm'],
-            "evaluator='svm'; choose from 'knn', 'knn_whitened', 'linear', 'linear_large'",
+            "evaluator='svm'; choose from 'knn', 'knn_whitened', 'linear', 'linear_large', 'dtw'",
         ),
+        (config(), ['dtw'], "'gone.pth': dtw compares coordinates; give it raw"),
         (config(dict(type='KNNMetric', k=0)), ['knn'], 'at least 1'),
         (config(dict(PROBE, device='nowhere')), ['linear'], "device='nowhere' cannot be used here"),
     ],
