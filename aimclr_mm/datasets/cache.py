@@ -37,7 +37,7 @@ from rich.progress import track
 from aimclr_mm.transforms import SkeletonTransform, functional
 from aimclr_mm.transforms.preprocessing import PREPROCESSING
 from aimclr_mm.utils.checksums import file_state, remembered_sha256
-from aimclr_mm.utils.files import atomic_folder, atomic_write, named_errors, read_json
+from aimclr_mm.utils.files import atomic_folder, atomic_write, named_errors, open_regular, read_json
 
 from .annotations import read_pickle, write_pickle
 from .columns import pack, to_columns, to_records, unpack
@@ -175,7 +175,7 @@ class SequenceCache:
     def _check_files(self) -> None:
         """Compare ``about.json`` with what is expected, and ``index.pkl`` with its checksum."""
         stored = read_json(os.path.join(self.folder, 'about.json'))
-        with open(os.path.join(self.folder, 'index.pkl'), 'rb') as file:
+        with open_regular(os.path.join(self.folder, 'index.pkl')) as file:
             checksum = zlib.crc32(file.read())
         if stored != {**self.about, 'index_crc32': checksum}:
             raise ValueError('about.json does not fit the data, or index.pkl has another checksum')

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aimclr_mm.utils.files import atomic_write, check_archive
+from aimclr_mm.utils.files import atomic_write, check_archive, open_regular
 
 # raised by zipfile and NumPy for damaged archives
 DAMAGED = (
@@ -77,7 +77,7 @@ class ArrayFile:
     def is_file(cls, path: str) -> bool:
         """Return whether a file holds arrays of exactly these names."""
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_regular(path) as file, zipfile.ZipFile(file) as archive:
                 return {f'{field.name}.npy' for field in fields(cls)} == set(archive.namelist())
         except DAMAGED:
             return False

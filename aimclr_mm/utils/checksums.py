@@ -8,7 +8,7 @@ import os
 import time
 from contextlib import suppress
 
-from .files import atomic_write, read_json
+from .files import atomic_write, open_regular, read_json
 
 SETTLED = 10**9  # ns; file systems round their time stamps to milliseconds
 
@@ -16,7 +16,7 @@ SETTLED = 10**9  # ns; file systems round their time stamps to milliseconds
 def sha256(path: str) -> str:
     """Return the SHA-256 checksum of a file, in about a second per GB."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         while block := file.read(2**22):
             digest.update(block)
     return digest.hexdigest()

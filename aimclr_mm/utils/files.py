@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -33,6 +34,17 @@ def open_regular(path: str | os.PathLike) -> IO[bytes]:
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file; a pipe that nobody writes to is opened at once."""
     return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))  # Windows has no such flag
+
+
+def open_text(path: str | os.PathLike) -> IO[str]:
+    """Open a regular file of UTF-8 text; bytes that are not UTF-8 are replaced."""
+    return io.TextIOWrapper(open_regular(path), encoding='utf-8', errors='replace')
+
+
+def is_own_file(path: str, folder: str) -> bool:
+    """Return whether a path is a regular file below a folder, and not a link to one elsewhere."""
+    inside = os.path.join(os.path.realpath(folder), '')
+    return os.path.isfile(path) and os.path.realpath(path).startswith(inside)
 
 
 def read_json(path: str) -> Any:

@@ -24,6 +24,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from .files import open_regular
+
 GROWTH = 10  # bytes that instructions may allocate, per byte of the file
 ALWAYS = 2**20  # bytes that any file may allocate
 DEPTH = 50  # limit of nested containers
@@ -382,7 +384,7 @@ def read_pickle(path: str) -> Any:
         OSError: if it cannot be opened.
     """
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             return ArrayUnpickler(file, os.fstat(file.fileno()).st_size).load()
     except OSError:
         raise

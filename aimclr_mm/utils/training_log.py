@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .files import read_json
+from .files import is_own_file, open_text, read_json
 
 PROVENANCE = 'provenance.json'  # written by ProvenanceHook at the start of each run
 MAX_VALUE = 1e30  # larger logged numbers are treated like infinity, as axes cannot show them
@@ -59,7 +59,8 @@ def log_files(work_dir: str) -> list[str]:
     Runs are named by their start time, but a clock may go back, so that the recorded order counts.
     """
     order = {run: number for number, run in enumerate(started_runs(work_dir))}
-    paths = glob.glob(os.path.join(glob.escape(work_dir), '*', 'vis_data', 'scalars.json'))
+    pattern = os.path.join(glob.escape(work_dir), '*', 'vis_data', 'scalars.json')
+    paths = [path for path in glob.glob(pattern) if is_own_file(path, work_dir)]
     names = {path: os.path.relpath(path, work_dir).split(os.sep)[0] for path in paths}
     return sorted(paths, key=lambda path: (order.get(names[path], -1), names[path]))
 
@@ -120,7 +121,7 @@ def _read_records(path: str) -> tuple[list[dict], str]:
     A run that is killed while it logs leaves an incomplete line; such lines are skipped.
     """
     records, damaged = [], []
-    with open(path, encoding='utf-8', errors='replace') as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 record = json.loads(line) if line.strip() else {}

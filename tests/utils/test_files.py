@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from aimclr_mm.utils.files import atomic_write, check_target
+from aimclr_mm.utils.files import atomic_write, check_target, is_own_file, open_text
 
 
 def test_error_leaves_the_old_file(tmp_path):
@@ -33,6 +33,32 @@ def test_a_pipe_is_written_to(tmp_path):
         file.write('text')
     assert os.read(reader, 10) == b'text' and (tmp_path / 'pipe').is_fifo()
     os.close(reader)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    """A pipe that nobody writes to would block for ever."""
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'link').symlink_to(tmp_path / 'pipe')
+    for name in ('pipe', 'link'):
+        with pytest.raises(OSError, match='is a pipe or a device, not a regular file'):
+            open_text(tmp_path / name)
+    (tmp_path / 'text').write_bytes(b'caf\xc3\xa9 \xff')
+    with open_text(tmp_path / 'text') as file:
+        assert file.read() == 'caf\u00e9 \ufffd'
+
+
+def test_own_files_are_regular_and_below_the_folder(tmp_path):
+    work = tmp_path / 'work'
+    work.mkdir()
+    os.mkfifo(work / 'pipe')
+    (work / 'own').touch()
+    (tmp_path / 'workshop').touch()
+    (work / 'inside').symlink_to(work / 'own')
+    (work / 'outside').symlink_to(tmp_path / 'workshop')
+    (tmp_path / 'linked').symlink_to(work)
+    for folder in (work, tmp_path / 'linked'):
+        own = [name for name in os.listdir(folder) if is_own_file(folder / name, folder)]
+        assert sorted(own) == ['inside', 'own']
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -13,6 +13,7 @@ from aimclr_mm.datasets.annotations import load_annotations, map_annotation, sta
 from aimclr_mm.datasets.checks import filter_valid, name_of
 from aimclr_mm.datasets.readers import RecordingError, SourceFile, list_files
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.utils.files import open_regular
 
 from . import fields as formats
 from .fields import (
@@ -164,7 +165,7 @@ def _is_manifest(path: str, extension: str) -> bool:
     if not path.lower().endswith(('.csv', '.json')):
         return False
 
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         head = file.read(HEAD).decode('utf-8-sig', errors='replace')
     if extension == '.json':
         return '"path"' in head and '"instances"' not in head

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aimclr_mm.utils.files import is_piecewise
+from aimclr_mm.utils.files import is_piecewise, open_regular
 
 MAX_BYTES = 256 * 2**20
 _READ_ERRORS = (
@@ -82,7 +82,7 @@ class SourceFile:
             if self.archived:
                 content = self._unpack(self.size + 1)
             else:
-                with open(self.path, 'rb') as file:
+                with open_regular(self.path) as file:
                     content = file.read(self.size + 1)
         except _READ_ERRORS as error:
             raise RecordingError(f'cannot be read ({error})') from error

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
-from aimclr_mm.utils.files import read_json
+from aimclr_mm.utils.files import is_own_file, open_text, read_json
 from aimclr_mm.utils.training_log import History, is_number, log_files, read_history
 
+READ = '.json', '.npz', '.py'  # endings of files that are read
+MAX_LISTED = 5  # files that a note names
 ORIGIN = ('config', 'checkpoint', 'files', 'weights')  # fields of a result about its origin
 
 
@@ -70,7 +72,7 @@ def read_run(work_dir: str) -> Run:
             'no features or scores (*.npz); give the work directory of a training or an evaluation'
         )
 
-    notes = [*history.notes, *result_notes, *array_notes]
+    notes = [*history.notes, *result_notes, *array_notes, *foreign_files(work_dir)]
     return Run(history, results, features, scores, read_configs(work_dir), notes)
 
 
@@ -78,7 +80,24 @@ def find_files(work_dir: str, ending: str) -> Iterator[str]:
     """Yield the paths of all files with an ending below a folder, without mmengine's logs."""
     for folder, subfolders, names in os.walk(work_dir):
         subfolders[:] = sorted(name for name in subfolders if name != 'vis_data')
-        yield from (os.path.join(folder, name) for name in sorted(names) if name.endswith(ending))
+        paths = (os.path.join(folder, name) for name in sorted(names) if name.endswith(ending))
+        yield from (path for path in paths if is_own_file(path, work_dir))
+
+
+def foreign_files(work_dir: str) -> list[str]:
+    """Return a note on links that lead out of a folder, pipes and devices, which are not read."""
+    foreign = [
+        os.path.relpath(os.path.join(folder, name), work_dir)
+        for folder, _, names in os.walk(work_dir)
+        for name in sorted(names)
+        if name.endswith(READ) and not is_own_file(os.path.join(folder, name), work_dir)
+    ]
+    if not foreign:
+        return []
+    shown = ', '.join(foreign[:MAX_LISTED]) + ', ...' * (len(foreign) > MAX_LISTED)
+    return [
+        f'{len(foreign)} links that lead out of the folder, pipes or devices are left out: {shown}'
+    ]
 
 
 def read_results(work_dir: str) -> tuple[list[Result], list[str]]:
@@ -161,13 +180,15 @@ def read_configs(work_dir: str) -> dict[str, str]:
 
     If the folder itself contains none, that of the newest run is returned.
     """
-    folder = glob.escape(work_dir)
-    paths = sorted(glob.glob(os.path.join(folder, '*.py')))
-    if not paths:
-        paths = sorted(glob.glob(os.path.join(folder, '*', 'vis_data', 'config.py')))[-1:]
+
+    def find(*pattern: str) -> list[str]:
+        paths = glob.glob(os.path.join(glob.escape(work_dir), *pattern))
+        return sorted(path for path in paths if is_own_file(path, work_dir))
+
+    paths = find('*.py') or find('*', 'vis_data', 'config.py')[-1:]
 
     configs = {}
     for path in paths:
-        with open(path, encoding='utf-8', errors='replace') as file:
+        with open_text(path) as file:
             configs[os.path.relpath(path, work_dir)] = file.read()
     return configs

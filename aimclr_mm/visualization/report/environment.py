@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from aimclr_mm.utils.files import is_own_file, open_text
+
 HEAD_LINES = 400  # of a log, where mmengine describes the environment
 NO_CUDA = 'CPU (no CUDA device)'
 
@@ -68,9 +70,10 @@ def read_log(work_dir: str, run: str | None) -> tuple[dict[str, str], str]:
         work_dir, run: see :func:`describe_environment`.
     """
     pattern = os.path.join(glob.escape(work_dir), glob.escape(run) if run else '*', '*.log')
-    for path in sorted(glob.glob(pattern), reverse=True):
+    paths = (path for path in glob.glob(pattern) if is_own_file(path, work_dir))
+    for path in sorted(paths, reverse=True):
         facts: dict[str, str] = {}
-        with open(path, encoding='utf-8', errors='replace') as file:
+        with open_text(path) as file:
             for line in islice(file, HEAD_LINES):
                 match = re.match(r'    (\S[^:]*): (.+)', line)
                 if match:

@@ -1,6 +1,7 @@
 """The report's HTML: what it shows, that content is escaped, and errors about bad files."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ import pytest
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets.annotations import write_pickle
 from aimclr_mm.visualization.report import build_page
-from aimclr_mm.visualization.report.collect import read_results
+from aimclr_mm.visualization.report.collect import read_results, read_run
 from aimclr_mm.visualization.report.sections import MAX_CLASSES
 from tests.runs import call_tool
 
@@ -276,6 +277,35 @@ def test_other_files_are_left_out(tmp_path):
     (tmp_path / 'broken.json').write_text('{')
     notes = build_page(str(tmp_path))[1]
     assert [Path(note.split()[0]).stem for note in notes] == ['broken', 'other']
+
+
+def test_only_files_of_the_folder_itself_are_read(tmp_path):
+    """A link may lead to a secret, and a pipe never ends."""
+    work, elsewhere = tmp_path / 'work', tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    write_log(work, [train_record(1)])
+    write_log(elsewhere, [train_record(1, secret=1.0)], '20260102_000000')
+    (elsewhere / 'secret.py').write_text('password = 1')
+    (elsewhere / 'secret.json').write_text('{"metrics": {"secret": 1}}')
+    make_features().save(str(elsewhere / 'secret.npz'))
+
+    (work / '20260102_000000').symlink_to(elsewhere / '20260102_000000')
+    for ending in ('py', 'json', 'npz'):
+        (work / f'evil.{ending}').symlink_to(elsewhere / f'secret.{ending}')
+        os.mkfifo(work / f'pipe.{ending}')
+    os.mkfifo(work / '20260101_000000' / 'pipe.log')
+    (work / 'own.py').symlink_to(work / 'config.py')
+    (work / 'config.py').write_text('a = 1')
+
+    run = read_run(str(work))
+    assert list(run.history.train) == [1] and 'secret' not in run.history.train[1]
+    assert run.configs == {'config.py': 'a = 1', 'own.py': 'a = 1'}
+    assert not run.results and not run.features
+    assert run.notes == [
+        '6 links that lead out of the folder, pipes or devices are left out: evil.json, evil.npz, '
+        'evil.py, pipe.json, pipe.npz, ...'
+    ]
+    assert 'password' not in page(work).text
 
 
 def test_folders_without_a_run_are_refused(tmp_path):
