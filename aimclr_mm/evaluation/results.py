@@ -27,6 +27,7 @@ DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
+MAX_CLASSES = 10_000  # or the number of sequences, if there are more
 AnyArrayFile = TypeVar('AnyArrayFile', bound='ArrayFile')
 
 
@@ -157,7 +158,8 @@ class FeatureSet(ArrayFile):
             device: device of the tensors.
 
         Raises:
-            ValueError: if the gallery or the queries are empty, or a feature is not finite.
+            ValueError: if the gallery or the queries are empty, a feature is not finite, or a label
+                is so large that scores of all classes up to it would fill the memory.
         """
         if self.gallery.all() or not self.gallery.any():
             raise ValueError(
@@ -169,6 +171,15 @@ class FeatureSet(ArrayFile):
             raise ValueError(
                 f'{broken} of {len(self.features)} features are not finite; the encoder or its '
                 'input is broken'
+            )
+
+        limit = max(MAX_CLASSES, len(self.labels))
+        if self.labels.max() >= limit:
+            largest = int(self.labels.argmax())
+            raise ValueError(
+                f'sequence {str(self.names[largest])!r} has the label {self.labels[largest]}; '
+                f'labels are indices of classes, here at most {limit - 1}. Number the classes '
+                'from 0'
             )
 
         features = torch.from_numpy(self.features).to(device)

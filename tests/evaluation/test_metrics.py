@@ -95,6 +95,14 @@ def test_gallery_and_queries_are_needed(role):
         gathered(sample(role, 0, [1.0]), sample(role, 1, [2.0]))
 
 
+@pytest.mark.parametrize('role', ['gallery', 'query'])
+def test_huge_labels_are_refused_by_name(role):
+    """Three million classes would take gigabytes of votes."""
+    other = 'query' if role == 'gallery' else 'gallery'
+    with pytest.raises(ValueError, match='label 3000000; labels are indices .* at most 9999'):
+        gathered(sample(role, 3_000_000, [1.0]), sample(other, 1, [2.0]))
+
+
 @pytest.mark.parametrize('broken', [float('nan'), float('inf')])
 def test_features_that_are_not_finite_are_refused(broken):
     with pytest.raises(ValueError, match='2 of 3 features are not finite'):
