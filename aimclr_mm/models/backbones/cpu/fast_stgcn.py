@@ -61,7 +61,8 @@ class FastSTGCN(AimCLRSTGCN):
             x = forward_block(block, x)
 
         if len(x) != people:
-            x = x[0].unflatten(2, (people, joints)).permute(2, 0, 1, 3)
+            # squeeze, as the gradient of x[0] would be a copy of another layout
+            x = x.squeeze(0).unflatten(2, (people, joints)).permute(2, 0, 1, 3)
         if x.requires_grad:
             # the gradient of a mean is one number with strides 0; write it once, in x's layout
             strides = x.stride()
