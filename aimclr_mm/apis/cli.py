@@ -433,4 +433,9 @@ def run(main: Callable[[], None]) -> None:
         if '--debug' in sys.argv:
             traceback.print_exc()
         sys.stderr.flush()
-        sys.exit(f'error: {describe_on_rank(error)} (--debug shows where)')
+        message = f'error: {describe_on_rank(error)} (--debug shows where)'
+        if os.environ.get('WORLD_SIZE', '1') != '1':
+            # sys.exit writes the end of the line separately, and ranks may fail at the same time
+            sys.stderr.write(f'{message}\n')
+            sys.exit(1)
+        sys.exit(message)
