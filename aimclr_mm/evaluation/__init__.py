@@ -6,6 +6,7 @@ from .linear_probe import LinearResult, linear
 from .metrics import ClassifierMetric, KNNMetric, LinearProbeMetric
 from .neighbors import knn
 from .results import EmbeddingSet, FeatureSet, ScoreSet, top_k_accuracy
+from .warping import dtw
 
 __all__ = [
     'ClassifierMetric',
@@ -16,6 +17,7 @@ __all__ = [
     'LinearResult',
     'ScoreSet',
     'classify',
+    'dtw',
     'extract',
     'fuse',
     'knn',

@@ -378,6 +378,8 @@ def evaluate(
             f'{checkpoint!r}: dtw compares coordinates; give it raw in place of a checkpoint'
         )
     if 'streams' in cfg.model and stream is None:
+        if checkpoint == 'raw' and DTW in names:
+            raise ValueError('dtw compares the coordinates of one stream; choose it with --stream')
         return evaluate_streams(cfg, checkpoint, evaluators, seeds, dump)
 
     features = extract_features(cfg, checkpoint, seeds[0], stream)

@@ -102,6 +102,13 @@ def test_invalid_evaluators_are_refused_before_features_are_computed(cfg, names,
         evaluate(cfg, 'gone.pth', names)
 
 
+def test_time_warping_needs_one_stream():
+    cfg = config()
+    cfg.model = dict(type='CrossStream', streams=['joint', 'bone'], model=cfg.model)
+    with pytest.raises(ValueError, match='dtw compares the coordinates of one stream'):
+        evaluate(cfg, 'raw', ['knn', 'dtw'])
+
+
 def test_a_bad_checkpoint_is_refused_before_the_runner_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(Runner, 'from_cfg', lambda cfg: pytest.fail('a runner was built'))
     with pytest.raises(FileNotFoundError, match='gone.pth'):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from aimclr_mm.evaluation import FeatureSet
-from aimclr_mm.evaluation.warping import dtw, pose_paths, warped_distances
+from aimclr_mm.evaluation import FeatureSet, dtw
+from aimclr_mm.evaluation.warping import pose_paths, warped_distances
 
 
 def by_definition(a: np.ndarray, b: np.ndarray, band: int) -> float:
