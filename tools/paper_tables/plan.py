@@ -22,12 +22,14 @@ METHODS = {
     'skelemix': ('configs/methods/skeletonclr.py', 'configs/methods/skelemix.py'),
     'aimclr_skelemix': ('configs/methods/skelemix.py',),
     'aimclr_pp': ('configs/methods/aimclr_pp.py',),
+    'actclr': ('configs/methods/actclr.py',),
     'ea': ('configs/ablations/ea.py',),
     'na_ea': ('configs/ablations/na_ea.py',),
     'na_ea_eadm': ('configs/ablations/na_ea_eadm.py',),
 }
 SCRATCH = 'scratch'  # no pre-training: random weights
 JOINT = ('crosclr', 'aimclr_cross', 'aimclr_pp')  # methods that train all streams in one run
+STARTS = {'actclr': 'aimclr'}  # methods that continue a finished run of another one
 
 # Every pre-training keeps the checkpoints that Table 3 evaluates, so that tables share runs.
 KEEP = ('configs/schedules/keep_checkpoints.py',)
@@ -102,7 +104,25 @@ class _Planner:
         settings = [_stream(stream)] if stream else []
         if data != 1:
             settings += _fraction(data, 0)
-        return self.train(name, 'pre-training', training, seed, settings=settings, share=data)
+
+        arguments, after = [], ()
+        if method in STARTS:
+            arguments, after = self.start_from(self.pretrain(site, STARTS[method], stream, seed))
+        return self.train(
+            name,
+            'pre-training',
+            training,
+            seed,
+            arguments=arguments,
+            settings=settings,
+            after=after,
+            share=data,
+        )
+
+    @staticmethod
+    def start_from(source: Job) -> tuple[list[str], tuple[str, ...]]:
+        """Return the arguments of a training that starts from another one, and its inputs."""
+        return ['--pretrained', source.path(source.results[0])], (source.name,)
 
     def evaluate(self, run: Job, epoch: int, seed: int, metrics: str = '') -> Job:
         """Add the evaluation of a checkpoint: metrics, features and scores."""
@@ -123,9 +143,8 @@ class _Planner:
         arguments, after = [], ()
         if method != SCRATCH:
             source = self.pretrain(site, method, stream, seed)
-            arguments = ['--pretrained', source.path(source.results[0])]
+            arguments, after = self.start_from(source)
             arguments += ['--pretrained-stream', stream] if joint else []
-            after = (source.name,)
 
         settings, share = [_stream(stream)], 1.0
         if recipe.labels is not None:

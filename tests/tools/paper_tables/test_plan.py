@@ -47,7 +47,7 @@ def of_kind(plan: Plan, kind: str) -> list[str]:
         ('8', (20, 40, 40, 12, 0)),
         ('fig2', (8, 0, 8, 0, 6)),
         ('fig3', (4, 0, 4, 0, 2)),
-        ('methods', (40, 0, 40, 24, 0)),
+        ('methods', (46, 0, 46, 28, 0)),
     ],
 )
 def test_number_of_jobs(key, counts):
@@ -144,6 +144,23 @@ def test_classifier_from_random_weights():
         'train_dataloader.dataset.fraction=0.01',
         'train_dataloader.dataset.fraction_seed=2',
     )
+
+
+def test_actclr_starts_from_the_aimclr_of_its_stream_and_seed():
+    plan = planned('methods', (Column('utdmhad', 'xsub'),), seeds=(0, 2), scale=0.5, amp=True)
+    aimclr = 'utdmhad_xsub/aimclr_bone_seed2_e150_amp'
+    job = plan.jobs['utdmhad_xsub/actclr_bone_seed2_e150_amp']
+    assert job.after == (aimclr,) and plan.jobs[aimclr].after == ()
+    assert ' '.join(job.command) == (
+        'tools/train.py configs/aimclr_utdmhad_xsub_joint.py --with configs/methods/actclr.py '
+        f'configs/schedules/keep_checkpoints.py --pretrained {{work}}/{aimclr}/epoch_150.pth '
+        f'--epochs 150 --amp --seed 2 --work-dir {{work}}/{job.name} '
+        '--cfg-options model.data_preprocessor.stream=bone'
+    )
+    parse(['python', *job.command])
+
+    knn, linear = plan.select_jobs(['joint, knn: actclr*']), plan.select_jobs(['*linear: actclr*'])
+    assert len(knn) == 2 and {*knn} < {*linear} and len(linear) == 4
 
 
 def test_numbers_of_several_streams():
