@@ -1,7 +1,8 @@
-"""Evaluate frozen encoders by KNN and a linear probe, or classifiers by their accuracy.
+"""Evaluate frozen encoders by KNN, few labels and a linear probe, or classifiers by their accuracy.
 
     python tools/test.py configs/aimclr_ntu60_xsub_joint.py work_dirs/joint/epoch_300.pth
     python tools/test.py CONFIG raw random CHECKPOINT       # one table, with two baselines
+    python tools/test.py CONFIG raw random generated-3s --eval knn few_shot linear  # few labels
     python tools/test.py CONFIG CHECKPOINT --eval knn linear --out result.json
     python tools/test.py CONFIG CHECKPOINT --seeds 0 1 2 --dump FOLDER
 
@@ -43,7 +44,8 @@ def parse_args() -> argparse.Namespace:
         default=['knn', 'linear'],
         metavar='NAME',
         help='evaluators: knn, knn_whitened (features whitened by those of the gallery), '
-        'dtw (nearest neighbor by dynamic time warping, for raw only), '
+        'few_shot (classifiers from five labeled examples of each class, mean and spread over ten '
+        'draws), few_shot_whitened, dtw (nearest neighbor by dynamic time warping, for raw only), '
         "linear (the paper's recipe), linear_large (batch size 1024, learning rate 24); "
         'default: knn linear',
     )
@@ -102,7 +104,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
     """Return accuracies in percent as text: a row for each checkpoint, a column for each metric.
 
     A checkpoint of several streams has a row for each stream and one for their fusion. The standard
-    deviation over seeds, ``<metric>_std``, follows its metric as "± 0.12".
+    deviation over seeds or draws, ``<metric>_std``, follows its metric as "± 0.12".
     """
     rows: dict[str, dict[str, str]] = {}
     for name, metrics in results.items():

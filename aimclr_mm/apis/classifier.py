@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from aimclr_mm.checkpoints.loading import find_head
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
+from aimclr_mm.evaluation.few_shot import STRENGTH, fit_logistic
 from aimclr_mm.evaluation.neighbors import nearest_in_gallery
 from aimclr_mm.evaluation.results import ArrayFile
 from aimclr_mm.evaluation.whitening import whiten
@@ -135,12 +136,12 @@ def load_head(
 
 
 def fit_classifier(
-    embeddings: np.ndarray, labels: Labels, strength: float = 100.0
+    embeddings: np.ndarray, labels: Labels, strength: float = STRENGTH
 ) -> EmbeddingClassifier:
     """Fit a classifier to labeled embeddings; one example per class is enough.
 
-    The classifier is scikit-learn's multinomial logistic regression on unit embeddings, which is
-    deterministic. Classes have equal weight, regardless of their numbers of examples.
+    The classifier is a logistic regression on unit embeddings, see
+    :func:`~aimclr_mm.evaluation.few_shot.fit_logistic`.
 
     Args:
         embeddings: (N, C), as returned by :meth:`~aimclr_mm.apis.EmbeddingInferencer.embed`.
@@ -150,8 +151,6 @@ def fit_classifier(
     Raises:
         ValueError: if shapes do not match, or there are fewer than two classes.
     """
-    from sklearn.linear_model import LogisticRegression
-
     rows = unit_rows(as_embeddings(embeddings, 'embeddings'))
     labels = np.asarray(labels)
     if labels.shape != rows.shape[:1] or labels.dtype.kind not in 'iuU':
@@ -167,16 +166,10 @@ def fit_classifier(
     if not 0 < strength < np.inf:
         raise ValueError(f'strength={strength}; it must be positive')
 
-    model = LogisticRegression(C=strength, class_weight='balanced', max_iter=5000).fit(rows, labels)
-    weight, bias = model.coef_, model.intercept_
-    if len(classes) == 2:
-        # scikit-learn has one row, of the second class against the first
-        weight = np.concatenate([-weight, weight]) / 2
-        bias = np.concatenate([-bias, bias]) / 2
-    return EmbeddingClassifier(weight, bias, model.classes_)
+    return EmbeddingClassifier(*fit_logistic(rows, labels, strength))
 
 
-def leave_one_out(embeddings: np.ndarray, labels: Labels, strength: float = 100.0) -> float:
+def leave_one_out(embeddings: np.ndarray, labels: Labels, strength: float = STRENGTH) -> float:
     """Return the leave-one-out accuracy of :func:`fit_classifier` in percent.
 
     Args:

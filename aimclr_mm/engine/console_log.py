@@ -23,8 +23,9 @@ FILE_ONLY = re.compile(
     r'\n-{60}\nSystem environment:|Config:\n|Hooks will be executed in|Exp name: |'
     'Distributed training is not used, all SyncBatchNorm'
 )
-PERCENTAGES = ('knn', 'linear', 'linear_large', 'acc')  # prefixes of metrics in percent
-NAMES = {'knn': 'KNN', 'acc': 'accuracy'}
+# prefixes of metrics in percent
+PERCENTAGES = ('knn', 'few_shot', 'linear', 'linear_large', 'acc')
+NAMES = {'knn': 'KNN', 'few_shot': 'few-shot', 'acc': 'accuracy'}
 LEGEND = (
     'Each line: epoch, step, loss/loss at chance level, mean cosine of embeddings (1: collapsed),',
     'last/best validation accuracy, sequences per second (all ranks), time left, peak memory, '
@@ -70,7 +71,7 @@ def describe_metric(name: str, value: Any) -> str:
     if not {*parts} & {*PERCENTAGES}:
         return f'{name} {value:.4g}'
     words = ' '.join(NAMES.get(part, part) for part in parts)
-    words = words.replace('top', 'top-').replace('_k', ' k=')
+    words = words.replace('top', 'top-').replace('_k', ' k=').replace('_std', ' spread')
     return f'{words} {value:.1f} %'
 
 

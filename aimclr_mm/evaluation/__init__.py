@@ -1,9 +1,10 @@
-"""Evaluation: extract features once; KNN, linear probe and fusion are pure functions of them."""
+"""Evaluation: extract features once; KNN, few-shot, linear probe and fusion are pure functions."""
 
 from .extraction import classify, extract
+from .few_shot import few_shot
 from .fusion import fuse
 from .linear_probe import LinearResult, linear
-from .metrics import ClassifierMetric, KNNMetric, LinearProbeMetric
+from .metrics import ClassifierMetric, FewShotMetric, KNNMetric, LinearProbeMetric
 from .neighbors import knn
 from .results import EmbeddingSet, FeatureSet, ScoreSet, top_k_accuracy
 from .warping import dtw
@@ -12,6 +13,7 @@ __all__ = [
     'ClassifierMetric',
     'EmbeddingSet',
     'FeatureSet',
+    'FewShotMetric',
     'KNNMetric',
     'LinearProbeMetric',
     'LinearResult',
@@ -19,6 +21,7 @@ __all__ = [
     'classify',
     'dtw',
     'extract',
+    'few_shot',
     'fuse',
     'knn',
     'linear',

@@ -29,8 +29,7 @@ from aimclr_mm.utils.arguments import check_choice
 from .extraction import classify, extract
 from .fusion import fuse
 from .linear_probe import linear
-from .metrics import FeatureMetric, KNNMetric
-from .neighbors import knn
+from .metrics import FeatureMetric, LinearProbeMetric
 from .results import FeatureSet, ScoreSet
 from .warping import dtw
 
@@ -39,6 +38,8 @@ CLASSIFIER = 'RecognizerGCN'
 EVALUATORS = {
     'knn': dict(type='KNNMetric'),
     'knn_whitened': dict(type='KNNMetric', prefix='knn_whitened', whitened=True),
+    'few_shot': dict(type='FewShotMetric'),
+    'few_shot_whitened': dict(type='FewShotMetric', prefix='few_shot_whitened', whitened=True),
     'linear': dict(type='LinearProbeMetric'),
     'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
 }
@@ -236,8 +237,8 @@ def evaluate_features(
     """
     metrics, logits = {}, {}
     for name, evaluator in evaluators.items():
-        if isinstance(evaluator, KNNMetric):
-            runs = [knn(features, **evaluator.settings)]
+        if not isinstance(evaluator, LinearProbeMetric):
+            runs = [evaluator.evaluate_features(features)]
         else:
             settings = evaluator.settings
             probes = [
@@ -309,9 +310,9 @@ def evaluate_streams(
             save_results(os.path.join(dump, stream), stream_features, scores, seeds)
 
     weights = [STREAMS[stream] for stream in streams]
-    neighbors = {name: e for name, e in evaluators.items() if isinstance(e, KNNMetric)}
-    if neighbors:
-        found, _ = evaluate_features(fuse(features, weights), neighbors)
+    of_features = {n: e for n, e in evaluators.items() if not isinstance(e, LinearProbeMetric)}
+    if of_features:
+        found, _ = evaluate_features(fuse(features, weights), of_features)
         metrics.update({f'fused/{key}': value for key, value in found.items()})
     for name in logits[0]:
         fused = [fuse(sets, weights) for sets in zip(*(scores[name] for scores in logits))]

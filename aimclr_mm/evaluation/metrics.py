@@ -11,6 +11,7 @@ from mmengine.evaluator import BaseMetric
 from aimclr_mm.utils.device import resolve_device
 
 from .extraction import feature_row, feature_set, score_row, score_set
+from .few_shot import STRENGTH, check_few_shot, few_shot
 from .linear_probe import check_schedule, linear
 from .neighbors import check_neighbors, knn
 from .results import FeatureSet
@@ -72,6 +73,36 @@ class KNNMetric(FeatureMetric):
     def evaluate_features(self, features: FeatureSet) -> dict[str, float]:
         """Return the accuracies, see :func:`~aimclr_mm.evaluation.knn`."""
         return knn(features, **self.settings)
+
+
+@METRICS.register_module()
+class FewShotMetric(FeatureMetric):
+    """Accuracy ``few_shot/top1`` of classifiers from a few examples of each class.
+
+    Args:
+        examples, draws, strength, whitened, seed: see :func:`~aimclr_mm.evaluation.few_shot`.
+        **kwargs: see :class:`FeatureMetric`.
+    """
+
+    default_prefix = 'few_shot'
+
+    def __init__(
+        self,
+        examples: int = 5,
+        draws: int = 10,
+        strength: float = STRENGTH,
+        whitened: bool = False,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_few_shot(examples, draws, strength)
+        self.settings.update(examples=examples, draws=draws, strength=strength)
+        self.settings.update(whitened=whitened, seed=seed)
+
+    def evaluate_features(self, features: FeatureSet) -> dict[str, float]:
+        """Return the accuracies, see :func:`~aimclr_mm.evaluation.few_shot`."""
+        return few_shot(features, **self.settings)
 
 
 @METRICS.register_module()
