@@ -1,8 +1,12 @@
 """The command aimclr, and configs and tools in an installed package."""
 
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -10,7 +14,7 @@ from mmengine.config import Config
 from aimclr_mm.apis import console
 from aimclr_mm.utils import project
 from aimclr_mm.utils.overlays import read_config
-from tests.docs_runner import arguments
+from tests.docs_runner import arguments, blocks
 from tests.runs import ROOT, environment
 
 SOURCES = 'aimclr_mm configs tools setup.py pyproject.toml MANIFEST.in README.md model-index.yml'
@@ -71,36 +75,58 @@ def test_installed_configs_come_before_those_beside_the_package(monkeypatch, tmp
     assert project.find_config('configs/own.py') == str(tmp_path / 'configs' / 'own.py')
 
 
-@pytest.mark.slow
-def test_wheel_works_outside_of_the_checkout(tmp_path):
-    source, target, work = (tmp_path / name for name in ('source', 'target', 'work'))
+def installed(folder: Path) -> Path:
+    """Build the wheel and install it, without dependencies, into a new environment.
+
+    The environment sees the libraries of this one, but not its editable installation.
+    """
+    source, env = folder / 'source', folder / 'env'
     source.mkdir()
-    work.mkdir()
     for name in SOURCES.split():
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
+    venv.create(env)
+    (libraries,) = env.glob('lib/python*/site-packages')
+    (libraries / 'here.pth').write_text(sysconfig.get_path('purelib'))
 
-    def call(*words: str) -> str:
-        paths = environment(PYTHONPATH=str(target))
-        options = dict(cwd=work, env=paths, capture_output=True, text=True, timeout=300)
-        result = subprocess.run(words, **options)
+    pip = [sys.executable, '-m', 'pip', '--quiet', '--python', str(env / 'bin' / 'python')]
+    build = ['wheel', '--no-deps', '--no-build-isolation', '--wheel-dir', str(folder), str(source)]
+    subprocess.run([sys.executable, '-m', 'pip', '--quiet', *build], check=True, timeout=300)
+    (wheel,) = folder.glob('*.whl')
+    install = [*pip, 'install', '--no-deps', '--no-index', '--no-compile', str(wheel)]
+    subprocess.run(install, check=True, timeout=300)
+    return env
+
+
+@pytest.mark.slow
+def test_wheel_works_outside_of_the_checkout(tmp_path):
+    env, work = installed(tmp_path), tmp_path / 'work'
+    work.mkdir()
+
+    def call(name: str, *words: str) -> str:
+        command = [str(env / 'bin' / name), *words]
+        options = dict(cwd=work, env=environment(PYTHONPATH=''), capture_output=True, text=True)
+        result = subprocess.run(command, timeout=300, **options)
         assert result.returncode == 0, result.stderr[-3000:]
         return result.stdout
 
-    pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-compile']
-    pip += ['--no-build-isolation']
-    call(*pip, '--target', str(target), str(source))
-    shipped = target / 'aimclr_mm' / '.mim'
+    (package,) = env.glob('lib/python*/site-packages/aimclr_mm')
+    assert call('python', '-c', 'import aimclr_mm; print(aimclr_mm.__path__[0])') == f'{package}\n'
+    shipped = package / '.mim'
     for name in ('configs/metafile.yml', 'configs/_base_/aimclr.py', 'tools/train.py'):
         assert (shipped / name).read_bytes() == (ROOT / name).read_bytes()  # where mim looks
     assert not list(shipped.rglob('__pycache__'))
 
-    aimclr = str(target / 'bin' / 'aimclr')
-    assert '56 recordings' in call(
-        *(aimclr, 'prepare', 'samples', 'mine', '--subjects', '4', '--cameras', '1')
-    )
+    # the example of the README
+    prepare, example = (b for b in blocks(ROOT / 'README.md') if 'actions' in b.text)
+    ((_, tool, *words),) = prepare.words()
+    assert tool == 'tools/prepare_data.py'
+    assert '280 recordings' in call('aimclr', 'prepare', *words)
+    found = re.findall(r'\d+', call('python', '-c', example.text).splitlines()[-1])
+    names = sorted(str(path.relative_to(work)) for path in work.glob('actions/*/*'))
+    assert [names[int(i)] for i in found][0] == 'actions/wave/C001P003R001.npy'
+    assert len(found) == 3
+
     config = ['configs/aimclr_synthetic_xsub_joint.py', 'random']
-    assert '56 sequences, 64 channels, 14 labels' in call(aimclr, 'embed', *config, 'mine')
-    found = call(aimclr, 'search', *config, 'mine/wave', '--gallery', 'embeddings.npz', '-k', '1')
-    assert '1  1.0000  mine/wave/C001P001R001.npy' in found
+    assert '20 sequences, 64 channels, no labels' in call('aimclr', 'embed', *config, 'actions/wave')
     assert Config.fromfile(shipped / 'configs/aimclr_ntu60_xsub_joint.py').num_classes == 60

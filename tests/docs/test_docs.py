@@ -22,7 +22,7 @@ from tests.docs_runner import ROOT, Block, Folder, blocks, make_project, pages, 
 # page -> first lines of the blocks that are run, all in one folder, in this order; None: all blocks
 RUN = {
     'docs/getting_started.md': ['python tools', 'python -m zipfile', 'import numpy', 'mkdir'],
-    'docs/index.md': ['from aimclr_mm'],
+    'docs/index.md': ['python tools', 'from aimclr_mm'],
     'docs/protocols.md': ['python tools/train.py configs/aimclr_utdmhad'],
     'README.md': ['python tools/prepare_data.py ntu60'],
     'docs/datasets.md': [
@@ -54,6 +54,7 @@ CHECKPOINTS = [
 OTHER_TEST = 'has a test of its own: '
 NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are parsed all the same
     'README.md': {
+        'python tools/prepare_data.py samples': 'as in docs/index.md, and in test_console.py',
         'from aimclr_mm.apis': 'the same lines as those of docs/index.md, which are run',
         'make demo': 'takes minutes; CI runs make demo and make test',
         'pip install': 'creates an environment; make does it in CI',
