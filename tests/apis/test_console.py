@@ -128,5 +128,6 @@ def test_wheel_works_outside_of_the_checkout(tmp_path):
     assert len(found) == 3
 
     config = ['configs/aimclr_synthetic_xsub_joint.py', 'random']
-    assert '20 sequences, 64 channels, no labels' in call('aimclr', 'embed', *config, 'actions/wave')
+    embedded = call('aimclr', 'embed', *config, 'actions/wave')
+    assert '20 sequences, 64 channels, no labels' in embedded
     assert Config.fromfile(shipped / 'configs/aimclr_ntu60_xsub_joint.py').num_classes == 60

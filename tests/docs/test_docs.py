@@ -42,6 +42,7 @@ REDUCTIONS = {
     'python tools/test.py configs/aimclr_ntu60': '--cfg-options test_dataloader.num_workers=0 '
     'test_dataloader.persistent_workers=False',
     'python tools/train.py': '--epochs 1',
+    'python tools/prepare_data.py samples': '--subjects 4 --cameras 1',
     'python tools/prepare_data.py': '--workers 1',
 }
 # checkpoints of full-length trainings that the printed commands expect
