@@ -7,8 +7,11 @@ entry ``joint: parent`` per joint, instead of ``joints`` and ``parents``.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+
+from aimclr_mm.utils.files import open_regular
 
 MAX_FILE = 64 * 2**10  # bytes
 
@@ -58,7 +61,7 @@ def read_fields(path: str, shoulders: tuple[str, str]) -> dict[str, Any]:
             f'layout file {path!r} does not exist; the current folder is {os.getcwd()!r}'
         )
 
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         content = file.read(MAX_FILE + 1)
 
     try:
@@ -133,7 +136,7 @@ def _load_yaml(content: bytes) -> dict[str, Any]:
 
     for node in (root, *(value for _, value in root.value)):
         keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        duplicates = [key for key in keys if keys.count(key) > 1]
-        if duplicates:
-            raise ValueError(f'has {duplicates[0]!r} twice')
+        key, count = next(iter(Counter(keys).most_common(1)), ('', 0))
+        if count > 1:
+            raise ValueError(f'has {key!r} twice')
     return fields

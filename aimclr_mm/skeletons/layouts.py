@@ -14,6 +14,8 @@ from typing import Any
 
 from .layout_files import read_fields
 
+MAX_JOINTS = 1000  # graphs take memory and time by its square
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -53,6 +55,10 @@ class Layout:
             )
 
     def _check_names(self) -> None:
+        if len(self.joints) > MAX_JOINTS:
+            raise ValueError(
+                f'layout {self.name!r} has {len(self.joints)} joints; the limit is {MAX_JOINTS}'
+            )
         known = set(self.joints)
         if len(known) != len(self.joints):
             raise ValueError(f'layout {self.name!r} names a joint twice')

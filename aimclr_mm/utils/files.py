@@ -1,4 +1,9 @@
-"""Atomic writes of files and folders, and checks of files before they are used."""
+"""Atomic writes of files and folders, and checks of files before they are used.
+
+Reading a file takes at most 16 times its size and 512 MB more. What a parser allocates for each
+element is estimated before it runs (:func:`parse_json`), or limited by a number of elements that
+stays below 512 MB. Packed text is unpacked to at most 24 MB more than its size.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-# limit of the unpacked size of an archive relative to its size; arrays of labels and text reach 50
-MAX_RATIO = 100
-ALWAYS = 64 * 2**20  # bytes that any archive may unpack to
+MAX_RATIO = 4  # unpacked size of an archive of arrays, relative to its size
+ALWAYS = 64 * 2**20  # bytes that any archive of arrays may unpack to, beyond that
+
+PARSED = 16  # bytes that parsed text may take, per byte of the text
+PARSED_ALWAYS = 128 * 2**20  # bytes that any parsed text may take
+# bytes that elements of JSON take in CPython; a comma stands for a number and its place in an array
+_JSON_COSTS = {'[': 120, '{': 250, ',': 48, '"': 16}
 
 
 def open_regular(path: str | os.PathLike) -> IO[bytes]:
@@ -54,10 +63,32 @@ def read_json(path: str) -> Any:
         ValueError: if it is not JSON, or nested too deeply.
     """
     with open_regular(path) as file:
-        try:
-            return json.load(file)
-        except RecursionError as error:
-            raise ValueError('it is nested too deeply') from error
+        return parse_json(file.read())
+
+
+def parse_json(content: str | bytes, **kwargs: Any) -> Any:
+    """Return the content of JSON text.
+
+    Args:
+        content: the text.
+        **kwargs: arguments of :func:`json.loads`.
+
+    Raises:
+        ValueError: if it is not JSON, nested too deeply, or would take more memory than
+            :data:`PARSED` allows.
+    """
+    if isinstance(content, bytes):
+        content = content.decode(json.detect_encoding(content), 'surrogatepass')
+    cost = sum(cost * content.count(mark) for mark, cost in _JSON_COSTS.items())
+    if cost > PARSED * len(content) + PARSED_ALWAYS:
+        raise ValueError(
+            f'it has {len(content)} characters and would take {cost / 2**20:.0f} MB; the limit is '
+            f'{PARSED} times its size and {PARSED_ALWAYS // 2**20} MB more. Save arrays as .npy'
+        )
+    try:
+        return json.loads(content, **kwargs)
+    except RecursionError as error:
+        raise ValueError('it is nested too deeply') from error
 
 
 def is_piecewise(member: zipfile.ZipInfo) -> bool:
@@ -82,8 +113,10 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
     if not all(map(is_piecewise, members)):
         raise zipfile.BadZipFile('it is compressed by a method other than deflate')
-    if sum(member.file_size for member in members) > max(ALWAYS, MAX_RATIO * size):
-        raise zipfile.BadZipFile(f'it is more than {MAX_RATIO} times as large when unpacked')
+    if sum(member.file_size for member in members) > MAX_RATIO * size + ALWAYS:
+        raise zipfile.BadZipFile(
+            f'it is more than {MAX_RATIO} times as large when unpacked, and {ALWAYS // 2**20} MB'
+        )
 
 
 @contextmanager

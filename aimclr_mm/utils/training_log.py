@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import glob
-import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .files import is_own_file, open_text, read_json
+from .files import is_own_file, open_text, parse_json, read_json
 
 PROVENANCE = 'provenance.json'  # written by ProvenanceHook at the start of each run
 MAX_VALUE = 1e30  # larger logged numbers are treated like infinity, as axes cannot show them
@@ -96,8 +95,8 @@ def read_history(work_dir: str) -> History:
 
 def _add_run(history: History, path: str, run: str) -> None:
     """Merge one log into the history."""
-    records, note = _read_records(path)
-    train, validation = _by_epoch(records)
+    damaged: list[int] = []
+    train, validation = _by_epoch(_read_records(path, damaged))
     first = min([*train, *validation], default=math.inf)
     superseded = sum(epoch >= first and epoch not in train for epoch in history.train)
 
@@ -106,8 +105,8 @@ def _add_run(history: History, path: str, run: str) -> None:
     history.validation.update(validation)
     history.runs.update(dict.fromkeys(train, run))
 
-    if note:
-        history.notes.append(note)
+    if damaged:
+        history.notes.append(_describe_damaged(path, damaged))
     if superseded:
         history.notes.append(
             f'{run} started over at epoch {first}: {superseded} later epochs of earlier runs '
@@ -115,30 +114,29 @@ def _add_run(history: History, path: str, run: str) -> None:
         )
 
 
-def _read_records(path: str) -> tuple[list[dict], str]:
-    """Return the records of a log and a note on damaged lines, empty if there are none.
+def _read_records(path: str, damaged: list[int]) -> Iterator[dict]:
+    """Yield the records of a log, and append the numbers of its damaged lines.
 
     A run that is killed while it logs leaves an incomplete line; such lines are skipped.
     """
-    records, damaged = [], []
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             try:
-                record = json.loads(line) if line.strip() else {}
-            except (ValueError, RecursionError):
+                record = parse_json(line) if line.strip() else {}
+            except ValueError:
                 record = None
 
             if isinstance(record, dict):
-                records.append(record)
+                yield record
             else:
                 damaged.append(number)
 
-    if not damaged:
-        return records, ''
-    more = f' and {len(damaged) - MAX_LISTED} more' if len(damaged) > MAX_LISTED else ''
-    plural = 's' if len(damaged) > 1 else ''
-    listed = ', '.join(map(str, damaged[:MAX_LISTED]))
-    return records, f'{path}, damaged and left out: line{plural} {listed}{more}'
+
+def _describe_damaged(path: str, lines: list[int]) -> str:
+    more = f' and {len(lines) - MAX_LISTED} more' if len(lines) > MAX_LISTED else ''
+    plural = 's' if len(lines) > 1 else ''
+    listed = ', '.join(map(str, lines[:MAX_LISTED]))
+    return f'{path}, damaged and left out: line{plural} {listed}{more}'
 
 
 def _by_epoch(records: Iterable[dict]) -> tuple[Epochs, Epochs]:

@@ -19,8 +19,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aimclr_mm.datasets.readers.sources import RecordingError
-from aimclr_mm.datasets.readers.text import is_number
+from aimclr_mm.datasets.readers.text import MAX_CELLS, is_number
 from aimclr_mm.skeletons import Layout
+from aimclr_mm.skeletons.layouts import MAX_JOINTS
 
 from .shapes import MAX_FRAMES, check_size
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bvhio import BvhJoint
 
 MAX_DEPTH = 100  # joints within each other
+MAX_POSES = 100_000  # joints times frames that bvhio parses at once; it takes 700 bytes for each
 END = 'end of file'  # bvhio waits for further lines forever
 
 # joint -> names in files without separators, the first that is there counts
@@ -83,14 +85,19 @@ def read_bvh(content: bytes, layout: Layout) -> dict[str, Any]:
             f'has three coordinates; layout {layout.name} has {layout.dims}. Give the layout '
             'mocap21, or one of your own with the names in the file'
         )
-    root = _parse(content)
-    positions = dict(_positions(root, Rotation.identity(), np.zeros(3)))
-    names = _find_joints(layout, list(positions))
-    return dict(keypoint=np.stack([positions[name] for name in names], axis=1)[None])
+    hierarchy, lines = _split(content.decode('utf-8-sig', errors='replace').rstrip())
+    step = max(1, MAX_POSES // hierarchy.count('{'))
+    parts = []
+    for start in range(0, len(lines), step):
+        root = _parse(hierarchy, lines[start : start + step])
+        positions = dict(_positions(root, Rotation.identity(), np.zeros(3)))
+        names = _find_joints(layout, list(positions))
+        parts.append(np.stack([positions[name] for name in names], axis=1))
+    return dict(keypoint=np.concatenate(parts)[None])
 
 
-def _parse(content: bytes) -> BvhJoint:
-    """Return the root of the joints, with their motion."""
+def _parse(hierarchy: str, lines: list[str]) -> BvhJoint:
+    """Return the root of the joints, with the motion of some frames."""
     try:
         import bvhio
     except ImportError as error:
@@ -98,12 +105,11 @@ def _parse(content: bytes) -> BvhJoint:
             "BVH files need bvhio: pip install 'aimclr_mm[bvh]' or pip install bvhio"
         ) from error
 
-    text = content.decode('utf-8-sig', errors='replace').rstrip()
-    _check_text(text)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'motion.bvh')
         with open(path, 'w', encoding='utf-8') as file:
-            file.write(f'{text}\n{END}\n')
+            file.write(f'{hierarchy}MOTION\nFrames: {len(lines)}\nFrame Time: 1\n')
+            file.writelines(f'{line}\n' for line in [*lines, END])
         try:
             return bvhio.readAsBvh(path).Root
         except Exception as error:  # noqa: BLE001  damaged files raise errors of many kinds
@@ -111,14 +117,22 @@ def _parse(content: bytes) -> BvhJoint:
             raise RecordingError(f'is not a readable BVH file ({reason})') from error
 
 
-def _check_text(text: str) -> None:
-    """Raise RecordingError if the motion has not the stated number of frames and values."""
+def _split(text: str) -> tuple[str, list[str]]:
+    """Return the hierarchy of joints and the lines of the frames.
+
+    Raises:
+        RecordingError: if the motion has not the stated number of frames and values.
+    """
     hierarchy, motion, rest = text.partition('MOTION')
     frames = re.match(r'\s*Frames:\s*(\d{1,9})\s+Frame Time:\s*\S+\s*', rest)
     if not motion or not frames:
         raise RecordingError('is not a BVH file: it has no MOTION with Frames and Frame Time')
 
-    depth = max(np.cumsum([(mark == '{') - (mark == '}') for mark in hierarchy]), default=0)
+    joints = hierarchy.count('{')
+    if not 0 < joints <= 2 * MAX_JOINTS:
+        raise RecordingError(f'has {joints} joints and ends; the limit is {2 * MAX_JOINTS}')
+    marks = re.findall('[{}]', hierarchy)
+    depth = max(np.cumsum([1 if mark == '{' else -1 for mark in marks]))
     if depth > MAX_DEPTH:
         raise RecordingError(f'has {depth} joints within each other; the limit is {MAX_DEPTH}')
 
@@ -130,7 +144,7 @@ def _check_text(text: str) -> None:
             f'states {stated} frames and has {len(lines)}; 1 to {MAX_FRAMES} are read'
         )
     channels = sum(map(int, re.findall(r'CHANNELS\s+(\d{1,2})\b', hierarchy)))
-    check_size(1, stated, stated * channels)
+    check_size(1, stated, max(channels, 3 * joints) * stated, MAX_CELLS)
     for number, line in enumerate(lines, 1):
         values = line.split()
         if len(values) != channels:
@@ -141,6 +155,7 @@ def _check_text(text: str) -> None:
         wrong = [v for v in values if not is_number(v) or not math.isfinite(float(v))]
         if wrong:
             raise RecordingError(f'frame {number} (counted from 1) has the value {wrong[0][:40]!r}')
+    return hierarchy, lines
 
 
 def _positions(

@@ -29,7 +29,12 @@ from typing import Any
 import numpy as np
 
 from aimclr_mm.datasets.readers.ntu import read_bodies
-from aimclr_mm.datasets.readers.sources import MAX_BYTES, RecordingError, SourceFile
+from aimclr_mm.datasets.readers.sources import (
+    MAX_BYTES,
+    RecordingError,
+    SourceFile,
+    check_unpacked,
+)
 from aimclr_mm.datasets.readers.utd_mhad import read_skeleton
 from aimclr_mm.skeletons import KINECT20, NTU25, Layout
 from aimclr_mm.utils.pickles import parse_pickle
@@ -237,7 +242,7 @@ def _read_frames(folder: FrameFiles, layout: Layout) -> dict[str, Any]:
             f'has the frames of {len(videos)} videos ({", ".join(map(repr, videos[:5]))}); move '
             'those of each into a folder of its own'
         )
-    return read_frame_files([file.read(MAX_TEXT) for file in files], names, layout)
+    return read_frame_files((file.read(MAX_TEXT) for file in files), names, layout)
 
 
 def _video(name: str) -> str:
@@ -254,12 +259,13 @@ def _content(file: SourceFile, limit: int) -> bytes:
         return content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-            content = packed.read(limit + 1)
+            unpacked = packed.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(f'is not a readable .gz file ({error})') from error
-    if len(content) > limit:
+    check_unpacked(len(unpacked), len(content))
+    if len(unpacked) > limit:
         raise RecordingError(f'has more than {limit} bytes when it is unpacked')
-    return content
+    return unpacked
 
 
 def as_fields(arrays: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

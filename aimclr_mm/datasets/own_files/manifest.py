@@ -38,6 +38,7 @@ from aimclr_mm.skeletons import Layout, get_layout
 
 from .fields import Recording, frame_folder, read_fields, split_extension, zero_missing
 from .pose_json import FRACTIONS
+from .shapes import MAX_TEXT
 
 COLUMNS = (
     'path',
@@ -52,6 +53,8 @@ COLUMNS = (
     'height',
 )
 SEPARATORS = ',;\t'
+MAX_ROWS = 500_000  # 650 bytes each
+MAX_COLUMNS = 1000
 JSON_EXTENSIONS = ('.json', '.jsonl', '.ndjson')
 
 _CONTROL = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
@@ -125,6 +128,8 @@ def _read_csv(text: str) -> Iterator[tuple[str, Row]]:
     )
     try:
         columns = [name.strip().lower() for name in lines.fieldnames or []]
+        if len(columns) > MAX_COLUMNS:
+            raise ValueError(f'line 1 has {len(columns)} columns; the limit is {MAX_COLUMNS}')
         _check_columns(columns)
         lines.fieldnames = columns
 
@@ -376,7 +381,7 @@ class ManifestReader(Reader):
     def _parse(self, manifest: SourceFile) -> Iterator[tuple[str, ManifestRow]]:
         """Yield place and content of each row; note unknown columns."""
         try:
-            text = manifest.read().decode('utf-8-sig')
+            text = manifest.read(MAX_TEXT).decode('utf-8-sig')
         except UnicodeDecodeError as error:
             raise ValueError(
                 f'is not UTF-8 text ({error}); save it as "CSV UTF-8" or JSON'
@@ -384,7 +389,10 @@ class ManifestReader(Reader):
 
         is_json = manifest.name.lower().endswith(JSON_EXTENSIONS)
         unknown: set[str] = set()
-        for place, row in _read_json(text) if is_json else _read_csv(text):
+        rows = _read_json(text) if is_json else _read_csv(text)
+        for number, (place, row) in enumerate(rows, 1):
+            if number > MAX_ROWS:
+                raise ValueError(f'lists more than {MAX_ROWS} sequences; split it')
             unknown.update(filter(None, set(row).difference(COLUMNS)))
             try:
                 yield place, _parse_row(manifest, place, row)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ from aimclr_mm.datasets.readers.sources import RecordingError
 from aimclr_mm.datasets.readers.text import load_json
 from aimclr_mm.skeletons import Layout
 
-from .shapes import MAX_FRAMES, check_size, suggest_layouts
+from .shapes import MAX_FILLED, MAX_FRAMES, check_size, suggest_layouts
 
 FRACTIONS = (1, 1)  # img_shape of coordinates that are fractions of the picture
 UNKNOWN = -1  # track id
@@ -94,7 +94,7 @@ def read_json(content: bytes, layout: Layout) -> dict[str, Any]:
     return _read_list(data, layout)
 
 
-def read_frame_files(contents: Sequence[bytes], names: Sequence[str], layout: Layout) -> dict:
+def read_frame_files(contents: Iterable[bytes], names: Sequence[str], layout: Layout) -> dict:
     """Read a recording with one JSON file of OpenPose per frame.
 
     Args:
@@ -187,7 +187,7 @@ def _mmpose_frames(frames: list, layout: Layout) -> Frames:
 
     num_people = max(map(len, instances))
     values = num_people * len(frames) * layout.num_joints * (layout.dims + 1)
-    check_size(num_people, len(frames), values)
+    check_size(num_people, len(frames), values, MAX_FILLED)
     return [
         [
             _mmpose_person(person, layout, f'frame {number}, person {place} (counted from 0): ')
@@ -470,7 +470,7 @@ def join_frames(frames: Frames, layout: Layout) -> dict[str, Any]:
     if not people:
         raise RecordingError('has no person in any frame')
     joints, dims = layout.num_joints, layout.dims
-    check_size(people, len(frames), people * len(frames) * joints * (dims + 1))
+    check_size(people, len(frames), people * len(frames) * joints * (dims + 1), MAX_FILLED)
 
     keypoint = np.full((people, len(frames), joints, dims), np.nan)
     score = np.zeros(keypoint.shape[:3])

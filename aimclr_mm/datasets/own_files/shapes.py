@@ -9,14 +9,15 @@ MAX_TEXT = 64 * 2**20  # bytes; text takes many times its size while it is parse
 MAX_FRAMES = 1_000_000
 MAX_PEOPLE = 64
 MAX_VALUES = MAX_BYTES // 4  # float32
+MAX_FILLED = MAX_VALUES // 2  # including those of people and frames that the file leaves out
 
 
-def check_size(people: int, frames: int, values: int) -> None:
+def check_size(people: int, frames: int, values: int, limit: int = MAX_VALUES) -> None:
     """Raise RecordingError if a sequence exceeds one of the limits."""
-    if people > MAX_PEOPLE or frames > MAX_FRAMES or values > MAX_VALUES:
+    if people > MAX_PEOPLE or frames > MAX_FRAMES or values > limit:
         raise RecordingError(
             f'has {people} people, {frames} frames and {values} values; the limits are '
-            f'{MAX_PEOPLE}, {MAX_FRAMES} and {MAX_VALUES}'
+            f'{MAX_PEOPLE}, {MAX_FRAMES} and {limit}'
         )
 
 

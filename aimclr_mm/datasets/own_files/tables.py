@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from aimclr_mm.datasets.readers.sources import RecordingError
-from aimclr_mm.datasets.readers.text import is_number
+from aimclr_mm.datasets.readers.text import MAX_CELLS, is_number
 from aimclr_mm.skeletons import Layout
 
 from .column_names import find_channel, order_columns, order_joints
@@ -221,7 +221,7 @@ def _parse(lines: list[str], first: int, form: _Form) -> pd.DataFrame:
     Columns in front that count, by their name, may hold text.
     """
     width = _check_widths(lines, first, form)
-    check_size(1, 1, (len(lines) - first) * width)
+    check_size(1, 1, (len(lines) - first) * width, MAX_CELLS)
     content = '\n'.join(lines[first:])
     if form.separator == ' ':
         content = '\n'.join(' '.join(line.split()) for line in lines[first:])

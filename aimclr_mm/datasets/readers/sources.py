@@ -13,6 +13,7 @@ from functools import lru_cache
 from aimclr_mm.utils.files import is_piecewise, open_regular
 
 MAX_BYTES = 256 * 2**20
+MAX_GROWTH = 24 * 2**20  # bytes that a file may unpack to, beyond its packed size
 _READ_ERRORS = (
     OSError,
     KeyError,
@@ -29,6 +30,19 @@ class RecordingError(ValueError):
 
     The message says where in the file and why; the caller adds the name of the file.
     """
+
+
+def check_unpacked(size: int, packed: int) -> None:
+    """Raise RecordingError if a file is much larger than it is packed; parsing multiplies that.
+
+    Args:
+        size, packed: unpacked and packed size in bytes.
+    """
+    if size > packed + MAX_GROWTH:
+        raise RecordingError(
+            f'has {packed} bytes, which unpack to {size} or more; the limit is '
+            f'{MAX_GROWTH // 2**20} MB more than they are. Unpack it yourself if you trust it'
+        )
 
 
 @dataclass(frozen=True)
@@ -95,11 +109,13 @@ class SourceFile:
     def _unpack(self, limit: int) -> bytes:
         """Return the first ``limit`` bytes of an archived file."""
         archive = _open_archive(self.path, os.getpid())
-        if not is_piecewise(archive.getinfo(self.name)):
+        member = archive.getinfo(self.name)
+        if not is_piecewise(member):
             raise RecordingError(
                 'is compressed by a method other than deflate; unpack the archive and give the '
                 'folder'
             )
+        check_unpacked(self.size, min(member.compress_size, os.path.getsize(self.path)))
         with archive.open(self.name) as file:
             return file.read(limit)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from aimclr_mm.utils.files import parse_json
+
 from .sources import RecordingError
 
-MAX_CELLS = 10_000_000  # lines times columns; pandas holds about 16 bytes per cell
+MAX_CELLS = 10_000_000  # lines times columns; pandas takes up to 35 bytes per cell
 BOM = b'\xef\xbb\xbf'
 
 
@@ -87,8 +87,12 @@ def parse_text(content: bytes, parse: Callable[[bytes], np.ndarray]) -> np.ndarr
     """
     # most files need no substitution, which takes longer than parsing
     if content.startswith(b' ') or any(mark in content for mark in (b'\t', b'  ', b'\n ')):
-        content = re.sub(rb'[ \t]+', b' ', content)
-        content = re.sub(rb'^ | $| (?=\r)', b'', content, flags=re.MULTILINE)
+        content = content.replace(b'\t', b' ')
+        while b'  ' in content:
+            content = content.replace(b'  ', b' ')
+        for end in (b'\r', b'\n'):
+            content = content.replace(b' ' + end, end)
+        content = content.replace(b'\n ', b'\n').strip(b' ')
     return parse(content)
 
 
@@ -124,11 +128,12 @@ def load_json(content: str | bytes, **kwargs: Any) -> Any:
         **kwargs: arguments of :func:`json.loads`.
 
     Raises:
-        RecordingError: if it is not valid JSON.
+        RecordingError: if it is not valid JSON, or too large, see
+            :func:`aimclr_mm.utils.files.parse_json`.
     """
     try:
-        return json.loads(content, **kwargs)
-    except (ValueError, RecursionError) as error:
+        return parse_json(content, **kwargs)
+    except ValueError as error:
         raise RecordingError(f'is not readable JSON ({error})') from error
 
 
