@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     for name, text in dict(onnx='write an ONNX file', pt2='write a file of torch.export').items():
         verb = parser.add_verb(name, export_encoder, text)
-        verb.add_shared(*cli.ENCODER)
+        verb.add_shared(*cli.ENCODER, '--missing')
         verb.add_shared('--out', default=f'encoder.{name}')
         verb.add_shared('--ann-file')
         scores = verb.add_mutually_exclusive_group()

@@ -49,6 +49,7 @@ SOURCES = {  # help of SOURCE, by dataset
     'padded': 'folder with xsub or xview as 2s-AGCN prepares it, or NTU60_CS.npz of CTR-GCN',
 }
 READER_OPTIONS = {  # of the readers that take them
+    'missing': cli.SHARED['--missing'],
     'layout': LAYOUT,
     'bodies': dict(
         choices=['first', 'motion'],

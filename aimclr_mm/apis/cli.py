@@ -20,6 +20,7 @@ from aimclr_mm.checkpoints.loading import state_dict_of
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.annotations import load_annotations
+from aimclr_mm.datasets.own_files.cleaning import MISSING
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from aimclr_mm.models.readouts import READOUTS
@@ -112,6 +113,13 @@ SHARED: dict[str, dict[str, Any]] = {
         'default: that of the config. Recordings of another layout are mapped to it',
     ),
     '--map-to': dict(metavar='LAYOUT', help='joint layout to map the sequences to'),
+    '--missing': dict(
+        choices=MISSING,
+        default='interpolate',
+        help='frames without a body: fill gaps of up to half a second by interpolation and leave '
+        'out the others (default), drop all of them, or keep them as zeros; interpolate fills '
+        'missing joints, too',
+    ),
     '--out': dict(type=output_file, metavar='FILE', help='file to write'),
     '--performances': dict(type=int, help='recordings of each movement'),
     '--programs': dict(type=int, help='number of movements, the classes'),
@@ -218,7 +226,8 @@ def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
 def open_encoder(args: argparse.Namespace) -> EmbeddingInferencer:
     """Load the encoder of the command line."""
     cfg = compose_config(args)
-    return load_encoder(cfg, args.checkpoint, args.device, args.stream, args.readout)
+    missing = getattr(args, 'missing', MISSING[0])
+    return load_encoder(cfg, args.checkpoint, args.device, args.stream, args.readout, missing)
 
 
 def open_classifier(

@@ -24,6 +24,7 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from aimclr_mm.datasets.own_files.cleaning import clean_batch
 from aimclr_mm.models.data_preprocessor import SkeletonViews
 from aimclr_mm.models.readouts import represent
 from aimclr_mm.transforms import SkeletonTransform
@@ -105,6 +106,8 @@ class ExportedEncoder(nn.Module):
             )
 
         self.steps = [function for step in steps if (function := tensor_step(step)) is not None]
+        self.missing = encoder.missing
+        self.dims = encoder.layout.dims
         self.form_streams = views.form_streams
         self.readout = encoder.readout
         part = getattr(encoder.model, 'encoder', encoder.model)
@@ -119,10 +122,10 @@ class ExportedEncoder(nn.Module):
 
         With a classifier also probabilities (N, K).
 
-        A person with zeros in all frames is absent.
+        A person with zeros in all frames is absent. NaN and zeros are missing joints.
         """
-        absent = keypoint.flatten(2).eq(0).all(dim=2)[..., None, None, None]  # (N, M, 1, 1, 1)
-        x = keypoint
+        x = clean_batch(keypoint, self.dims, self.missing)
+        absent = x.flatten(2).eq(0).all(dim=2)[..., None, None, None]  # (N, M, 1, 1, 1)
         for step in self.steps:
             x = step(x)
         # FormatGCNInput pads with zeros after PreNormalize2D
@@ -183,6 +186,7 @@ def describe(
         stream=encoder.model.data_preprocessor.stream,
         num_person=str(people),
         readout=encoder.readout,
+        missing=encoder.missing,
         config=os.path.basename(str(encoder.cfg.filename)),
         checkpoint=os.path.basename(checkpoint),
         encoder=encoder.fingerprint,
@@ -319,6 +323,10 @@ def random_sequences(shape: tuple[int, ...], dims: int, seed: int) -> np.ndarray
 
     x[::2, 1:] = 0
     x[-1, 0, frames // 2 : frames - 1 : 3] = 0  # frames without the first person
+    if frames > 40:
+        x[0, :, :3] = x[0, :, -2:] = 0  # nobody at the ends, in short gaps and in a long one
+        x[0, :, 5:7] = x[0, :, 10:30] = 0
+        x[0, 0, 30::3, -1] = 0  # a missing joint
     return x.astype(np.float32)
 
 

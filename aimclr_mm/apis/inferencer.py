@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -23,11 +25,13 @@ from aimclr_mm.checkpoints.loading import load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.batch import SkeletonBatch, collate_skeletons
+from aimclr_mm.datasets.own_files.cleaning import MISSING, Report
 from aimclr_mm.datasets.own_files.recordings import (
     PathLike,
     as_annotations,
     check_names,
-    read_recordings,
+    finish,
+    read_sources,
 )
 from aimclr_mm.datasets.skeleton_dataset import build_transform
 from aimclr_mm.evaluation.evaluate import CLASSIFIER, find_readout, readout_config, stream_config
@@ -35,6 +39,7 @@ from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.models.encoder import attach_features
 from aimclr_mm.models.readouts import READOUTS, represent
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.transforms import ResizeClip
 from aimclr_mm.utils.arguments import check_choice
 from aimclr_mm.utils.config_check import check_config
 from aimclr_mm.utils.device import resolve_device
@@ -67,7 +72,9 @@ class EmbeddingInferencer(BaseInferencer):
     """mmengine inferencer for the encoder of a pre-training or of a classifier.
 
     Sequences go through the preprocessing of the config's test data set and through the encoder in
-    evaluation mode, so that the representations are those that ``tools/test.py`` evaluates.
+    evaluation mode, so that the representations are those that ``tools/test.py`` evaluates. Two
+    things differ, which matter for own recordings only: frames without a body and missing joints
+    are interpolated or left out (``missing``), and the whole clip is used, however long.
 
     Args:
         model: config file, or mmengine's ``Config``.
@@ -80,6 +87,8 @@ class EmbeddingInferencer(BaseInferencer):
         readout: how the last feature map becomes a vector, see
             :func:`~aimclr_mm.models.readouts.read_out`; that of the config's model if not given,
             ``mean`` in the paper's.
+        missing: what to do with frames without a body and with missing joints: ``interpolate``,
+            ``drop`` or ``keep``, see :mod:`aimclr_mm.datasets.own_files.cleaning`.
         show_progress: show a progress bar for many sequences.
 
     Attributes:
@@ -87,6 +96,7 @@ class EmbeddingInferencer(BaseInferencer):
         layout: joint layout of the sequences.
         model: the network.
         readout: the readout.
+        missing: what is done with frames without a body.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -101,8 +111,10 @@ class EmbeddingInferencer(BaseInferencer):
         device: str | None = None,
         stream: str | None = None,
         readout: str | None = None,
+        missing: str = MISSING[0],
         show_progress: bool = True,
     ) -> None:
+        check_choice('missing', missing, MISSING)
         if not isinstance(model, (str, os.PathLike, Config)):
             raise ValueError(
                 f'model={model!r}; give the config as a file or as a Config. The config in a '
@@ -113,6 +125,7 @@ class EmbeddingInferencer(BaseInferencer):
         init_default_scope(cfg.get('default_scope', 'mmaction'))
 
         self.stream = stream
+        self.missing = missing
         self._announced: set[str] = set()  # what has been logged: layouts that are mapped, scores
         if stream is not None:
             cfg = stream_config(cfg, stream)
@@ -145,7 +158,11 @@ class EmbeddingInferencer(BaseInferencer):
         self.layout: Layout = get_layout(layout)
 
         steps = [*data.get('preprocess', []), *data.pipeline]
-        return Compose([build_transform(step, self.layout) for step in steps])
+        transforms = [build_transform(step, self.layout) for step in steps]
+        for transform in transforms:
+            if isinstance(transform, ResizeClip):
+                transform.max_frames = None  # the whole clip
+        return Compose(transforms)
 
     def _init_collate(self, cfg: Config) -> Callable:
         """Return the collate function of skeletons."""
@@ -158,13 +175,16 @@ class EmbeddingInferencer(BaseInferencer):
     def fingerprint(self) -> str:
         """16 hexadecimal digits, equal for encoders that give the same representations.
 
-        A hash of layout, preprocessing, stream and the weights of the backbone. Readouts other than
-        ``mean`` follow after a colon: ``0123456789abcdef:segments``.
+        A hash of layout, preprocessing (in any order of its settings), stream, ``missing`` and the
+        weights of the backbone. Readouts other than ``mean`` follow after a colon:
+        ``0123456789abcdef:segments``.
         """
         data = self.cfg.test_dataloader.dataset
         stream = self.cfg.model.data_preprocessor.stream
-        settings = [self.layout, data.get('preprocess'), data.pipeline, stream]
-        digest = hashlib.sha256(repr(settings).encode())
+        steps = [*data.get('preprocess', []), *data.pipeline]
+        settings = [asdict(self.layout), steps, stream, self.missing]
+        text = json.dumps(settings, sort_keys=True, default=repr)
+        digest = hashlib.sha256(text.encode())
 
         encoder = getattr(self.model, 'encoder', self.model)
         backbone = getattr(encoder, 'backbone', encoder)
@@ -195,7 +215,7 @@ class EmbeddingInferencer(BaseInferencer):
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
         """Return the sequences as checked annotations."""
-        return as_annotations(inputs, self.layout)
+        return as_annotations(inputs, self.layout, missing=self.missing)
 
     def _announce(self, annotations: Sequence[dict]) -> None:
         """Log from which layouts sequences were mapped, once for each layout."""
@@ -268,6 +288,7 @@ class EmbeddingInferencer(BaseInferencer):
         sequences: Any,
         batch_size: int = BATCH,
         layout: str | Mapping | Layout | None = None,
+        report: Report | None = None,
     ) -> np.ndarray:
         """Return the representations h of sequences.
 
@@ -285,6 +306,8 @@ class EmbeddingInferencer(BaseInferencer):
             layout: joint layout of the sequences, from which they are mapped to that of the
                 encoder, see :func:`aimclr_mm.skeletons.map_layout`; that of the encoder if not
                 given. Files that tell their layout are mapped from it.
+            report: counts frames without a body and missing joints, which are logged if it is not
+                given.
 
         Returns:
             (N, D) float32, one row per sequence, not normalized; compare rows by their cosine.
@@ -292,8 +315,11 @@ class EmbeddingInferencer(BaseInferencer):
         Raises:
             FileNotFoundError, ValueError: if a sequence is invalid; the message names it.
         """
-        annotations = as_annotations(sequences, self.layout, layout)
+        counts = Report(self.missing) if report is None else report
+        annotations = as_annotations(sequences, self.layout, layout, self.missing, counts)
         self._announce(annotations)
+        if report is None:
+            counts.log()
         batches = track(
             self.preprocess(annotations, batch_size),
             'Embedding',
@@ -323,7 +349,11 @@ class EmbeddingInferencer(BaseInferencer):
         """
         if isinstance(sources, (str, os.PathLike)):
             sources = [sources]
-        parts = [self._embed_source(os.fspath(source), layout, windows) for source in sources]
+        report = Report(self.missing, 'recordings' if windows is None else 'windows')
+        parts = [
+            self._embed_source(os.fspath(source), layout, windows, report) for source in sources
+        ]
+        report.log()
         columns = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in EmbeddingSet.array_names()
@@ -336,17 +366,27 @@ class EmbeddingInferencer(BaseInferencer):
         sources: PathLike | Sequence[PathLike],
         layout: str | Mapping | Layout | None = None,
         windows: Windows | None = None,
+        report: Report | None = None,
     ) -> list[dict]:
-        """Read recordings, map them to the layout of the encoder and cut them into windows.
+        """Read recordings, cut them into windows, clean them and map them to the encoder's layout.
+
+        Windows are cut first, so that their times are those of the recording.
 
         Args:
             sources, layout, windows: see :meth:`embed_recordings`.
+            report: counts what was missing.
         """
-        recordings = read_recordings(sources, layout or self.layout, self.layout)
-        return recordings if windows is None else windows.cut(recordings)
+        recordings = read_sources(sources, get_layout(layout or self.layout))
+        if windows is not None:
+            recordings = windows.cut(recordings)
+        return finish(recordings, self.layout, self.missing, report)
 
     def _embed_source(
-        self, path: str, layout: str | Mapping | Layout | None, windows: Windows | None
+        self,
+        path: str,
+        layout: str | Mapping | Layout | None,
+        windows: Windows | None,
+        report: Report,
     ) -> EmbeddingSet:
         """Return the embeddings in a file of ``tools/embed.py``, or embed the recordings."""
         if EmbeddingSet.is_file(path):
@@ -354,9 +394,9 @@ class EmbeddingInferencer(BaseInferencer):
             self.check_fingerprint(embedded.encoder, path)
             return embedded
 
-        recordings = self.read(path, layout, windows)
+        recordings = self.read(path, layout, windows, report)
         return EmbeddingSet(
-            self.embed(recordings),
+            self.embed(recordings, report=Report()),  # they are clean and counted
             names=np.array([recording['frame_dir'] for recording in recordings]),
             labels=np.array([recording['label'] or '' for recording in recordings]),
             sources=np.array([recording['source'] for recording in recordings]),
@@ -369,6 +409,7 @@ def load_encoder(
     device: str | None = None,
     stream: str | None = None,
     readout: str | None = None,
+    missing: str = MISSING[0],
 ) -> EmbeddingInferencer:
     """Load a trained encoder.
 
@@ -376,7 +417,7 @@ def load_encoder(
         config: config of the encoder; or the name of a shipped encoder, see
             :data:`aimclr_mm.checkpoints.shipped.SHIPPED`, such as ``generated-3s``.
         checkpoint: its checkpoint; that of the shipped encoder if not given.
-        device, stream, readout: see :class:`EmbeddingInferencer`.
+        device, stream, readout, missing: see :class:`EmbeddingInferencer`.
 
     Raises:
         ValueError: if the checkpoint of a config is not given; and as there.
@@ -388,4 +429,4 @@ def load_encoder(
                 f'{", ".join(SHIPPED)}'
             )
         checkpoint = config
-    return EmbeddingInferencer(config, checkpoint, device, stream, readout)
+    return EmbeddingInferencer(config, checkpoint, device, stream, readout, missing)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aimclr_mm.datasets.own_files.cleaning import Report
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.skeletons import Layout
 from aimclr_mm.utils.files import atomic_write
@@ -141,7 +142,10 @@ def predict_stream(
         windows: length and stride.
         layout: joint layout of the frames, see
             :meth:`~aimclr_mm.apis.EmbeddingInferencer.embed`.
+
+    What was missing in the windows is logged when the stream ends.
     """
+    report = Report(encoder.missing, 'windows')
     for start, window in _stream_windows(frames, windows):
         present = [frame for frame in window if frame.any()]
         if not present:
@@ -152,10 +156,11 @@ def predict_stream(
         for place, frame in enumerate(window):
             if len(frame):
                 sequence[: len(frame), place] = frame
-        (row,) = classifier.probabilities(encoder.embed(sequence, layout=layout))
+        (row,) = classifier.probabilities(encoder.embed(sequence, layout=layout, report=report))
         end = start + len(window)
         span = start / windows.fps, end / windows.fps
         yield Prediction('stream', row, classifier.classes, *span)
+    report.log()
 
 
 def _stream_windows(

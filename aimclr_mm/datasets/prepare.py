@@ -31,6 +31,7 @@ from aimclr_mm.version import __version__
 from .annotations import check_annotation, read_pickle, write_pickle
 from .checks import array_defects, overlaps, warnings
 from .own_files import FolderReader, ManifestReader
+from .own_files.cleaning import Report
 from .readers import (
     NTU60,
     NTU120,
@@ -249,6 +250,7 @@ class _Stream(list):
 def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -> Summary:
     """Merge all parts into the annotation file, if it holds at least one sequence."""
     summary = Summary(reader.published, reader.num_classes)
+    summary.cleaning = Report(getattr(reader, 'missing', 'keep'))
     summary.left_out = reader.left_out
     splits: dict[str, list[str]] = {}
 
@@ -290,5 +292,7 @@ def _merge(
             seen.add(name)
             for split in annotation.pop('splits'):
                 splits.setdefault(split, []).append(name)
+            if 'cleaned' in annotation:
+                summary.cleaning.add(annotation.pop('cleaned'))
             summary.add(annotation, annotation.pop('warnings'))
             yield annotation

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from .checks import abbreviate, name_of, printable
+from .own_files.cleaning import Report
 
 EXAMPLES = 5  # problems that are printed
 
@@ -20,6 +21,7 @@ class Summary:
         split_warnings: warnings about splits that share sequences.
         left_out: reason -> names of the files and sequences left out on purpose.
         problems: recordings that could not be read, or defects of a file.
+        cleaning: what was missing in own recordings, None for a data set.
 
     Args:
         published: split -> published number of sequences.
@@ -46,6 +48,7 @@ class Summary:
         self.left_out: dict[str, list[str]] = {}
         self.problems: list[str] = []
         self.warnings: dict[str, list[str]] = {}
+        self.cleaning: Report | None = None
         self.split_warnings: list[str] = []
 
     def add(self, annotation: Mapping, warnings: Iterable[str] = ()) -> None:
@@ -117,6 +120,7 @@ class Summary:
     def _remarks(self) -> list[tuple[str, str]]:
         """Return the lines about omissions, warnings and problems."""
         lines = [(f'left out ({len(names)})', reason) for reason, names in self.left_out.items()]
+        lines += [('missing', text) for text in (self.cleaning.lines() if self.cleaning else ())]
         lines += [
             (f'warning ({len(names)})', f'{text}: {abbreviate(names)}')
             for text, names in self.warnings.items()

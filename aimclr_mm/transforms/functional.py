@@ -273,7 +273,28 @@ def normalize_pose(
     return _append_rest((coordinates - origin[..., None, :]) / unit, x)
 
 
-def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: int = 0) -> Tensor:
+def held_frames(x: Tensor, dims: int) -> tuple[Tensor, Tensor]:
+    """Return the number of frames from the first to the last that holds a body, and the first.
+
+    Args:
+        x: (N, M, T, V, C) skeletons. A clip without a body counts as a whole.
+        dims: d, the number of coordinates.
+
+    Returns:
+        (N,) each.
+    """
+    total = x.shape[2]
+    held = x[..., :dims].ne(0).flatten(3).any(dim=3).any(dim=1)  # (N, T)
+    place = torch.arange(total, device=x.device)
+    first = torch.where(held, place, total).amin(dim=1)
+    last = torch.where(held, place, -1).amax(dim=1)
+    is_empty = last < 0
+    return torch.where(is_empty, total, last - first + 1), torch.where(is_empty, 0, first)
+
+
+def resize_frames(
+    x: Tensor, length: int, frames: Tensor | None = None, start: int | Tensor = 0
+) -> Tensor:
     """Resize clips to ``length`` frames by linear interpolation between frame centers.
 
     As torch's ``interpolate(mode='linear', align_corners=False)``, but with a number of frames for
@@ -284,7 +305,7 @@ def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: i
         length: frames of the result.
         frames: (N,) integers, the number of frames to use of each sample, at least 1; all from
             ``start`` on if not given.
-        start: the first frame to use.
+        start: the first frame to use, of all samples or, with ``frames``, of each (N,).
     """
     if frames is None:
         frames = torch.full((x.shape[0],), x.shape[2] - start, device=x.device)
@@ -296,6 +317,7 @@ def resize_frames(x: Tensor, length: int, frames: Tensor | None = None, start: i
     high = torch.minimum(low + 1, last)
 
     weight = (position - low)[:, None, :, None, None]
+    start = start[:, None] if isinstance(start, Tensor) else start
     return torch.lerp(take_frames(x, start + low), take_frames(x, start + high), weight)
 
 

@@ -65,7 +65,8 @@ class ResizeClip(SkeletonTransform):
 
     Args:
         length: frames of the result.
-        max_frames: longer clips are cut to this length first.
+        max_frames: longer clips are cut to this length first. None: the whole clip, from the first
+            to the last frame that holds a body, as own data use it.
         surplus: where a longer clip is cut: at the ``end``, or at ``both`` ends so that the middle
             remains, as in the released preprocessing of PKU-MMD.
         layout: see :class:`SkeletonTransform`.
@@ -74,12 +75,12 @@ class ResizeClip(SkeletonTransform):
     def __init__(
         self,
         length: int = 50,
-        max_frames: int = 300,
+        max_frames: int | None = 300,
         surplus: str = 'end',
         layout: LayoutLike = 'ntu25',
     ) -> None:
         super().__init__(layout=layout)
-        if length < 1 or max_frames < 1:
+        if length < 1 or (max_frames is not None and max_frames < 1):
             raise ValueError(
                 f'ResizeClip: length={length}, max_frames={max_frames}; both must be at least 1'
             )
@@ -93,6 +94,8 @@ class ResizeClip(SkeletonTransform):
         total = x.shape[2]
         if total == 0:
             raise ValueError('ResizeClip: the clip has no frames')
+        if self.max_frames is None:
+            return F.resize_frames(x, self.length, *F.held_frames(x, self.layout.dims))
 
         taken = torch.sym_min(total, self.max_frames)  # min() would fix T in an exported graph
         start = (total - taken) // 2 if self.surplus == 'both' else 0

@@ -6,7 +6,7 @@ dataset = dict(
     ann_file='data/synthetic/synthetic_3d.pkl',
     preprocess=[
         dict(type='CenterSkeleton'),
-        dict(type='ResizeClip', length=24),
+        dict(type='ResizeClip', length=24, max_frames=None),  # the whole clip, as for own data
         dict(type='AlignShoulders'),
         dict(type='FormatGCNInput', num_person=2),
     ],

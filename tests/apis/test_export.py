@@ -100,6 +100,15 @@ def test_module_equals_the_encoder(name, few_times):
     assert len({row.shape[0] for row in rows}) > 2 and max(row.difference for row in rows) < 1e-5
 
 
+@pytest.mark.parametrize('suffix', ['pt2', 'onnx'])
+@pytest.mark.parametrize('missing', ['drop', 'keep'])
+def test_graph_contains_the_rule_for_missing_frames(tmp_path, few_times, missing, suffix):
+    encoder = open_small('aimclr_utdmhad_xsub_joint')
+    encoder.missing = missing
+    export(encoder, str(tmp_path / f'encoder.{suffix}'))  # compares the file with the encoder
+    assert describe(encoder, ExportedEncoder(encoder), '')['missing'] == missing
+
+
 @pytest.mark.parametrize('name', ['aimclr_ntu60_xsub_joint', 'aimclr_ntu60_xsub_joint_2d'])
 def test_shorter_sequences_are_filled_up_with_zeros(name):
     encoder = open_small(name)

@@ -78,8 +78,8 @@ def queries_of(folder, expected) -> str:  # noqa: F811
 
 def test_head_gives_the_scores_of_the_classifier(folder, finetuned, tool, tmp_path):  # noqa: F811
     config, checkpoint, expected = finetuned
-    source = queries_of(folder, expected)
-    assert '.csv' in tool('predict', config, checkpoint, source, '--out', 'p.csv')
+    source, keep = queries_of(folder, expected), ('--missing', 'keep')  # as evaluated
+    assert '.csv' in tool('predict', config, checkpoint, source, *keep, '--out', 'p.csv')
     rows = rows_of('p.csv')
     scores = expected.scores.astype(np.float64)
     scores = scores if np.allclose(scores.sum(axis=1), 1) else softmax(scores, axis=1)
@@ -91,7 +91,7 @@ def test_head_gives_the_scores_of_the_classifier(folder, finetuned, tool, tmp_pa
         found = [float(row[f'probability{end}']) for row in rows]
         np.testing.assert_allclose(found, np.take_along_axis(scores, order, 1)[:, rank], atol=2e-4)
 
-    tool('predict', config, checkpoint, source, '--out', 'p.json')
+    tool('predict', config, checkpoint, source, *keep, '--out', 'p.json')
     content = json.loads((tmp_path / 'p.json').read_text())
     assert content[0]['predicted'] == rows[0]['predicted'] and len(content[0]['top']) == 5
     assert content[0]['top'][4]['predicted'] == rows[0]['predicted5']

@@ -91,6 +91,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
     'docs/methods.md': {'python tools/train.py': OTHER_TEST + 'test_methods.py'},
     'docs/encoders.md': {
         'from aimclr_mm.apis': OTHER_TEST + 'test_shipped.py',
+        'import numpy as np': OTHER_TEST + 'test_missing_frames.py',
         'python tools/test.py configs/aimclr_utdmhad': OTHER_TEST + 'test_shipped.py',
         'python tools/prepare_data.py movements': OTHER_TEST + 'test_dataset.py, test_configs.py',
     },

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from aimclr_mm.datasets.readers.base import Reader, cross_subject
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.utils.arguments import check_choice
 
+from .cleaning import MISSING, clean
 from .fields import (
     EXTENSIONS,
     Recording,
@@ -40,6 +42,8 @@ class FolderReader(Reader):
         subject: regular expression with one group that finds the number of the subject in the name
             of a file (without folder and extension), such as ``_s([0-9]+)``. Odd subjects are then
             ``xsub_train``, even ones ``xsub_val``. There are no splits without it.
+        missing: what to do with frames without a body and with missing joints, see
+            :mod:`.cleaning`.
 
     Attributes:
         classes: class names by label.
@@ -49,17 +53,20 @@ class FolderReader(Reader):
     """
 
     name = 'folders'
-    options = ('layout', 'subject')
+    options = ('layout', 'subject', 'missing')
 
     def __init__(
         self,
         files: Sequence[SourceFile],
         layout: str | Mapping | Layout = 'ntu25',
         subject: str | None = None,
+        missing: str = 'interpolate',
     ) -> None:
         super().__init__(group_frames(files))
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
+        check_choice('missing', missing, MISSING)
+        self.missing = missing
         self.subject = subject
         self._subject = None if subject is None else _compile_subject(subject)
         self.classes = sort_names({file.folder for file in self.files if file.folder})
@@ -81,14 +88,18 @@ class FolderReader(Reader):
         return self.files
 
     def read(self, recording: Recording) -> list[dict]:
-        """Read one sequence, named by its folders and its name."""
+        """Read one sequence, named by its folders and its name.
+
+        ``cleaned`` is what was missing in it, see :class:`.cleaning.Found`.
+        """
         annotation = dict(frame_dir=_name(recording))
         if self._subject is not None:
             annotation['subject'] = self._find_subject(os.path.basename(_name(recording)))
         annotation.update(read_fields(recording, self._joints))
         if recording.folder:
             annotation['label'] = self.classes.index(recording.folder)
-        return [zero_missing(annotation)]
+        cleaned, found = clean(zero_missing(annotation), self._joints, self.missing)
+        return [dict(cleaned, cleaned=found.as_dict())]
 
     def splits(self, annotation: dict) -> list[str]:
         """Return the cross-subject split, if subjects are known: odd subjects train."""

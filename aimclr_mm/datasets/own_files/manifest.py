@@ -35,7 +35,9 @@ from aimclr_mm.datasets.readers.base import Reader
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.text import is_number, load_json
 from aimclr_mm.skeletons import Layout, get_layout
+from aimclr_mm.utils.arguments import check_choice
 
+from .cleaning import MISSING, clean
 from .fields import Recording, frame_folder, read_fields, split_extension, zero_missing
 from .pose_json import FRACTIONS
 from .shapes import MAX_TEXT
@@ -307,6 +309,8 @@ class ManifestReader(Reader):
         layout: joint layout of all sequences: a name in the table, a mapping with the fields of a
             layout, or the path of a YAML file with them. The annotation file stores the name or the
             fields, not the path.
+        missing: what to do with frames without a body and with missing joints, see
+            :mod:`.cleaning`.
 
     Attributes:
         classes: class names by label, set by :meth:`recordings`; empty if labels are numbers.
@@ -317,12 +321,17 @@ class ManifestReader(Reader):
     """
 
     name = 'custom'
-    options = ('layout',)
+    options = ('layout', 'missing')
 
     def __init__(
-        self, files: Sequence[SourceFile], layout: str | Mapping | Layout = 'ntu25'
+        self,
+        files: Sequence[SourceFile],
+        layout: str | Mapping | Layout = 'ntu25',
+        missing: str = 'interpolate',
     ) -> None:
         super().__init__(files)
+        check_choice('missing', missing, MISSING)
+        self.missing = missing
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
         self.classes: list[str] = []
@@ -348,7 +357,10 @@ class ManifestReader(Reader):
         return [row for _, row in rows]
 
     def read(self, recording: ManifestRow) -> list[dict]:
-        """Read one sequence; :meth:`splits` removes its splits from the annotation."""
+        """Read one sequence; :meth:`splits` removes its splits from the annotation.
+
+        ``cleaned`` is what was missing in it, see :class:`.cleaning.Found`.
+        """
         fields = read_fields(recording.file, self._joints)
         annotation = dict(
             frame_dir=recording.name,
@@ -359,7 +371,8 @@ class ManifestReader(Reader):
             subject=recording.subject,
         )
         known = {key: value for key, value in annotation.items() if value is not None}
-        return [zero_missing(known)]
+        cleaned, found = clean(zero_missing(known), self._joints, self.missing)
+        return [dict(cleaned, cleaned=found.as_dict())]
 
     def splits(self, annotation: dict) -> list[str]:
         """Return the splits that the manifest names."""

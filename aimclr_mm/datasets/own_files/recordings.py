@@ -16,6 +16,7 @@ from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.utils.files import open_regular
 
 from . import fields as formats
+from .cleaning import Report, clean
 from .fields import (
     Recording,
     as_fields,
@@ -40,6 +41,7 @@ def read_recordings(
     sources: PathLike | Sequence[PathLike],
     layout: str | Mapping | Layout = 'ntu25',
     target: str | Mapping | Layout | None = None,
+    missing: str = 'keep',
 ) -> list[dict]:
     """Read the sequences of files and folders.
 
@@ -59,6 +61,9 @@ def read_recordings(
         layout: joint layout of the sequences. With ``target``, files that tell their layout
             (``.skeleton``, ``.mat``, annotation files that state it) may have another one.
         target: layout to map the sequences to, see :func:`aimclr_mm.skeletons.map_layout`.
+        missing: what to do with frames without a body and with missing joints: ``interpolate``,
+            ``drop`` or ``keep``, see :mod:`aimclr_mm.datasets.own_files.cleaning`. Encoders do it
+            with all sequences that they are given.
 
     Returns:
         Annotations in mmaction2's pose format: ``frame_dir`` (path of the file, or the name in an
@@ -73,6 +78,20 @@ def read_recordings(
             same name.
     """
     layout = get_layout(layout)
+    found = read_sources(sources, layout)
+    if target is None:
+        for annotation in found:
+            own = annotation['layout']
+            if own.joints != layout.joints:
+                raise ValueError(
+                    f'{annotation["source"]!r} has the {own.num_joints} joints of layout '
+                    f'{own.name!r}, not the {layout.num_joints} of {layout.name!r}'
+                )
+    return finish(found, layout if target is None else get_layout(target), missing)
+
+
+def read_sources(sources: PathLike | Sequence[PathLike], layout: Layout) -> list[dict]:
+    """Read sequences as :func:`read_recordings` does, as they are, with their own ``layout``."""
     found = []
     for source in [sources] if isinstance(sources, (str, os.PathLike)) else sources:
         path = os.fspath(source)
@@ -83,22 +102,33 @@ def read_recordings(
         else:
             found += _from_file(SourceFile.of(path, os.path.basename(path)), layout)
     check_names(annotation['frame_dir'] for annotation in found)
-    if target is not None:
-        return [_map(annotation, get_layout(target)) for annotation in found]
-
-    for annotation in found:
-        own = annotation.pop('layout')
-        if own.joints != layout.joints:
-            raise ValueError(
-                f'{annotation["source"]!r} has the {own.num_joints} joints of layout {own.name!r}, '
-                f'not the {layout.num_joints} of {layout.name!r}'
-            )
     return found
+
+
+def finish(
+    annotations: Sequence[dict], target: Layout, missing: str, report: Report | None = None
+) -> list[dict]:
+    """Clean sequences, see :mod:`.cleaning`, and map them to a layout.
+
+    Args:
+        annotations: each with its own ``layout``.
+        target: layout of the result.
+        missing: one of :data:`~.cleaning.MISSING`.
+        report: counts what was found.
+    """
+    result = []
+    for annotation in annotations:
+        cleaned, found = clean(annotation, annotation['layout'], missing)
+        if report is not None:
+            report.add(found)
+        result.append(_map(cleaned, target))
+    return result
 
 
 def _map(annotation: dict, target: Layout) -> dict:
     """Return a checked annotation in the layout ``target`` instead of its own in ``layout``."""
-    own = annotation.pop('layout')
+    own = annotation['layout']
+    annotation = {key: value for key, value in annotation.items() if key != 'layout'}
     if own.joints == target.joints:
         return annotation
 
@@ -176,7 +206,8 @@ def _is_manifest(path: str, extension: str) -> bool:
 
 
 def _from_manifest(path: str, layout: Layout) -> list[dict]:
-    reader = ManifestReader([SourceFile.of(path, os.path.basename(path))], layout)
+    manifest = SourceFile.of(path, os.path.basename(path))
+    reader = ManifestReader([manifest], layout, missing='keep')
     found = []
     for recording in reader.recordings():
         try:
@@ -184,7 +215,7 @@ def _from_manifest(path: str, layout: Layout) -> list[dict]:
         except RecordingError as error:
             raise ValueError(f'{recording}: {error}') from error
         annotation.update(source=path, label=recording.label or None, layout=layout)
-        annotation.pop('splits')
+        del annotation['splits'], annotation['cleaned']
         found.append(annotation)
     return found
 
@@ -218,7 +249,11 @@ def _class_name(label: int | None, classes: Sequence[str]) -> str | None:
 
 
 def as_annotations(
-    sequences: Any, layout: Layout, source: str | Mapping | Layout | None = None
+    sequences: Any,
+    layout: Layout,
+    source: str | Mapping | Layout | None = None,
+    missing: str = 'keep',
+    report: Report | None = None,
 ) -> list[dict]:
     """Convert sequences in any supported form to checked annotations.
 
@@ -227,6 +262,7 @@ def as_annotations(
         layout: joint layout of the result.
         source: joint layout of the sequences, except for files that tell theirs; ``layout`` if not
             given. Sequences of another layout are mapped, see :func:`read_recordings`.
+        missing, report: see :func:`finish`.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`read_recordings`; the message names the place in
@@ -244,16 +280,17 @@ def as_annotations(
     found = []
     for place, item in enumerate(items):
         if isinstance(item, (str, os.PathLike)):
-            found += read_recordings(item, source, layout)
+            found += read_sources(item, source)
             continue
         if isinstance(item, Mapping):
             annotation = {'frame_dir': f'sequence {place}', **item}
-            if source.joints != layout.joints:  # otherwise checked with the others below
-                filter_valid([_numbered(place, annotation)], 'sequences', source, drop=False)
+            numbered = [_numbered(place, annotation)]
+            filter_valid(numbered, 'sequences', source, drop=False)
         else:
             annotation = _from_array(item, place, source)
-        found.append(_map({**annotation, 'layout': source}, layout))
+        found.append({**annotation, 'layout': source})
 
+    found = finish(found, layout, missing, report)
     numbered = [_numbered(place, annotation) for place, annotation in enumerate(found)]
     checked, _ = filter_valid(numbered, 'sequences', layout, drop=False)
     return [
@@ -275,7 +312,7 @@ def _from_array(item: Any, place: int, layout: Layout) -> dict[str, Any]:
             'sequences as a list'
         )
     try:
-        fields = as_fields(dict(keypoint=array), layout)
+        fields = zero_missing(as_fields(dict(keypoint=array), layout))
     except RecordingError as error:
         raise ValueError(f'sequence {place} {error}') from error
     return dict(frame_dir=f'sequence {place}', **fields)

@@ -149,6 +149,7 @@ class Reader:
         ]
         split: dict[str, list[str]] = {}
         for annotation in annotations:
+            annotation.pop('cleaned', None)  # counts of own recordings
             for name in self.splits(annotation):
                 split.setdefault(name, []).append(annotation['frame_dir'])
         return dict(metainfo=self.metainfo(), annotations=annotations, split=split)

@@ -67,6 +67,7 @@ def test_files(tmp_path, form):
     assert data['metainfo'] == dict(
         dataset='folders',
         layout='kinect20',
+        missing='interpolate',
         preprocessed=False,
         subject=r'_s(\d+)$',
         classes=['sit down', 'walk', 'wave'],

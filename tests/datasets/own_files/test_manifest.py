@@ -75,7 +75,11 @@ def test_through_prepare(tmp_path):
     summary = prepare(reader(path), out, workers=1)
     data = read_pickle(out)
     assert data['metainfo'] == dict(
-        dataset='custom', layout='ntu25', preprocessed=False, classes=['jump', 'sit', 'walk']
+        dataset='custom',
+        layout='ntu25',
+        missing='interpolate',
+        preprocessed=False,
+        classes=['jump', 'sit', 'walk'],
     )
     assert data['split'] == dict(train=['walk/a'], all=['walk/a'], val=['second'])
     first, second, third = data['annotations']
