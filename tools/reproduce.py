@@ -94,8 +94,10 @@ def add_machine_options(parser: cli.Parser) -> None:
 def choose_devices(args: argparse.Namespace) -> Devices:
     """Return where jobs run."""
     cores = os.cpu_count() or 1
+    threads = os.environ.get('OMP_NUM_THREADS', '')
+    limit = int(threads) if threads.isdecimal() and int(threads) > 0 else None
     if args.workers is not None:
-        return cpu_devices(args.workers, cores)
+        return cpu_devices(args.workers, cores, limit)
 
     count = torch.cuda.device_count()
     gpus = args.gpus if args.gpus is not None else list(range(count))[:1]
@@ -108,7 +110,7 @@ def choose_devices(args: argparse.Namespace) -> Devices:
         )
     if gpus:
         return gpu_devices(gpus, os.environ.get('CUDA_VISIBLE_DEVICES'))
-    return cpu_devices(1, cores)
+    return cpu_devices(1, cores, limit)
 
 
 def show_plan(args: argparse.Namespace, jobs: Sequence[Job], devices: Devices) -> None:

@@ -45,9 +45,16 @@ def gpu_devices(numbers: Sequence[int], visible: str | None) -> Devices:
     }
 
 
-def cpu_devices(workers: int, cores: int) -> Devices:
-    """Return devices that share the cores of the machine and use no GPU."""
-    threads = str(max(cores // workers, 1))
+def cpu_devices(workers: int, cores: int, limit: int | None = None) -> Devices:
+    """Return devices that share the cores of the machine and use no GPU.
+
+    Args:
+        workers: number of processes.
+        cores: number of cores.
+        limit: largest number of threads of a process, such as the user's ``OMP_NUM_THREADS``.
+    """
+    threads = max(cores // workers, 1)
+    threads = str(threads if limit is None else min(threads, limit))
     environment = {'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': threads}
     return {f'CPU {number}': environment for number in range(workers)}
 

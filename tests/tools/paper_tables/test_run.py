@@ -85,6 +85,8 @@ def test_devices(tmp_path, monkeypatch):
 def test_environments_of_devices():
     half = {'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '2'}
     assert run.cpu_devices(2, 5) == {'CPU 0': half, 'CPU 1': half}
+    one = dict(half, OMP_NUM_THREADS='1')
+    assert run.cpu_devices(2, 5, limit=1) == {'CPU 0': one, 'CPU 1': one}
     assert run.gpu_devices([1], None) == {'GPU 1': {'CUDA_VISIBLE_DEVICES': '1'}}
 
 
