@@ -21,11 +21,13 @@ from aimclr_mm.checkpoints.shipped import (
     shipped_weights,
 )
 from aimclr_mm.datasets import write_pickle
+from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.synthetic import synthesize
 from aimclr_mm.evaluation.evaluate import evaluate
-from aimclr_mm.skeletons import map_layout
+from aimclr_mm.skeletons import get_layout, map_layout
 from aimclr_mm.utils.config_check import check_config
 from aimclr_mm.utils.overlays import read_config
+from tests.docs_runner import arguments, blocks
 from tests.runs import ROOT
 
 # the first four values and the norm of the embedding of one generated recording
@@ -107,6 +109,35 @@ def test_evaluation_on_data_of_another_layout(name, tmp_path):
     metrics = evaluate(cfg, name, ['knn', 'knn_whitened'])
     prefix = 'fused/' if name.endswith('3s') else ''
     assert metrics[f'{prefix}knn/top1_k1'] == metrics[f'{prefix}knn_whitened/top1_k1'] == 100
+
+
+def test_projection_of_the_page_and_its_evaluation(tmp_path):
+    """A Kinect's recordings become poses: left on the left of the camera, up is a smaller row."""
+    made = [synthesize(action, 1, 2, i, noise=False) for action in ('kick', 'clap') for i in (1, 2)]
+    clips = [map_layout(clip, 'ntu25', 'kinect20') for clip in made]
+    annotations = [
+        dict(frame_dir=f'{i}', label=i // 2, keypoint=x, total_frames=x.shape[1])
+        for i, x in enumerate(clips)
+    ]
+    split = dict(xsub_train=['0', '2'], xsub_val=['1', '3'])
+    source, target = (str(tmp_path / name) for name in ('3d.pkl', '2d.pkl'))
+    write_pickle(dict(annotations=annotations, split=split), source)
+    (script,) = (b for b in blocks(ROOT / 'docs/encoders.md') if b.file == 'to_pictures.py')
+    with arguments(['to_pictures.py', source, target, 'kinect20']):
+        exec(compile(script.text, 'to_pictures.py', 'exec'), {})
+
+    layout, coco = get_layout('kinect20'), get_layout('coco17')
+    for before, after in zip(clips, read_pickle(target)['annotations'], strict=True):
+        wrist = before[0, 0, layout.index('left_wrist')] - before[0, 0, layout.center_index]
+        column, row = after['keypoint'][0, 0, coco.index('left_wrist')]
+        depth = wrist[2] + 3
+        assert column == pytest.approx(960 - 1080 * wrist[0] / depth, abs=1e-2)
+        assert row == pytest.approx(540 - 1080 * wrist[1] / depth, abs=1e-2)
+
+    cfg = Config.fromfile(ROOT / 'configs/skeletonclr_movements_joint_2d.py')
+    cfg.test_dataloader.dataset.ann_file = target
+    cfg.work_dir = str(tmp_path / 'work')
+    assert evaluate(cfg, 'generated-coco17', ['knn'])['knn/top1_k1'] == 100
 
 
 def test_search_with_a_shipped_encoder(tmp_path):
