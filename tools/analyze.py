@@ -37,6 +37,7 @@ from aimclr_mm.evaluation import fuse as fuse_features
 from aimclr_mm.evaluation.fusion import fuse_files
 from aimclr_mm.models import STREAMS
 from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.utils.terminal import say
 from aimclr_mm.utils.training_log import read_history
 from aimclr_mm.visualization import embedding
 from aimclr_mm.visualization.curves import draw_knn_curves, draw_training
@@ -132,7 +133,7 @@ def curves(args: argparse.Namespace) -> None:
     """Draw the logged curves of a training."""
     path = args.out or os.path.join(args.work_dir, 'training.png')
     save_figure(draw_training(read_history(args.work_dir)), path)
-    print(path)
+    say(path)
 
 
 def knn(args: argparse.Namespace) -> None:
@@ -153,7 +154,7 @@ def knn(args: argparse.Namespace) -> None:
     save_figure(draw_knn_curves(points, ks), args.out)
     knn_curve.write_csv(points, table)
     Console().print(knn_curve.summary(points, ks))
-    print(f'{args.out}\n{table}')
+    say(args.out, table)
 
 
 def tsne(args: argparse.Namespace) -> None:
@@ -191,12 +192,12 @@ def tsne(args: argparse.Namespace) -> None:
     write_json(os.path.splitext(args.out)[0] + '.json', result)
 
     listed = [f'{number} ({name})' if names else str(number) for number, name in classes.items()]
-    print(
-        f'classes: {", ".join(listed)}\n'
-        f'NMI, {len(classes)} classes, {len(x)} sequences: {result["nmi"]:.4f}\n'
+    say(
+        f'classes: {", ".join(listed)}',
+        f'NMI, {len(classes)} classes, {len(x)} sequences: {result["nmi"]:.4f}',
         f'NMI, all {result["classes_all"]} classes, {len(drawn)} sequences: '
-        f'{result["nmi_all"]:.4f}\n'
-        f'{args.out}'
+        f'{result["nmi_all"]:.4f}',
+        args.out,
     )
 
 
@@ -240,7 +241,7 @@ def choose_classes(
     else:
         chosen = embedding.choose_classes(labels, args.classes, args.seed)
         if len(chosen) < args.classes:
-            print(f'--classes {args.classes}: the data have {len(chosen)}; all are drawn')
+            say(f'--classes {args.classes}: the data have {len(chosen)}; all are drawn')
 
     if names and chosen[-1] >= len(names):
         raise ValueError(
@@ -264,7 +265,7 @@ def fuse(args: argparse.Namespace) -> None:
     """Print and write the metrics of fused streams."""
     metrics = fuse_files(args.files, args.weights, args.k)
     for name, value in metrics.items():
-        print(f'{name}: {value:.2f}')
+        say(f'{name}: {value:.2f}')
     if args.out:
         write_json(args.out, dict(files=args.files, weights=args.weights, metrics=metrics))
 
@@ -273,8 +274,8 @@ def report(args: argparse.Namespace) -> None:
     """Write the page; print its path, and on stderr the parts left out."""
     out = args.out or os.path.join(args.work_dir, 'report.html')
     for note in write_report(args.work_dir, out, args.ann_file):
-        print(f'note: {note}', file=sys.stderr)
-    print(out)
+        say(f'note: {note}', file=sys.stderr)
+    say(out)
 
 
 def write_json(path: str, content: dict) -> None:

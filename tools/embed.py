@@ -49,6 +49,7 @@ from aimclr_mm.apis.prediction import write_csv, write_predictions, write_probab
 from aimclr_mm.apis.windows import overlap, split_name
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.evaluation.whitening import whiten
+from aimclr_mm.utils.terminal import say
 from aimclr_mm.visualization.figures import picture_format
 from aimclr_mm.visualization.skeletons import Strip, draw_strips
 from aimclr_mm.visualization.timeline import Timeline, draw_timelines
@@ -223,7 +224,7 @@ def embed(args: argparse.Namespace) -> None:
     labels = sorted(set(embedded.labels) - {''})
     shown = ', '.join(labels[:8]) + (', ...' if len(labels) > 8 else '')
     summary = f'{len(labels)} labels ({shown})' if labels else 'no labels'
-    print(f'{args.out}: {count} sequences, {channels} channels, {summary}')
+    say(f'{args.out}: {count} sequences, {channels} channels, {summary}')
 
 
 def search(args: argparse.Namespace) -> None:
@@ -253,13 +254,13 @@ def search(args: argparse.Namespace) -> None:
     width = max(len(row[2]) for row in table)
     for query, rank, name, label, similarity in table:
         if rank == 1:
-            print(query)
-        print(f'{rank:4}  {similarity}  {name:{width}}  {label}'.rstrip())
+            say(query)
+        say(f'{rank:4}  {similarity}  {name:{width}}  {label}'.rstrip())
     if args.out:
         write_csv(args.out, ('query', 'rank', 'name', 'label', 'similarity'), table)
     if args.picture:
         draw_neighbors(encoder, queries, gallery, found, args)
-        print(args.picture)
+        say(args.picture)
     if args.timeline:
         write_similarities(queries, gallery, args.timeline)
 
@@ -330,9 +331,9 @@ def write_timeline(
             write_table(path)
         else:
             if len(timelines) > MAX_TIMELINES:
-                print(f'{path}: the first {MAX_TIMELINES} of {len(timelines)} recordings')
+                say(f'{path}: the first {MAX_TIMELINES} of {len(timelines)} recordings')
             draw_timelines(timelines[:MAX_TIMELINES], ylabel, path)
-        print(path)
+        say(path)
 
 
 def draw_neighbors(
@@ -378,7 +379,7 @@ def few_shot(args: argparse.Namespace) -> None:
 
     if args.save:
         classifier.save(args.save)
-        print(f'classifier: {args.save}')
+        say(f'classifier: {args.save}')
     if args.classify:
         classify(encoder, classifier, args)
 
@@ -395,10 +396,10 @@ def fit(encoder: EmbeddingInferencer, args: argparse.Namespace) -> EmbeddingClas
     classifier.encoder = encoder.fingerprint
 
     classes, counts = np.unique(examples.labels, return_counts=True)
-    print('examples: ' + ', '.join(f'{name} {count}' for name, count in zip(classes, counts)))
+    say('examples: ' + ', '.join(f'{name} {count}' for name, count in zip(classes, counts)))
     if counts.min() > 1:
         accuracy = leave_one_out(examples.features, examples.labels, args.strength)
-        print(f'leave-one-out accuracy on the examples: {accuracy:.1f} %')
+        say(f'leave-one-out accuracy on the examples: {accuracy:.1f} %')
     return classifier
 
 
@@ -424,9 +425,9 @@ def print_predictions(predictions: list[Prediction]) -> None:
         if is_known:
             correct.append(prediction.label == predicted)
         note = f'  (labeled {prediction.label})' if is_known and not correct[-1] else ''
-        print(f'{prediction.name:{width}}{span}  {probability:.3f}  {predicted}{note}')
+        say(f'{prediction.name:{width}}{span}  {probability:.3f}  {predicted}{note}')
     if correct:
-        print(f'accuracy on the {len(correct)} labeled recordings: {100 * np.mean(correct):.1f} %')
+        say(f'accuracy on the {len(correct)} labeled recordings: {100 * np.mean(correct):.1f} %')
 
 
 def predict_classes(args: argparse.Namespace) -> None:
@@ -441,7 +442,7 @@ def predict_classes(args: argparse.Namespace) -> None:
     print_predictions(found)
     if args.out:
         write_predictions(found, args.out)
-        print(args.out)
+        say(args.out)
     if args.timeline:
         write_table = partial(write_probabilities, predictions)
         write_timeline(args.timeline, write_table, timelines_of(predictions, found), 'probability')

@@ -35,6 +35,7 @@ from aimclr_mm.checkpoints.released import Conversion, convert, describe
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.models import STREAMS
 from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.utils.terminal import say
 from aimclr_mm.version import __version__
 
 
@@ -102,13 +103,13 @@ def export_encoder(args: argparse.Namespace) -> None:
     with Console(stderr=True).status(f'Exporting to {args.out}'):
         rows = export(encoder, args.out, args.checkpoint, classifier)
 
-    print(f'{"keypoint (N, M, T, V, C)":<26}{"difference":>12}{"encoder":>13}{"file":>13}')
+    say(f'{"keypoint (N, M, T, V, C)":<26}{"difference":>12}{"encoder":>13}{"file":>13}')
     for row in rows:
         times = f'{row.encoder_ms:>10.2f} ms{row.file_ms:>10.2f} ms'
-        print(f'{str(row.shape):<26}{row.difference:>12.1e}{times}')
-    print(f'{args.out}: written')
+        say(f'{str(row.shape):<26}{row.difference:>12.1e}{times}')
+    say(f'{args.out}: written')
     if classifier is None and cli.has_head(args):
-        print('left out: the classification head of the checkpoint; --probabilities writes it too')
+        say('left out: the classification head of the checkpoint; --probabilities writes it too')
 
 
 def write_encoder(args: argparse.Namespace) -> None:
@@ -130,7 +131,7 @@ def write_encoder(args: argparse.Namespace) -> None:
     meta = dict(aimclr_mm_version=__version__)
     with atomic_write(args.out, 'wb') as file:
         torch.save(dict(meta=meta, state_dict=state), file)
-    print(f'{args.out}: {len(state)} tensors, {os.path.getsize(args.out) / 1e6:.1f} MB')
+    say(f'{args.out}: {len(state)} tensors, {os.path.getsize(args.out) / 1e6:.1f} MB')
 
 
 def convert_checkpoint(args: argparse.Namespace) -> None:
@@ -138,11 +139,11 @@ def convert_checkpoint(args: argparse.Namespace) -> None:
     check_target(args.source, args.target, args.force)
     result, others = read_and_convert(args.source, args.verb, args.backbone_only)
 
-    print('\n'.join(describe(result.content, result.sizes)))
+    say(*describe(result.content, result.sizes))
     if result.left_out:
-        print(f'left out (heads and queues): {len(result.left_out)} tensors')
+        say(f'left out (heads and queues): {len(result.left_out)} tensors')
     if others:
-        print(f'left out (not weights): {", ".join(others)}')
+        say(f'left out (not weights): {", ".join(others)}')
 
     checkpoint = result.state
     if args.verb == 'from_released':
@@ -154,7 +155,7 @@ def convert_checkpoint(args: argparse.Namespace) -> None:
         checkpoint = dict(state_dict=result.state, meta=meta)
     with atomic_write(args.target, 'wb') as file:
         torch.save(checkpoint, file)
-    print(f'written: {args.target}, {len(result.state)} tensors')
+    say(f'written: {args.target}, {len(result.state)} tensors')
 
 
 def check_target(source: str, target: str, force: bool) -> None:

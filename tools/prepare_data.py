@@ -40,6 +40,7 @@ from aimclr_mm.datasets.readers.pose_pickle import map_pickle, verify
 from aimclr_mm.datasets.readers.released_export import export
 from aimclr_mm.skeletons import get_layout
 from aimclr_mm.utils.files import atomic_write, check_target
+from aimclr_mm.utils.terminal import say
 
 LAYOUT = dict(metavar='LAYOUT', help='joint layout: a name or a YAML file')
 SOURCES = {  # help of SOURCE, by dataset
@@ -158,13 +159,13 @@ def convert(args: argparse.Namespace) -> None:
     reader = kind(list_files(args.source, kind.pattern), **options)
     reader.map_to = getattr(args, 'map_to', None)
     summary = prepare(reader, out, args.workers, args.strict)
-    print(f'{out}:\n{summary}')
+    say(f'{out}:', *str(summary).split('\n'))
 
     skipped = f'{out}.skipped.txt'
     if summary.problems:
         with atomic_write(skipped) as file:
             file.writelines(f'{problem}\n' for problem in summary.problems)
-        print(f'skipped recordings and the reasons are listed in {skipped}')
+        say(f'skipped recordings and the reasons are listed in {skipped}')
     elif os.path.exists(skipped):  # of an earlier run
         os.remove(skipped)
 
@@ -180,7 +181,7 @@ def convert_official(args: argparse.Namespace) -> None:
     if args.benchmark is not None:
         raise ValueError('--benchmark is for the conversion of prepared folders')
     for split, count in export(args.source[0], args.out).items():
-        print(f'{args.out}: {split} {count}')
+        say(f'{args.out}: {split} {count}')
 
 
 def verify_pickle(args: argparse.Namespace) -> None:
@@ -191,7 +192,7 @@ def verify_pickle(args: argparse.Namespace) -> None:
         raise ValueError('--out is missing, the file to write')
     options = {} if args.layout is None else dict(layout=args.layout)
     summary = verify(args.source, **options)
-    print(f'{args.source}:\n{summary}')
+    say(f'{args.source}:', *str(summary).split('\n'))
     if summary.problems:
         raise ValueError(
             f'{args.source!r} has {len(summary.problems)} defects; the first are shown above'
@@ -199,11 +200,11 @@ def verify_pickle(args: argparse.Namespace) -> None:
 
     if args.map_to:
         map_pickle(args.source, args.out, args.map_to, args.layout)
-        print(f'mapped to {args.map_to} in {args.out}')
+        say(f'mapped to {args.map_to} in {args.out}')
     elif args.out:
         with open(args.source, 'rb') as source, atomic_write(args.out, 'wb') as target:
             shutil.copyfileobj(source, target)
-        print(f'copied to {args.out}')
+        say(f'copied to {args.out}')
 
 
 def estimate_videos(args: argparse.Namespace) -> None:
@@ -211,9 +212,9 @@ def estimate_videos(args: argparse.Namespace) -> None:
     layout = get_layout(args.layout or ESTIMATOR_LAYOUTS[args.estimator])
     kind = ESTIMATORS[args.estimator]
     written, problems = write_recordings(args.source, args.out, lambda: kind(args.weights, layout))
-    print(f'{args.out}: {len(written)} recordings of layout {layout.name}')
+    say(f'{args.out}: {len(written)} recordings of layout {layout.name}')
     for problem in problems:
-        print(f'skipped: {problem}')
+        say(f'skipped: {problem}')
 
 
 def make_samples(args: argparse.Namespace) -> None:
@@ -221,7 +222,7 @@ def make_samples(args: argparse.Namespace) -> None:
     count = write_samples(
         args.folder, args.form, args.subjects, args.cameras, args.repetitions, args.seed
     )
-    print(f'{args.folder}: {count} recordings')
+    say(f'{args.folder}: {count} recordings')
 
 
 def main() -> None:

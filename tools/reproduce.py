@@ -33,6 +33,7 @@ from paper_tables.run import Devices, JobRunner, cpu_devices, gpu_devices, stop_
 
 from aimclr_mm.apis import cli
 from aimclr_mm.engine.console_log import duration
+from aimclr_mm.utils.terminal import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -120,11 +121,12 @@ def show_plan(args: argparse.Namespace, jobs: Sequence[Job], devices: Devices) -
     torch.set_num_threads(int(devices[first].get('OMP_NUM_THREADS', torch.get_num_threads())))
 
     lines, seconds = describe(jobs, Estimator(args.amp, device))
-    print('\n'.join(lines or ['Everything is finished.']))
-    print(
-        f'\n{len(jobs)} jobs, about {duration(seconds / len(devices))} on {", ".join(devices)}, '
+    say(*(lines or ['Everything is finished.']))
+    say(
+        '',
+        f'{len(jobs)} jobs, about {duration(seconds / len(devices))} on {", ".join(devices)}, '
         'estimated from a few steps on random data under the present load; linear classifiers, '
-        'pictures and the reading of data come on top'
+        'pictures and the reading of data come on top',
     )
 
 
@@ -141,10 +143,10 @@ def run(
         states = JobRunner(records, jobs, devices, stop, lock, report.write).run()
         text = report.write()
     if stop.requests:
-        print('\nstopped; the same command resumes', flush=True)
+        say('', 'stopped; the same command resumes')
         sys.exit(130)
 
-    print('\n'.join([f'\n{text}', *map(str, report.files()), *report.problems]), flush=True)
+    say('', *text.split('\n'), *map(str, report.files()), *report.problems)
     failed = sum(state in ('failed', 'skipped') for state in states.values())
     if failed or report.problems:
         sys.exit(

@@ -24,6 +24,7 @@ import pandas as pd
 from aimclr_mm.apis import cli
 from aimclr_mm.evaluation.evaluate import evaluate
 from aimclr_mm.utils.files import atomic_write
+from aimclr_mm.utils.terminal import say
 
 MAX_NAME = 200  # characters
 
@@ -144,10 +145,10 @@ def main() -> None:
         for checkpoint, metrics in zip(args.checkpoint, results.values())
     ]
     if several:
-        print(table(results))
+        say(*table(results).split('\n'))
     else:
         for metric, value in found[0]['metrics'].items():
-            print(f'{metric}: {value:.2f}')
+            say(f'{metric}: {value:.2f}')
     content = dict(results=found) if several else found[0]
     kept = os.path.join(cfg.work_dir, f'{"_".join(names)[:MAX_NAME]}.json'.replace(os.sep, '_'))
     with atomic_write(args.out or kept) as file:

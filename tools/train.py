@@ -22,6 +22,7 @@ from mmaction.registry import RUNNERS
 from aimclr_mm.apis import cli
 from aimclr_mm.apis.data_config import write_data_config
 from aimclr_mm.engine import scale_schedule
+from aimclr_mm.utils.terminal import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -75,7 +76,7 @@ def choose_config(args: argparse.Namespace) -> None:
     """Write a config for ``--data``, print what it was chosen from, and use it."""
     args.config, facts = write_data_config(args.data, args.work_dir)
     if os.environ.get('RANK', '0') == '0':
-        print('\n'.join([f'{args.config}:', *facts.lines()]))
+        say(f'{args.config}:', *facts.lines())
 
 
 def main() -> None:

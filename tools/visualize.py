@@ -13,6 +13,7 @@ import argparse
 
 from aimclr_mm.apis import cli, read_recordings
 from aimclr_mm.skeletons import get_layout
+from aimclr_mm.utils.terminal import say
 from aimclr_mm.visualization.figures import picture_format, save_figure
 from aimclr_mm.visualization.skeletons import (
     BORDERS,
@@ -186,7 +187,7 @@ def draw_eadm(args: argparse.Namespace) -> None:
 
     save_figure(draw_drops(drops, encoder.layout, args.frames, view_of(args)), args.out)
     spatial, temporal = 100 * drops.joints.mean(), 100 * drops.share.mean()
-    print(f'spatial mask: {spatial:.1f} %, temporal mask: {temporal:.1f} %')
+    say(f'spatial mask: {spatial:.1f} %, temporal mask: {temporal:.1f} %')
 
 
 def draw_neighbors(args: argparse.Namespace) -> None:
@@ -214,7 +215,7 @@ def draw_neighbors(args: argparse.Namespace) -> None:
     )
     for strip in strips:
         indent = '' if strip.title.startswith('query') else '    '
-        print(indent + strip.title.replace('\n', '  '))
+        say(indent + strip.title.replace('\n', '  '))
 
 
 def view_of(args: argparse.Namespace) -> View:
@@ -226,7 +227,7 @@ def main() -> None:
     """Draw and print the path of the picture."""
     args = parse_args()
     args.run(args)
-    print(args.out)
+    say(args.out)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from mmengine.config import Config, DictAction
@@ -29,6 +29,7 @@ from aimclr_mm.utils.files import check_target, named_errors
 from aimclr_mm.utils.locks import exclusive
 from aimclr_mm.utils.malloc import keep_freed_memory
 from aimclr_mm.utils.overlays import read_config
+from aimclr_mm.utils.terminal import printable
 
 from .classifier import ClassificationHead, EmbeddingClassifier, load_head
 from .inferencer import EmbeddingInferencer, load_encoder
@@ -160,6 +161,14 @@ CONFIG_OPTIONS = ('--with', '--cfg-options')
 ENCODER = ('config', 'checkpoint', '--stream', '--readout', '--device', *CONFIG_OPTIONS)
 
 
+class LogRecord(logging.LogRecord):
+    """A message of the log, whose text may be that of others."""
+
+    def getMessage(self) -> str:  # noqa: N802  the name in logging
+        """Return the message."""
+        return printable(super().getMessage(), keep='\n\t')
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of a tool or of one of its verbs, with ``--debug``.
 
@@ -191,6 +200,10 @@ class Parser(argparse.ArgumentParser):
         if self._takes_encoder:
             words = [part for word in words for part in [word] * (1 + (word in SHIPPED))]
         return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with a message."""
+        super().error(printable(message, keep='\n'))
 
     def add_run_options(self) -> None:
         """Add the options of mmaction2's tools that train.py and test.py have."""
@@ -372,7 +385,7 @@ def describe(error: BaseException) -> str:
     else:
         text = str(error)
 
-    text = ' '.join(text.split())
+    text = printable(' '.join(text.split()))
     if not isinstance(error, READABLE_ERRORS) or not text:
         text = f'{type(error).__name__}: {text}'.rstrip(': ')
     return text if len(text) <= MAX_MESSAGE else f'{text[:MAX_MESSAGE]}...'
@@ -410,6 +423,7 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors='backslashreplace')
     # a full disk ends the command with one message, not with a traceback of each log line
     logging.raiseExceptions = '--debug' in sys.argv
+    logging.setLogRecordFactory(LogRecord)
 
 
 def _exit_on_sigterm(*_: object) -> None:

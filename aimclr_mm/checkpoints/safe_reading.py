@@ -11,6 +11,7 @@ import io
 import os
 import pickle
 import re
+import urllib.error
 import urllib.request
 from functools import partial
 from hashlib import sha256
@@ -29,6 +30,7 @@ from .unpickling import CheckpointUnpickler
 _LEGACY = (0x1950A86A20F9469CFC6C, 1001)
 _PATHS = ('best_ckpt', 'last_ckpt')  # begin the names of paths that mmengine stores
 _BLOCK = 2**20  # bytes of a download at a time
+_TIMEOUT = 60  # seconds without an answer
 
 
 def load_checkpoint_file(filename: str, map_location: Any = 'cpu', tensors: bool = True) -> dict:
@@ -167,10 +169,15 @@ def load_checkpoint_url(
     name = os.path.basename(urlparse(address).path)
     key = sha256(address.encode()).hexdigest()[:16]
     folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
-    path = os.path.join(folder, f'{key}-{name}')
+    path = os.path.join(folder, f'{key}-{name[-100:]}')
 
     if not os.path.isfile(path):
-        _download(address, path)
+        try:
+            _download(address, path)
+        except urllib.error.URLError as error:
+            raise OSError(f'{address} cannot be downloaded: {error}') from error
+        except TimeoutError as error:
+            raise OSError(f'{address} did not answer for {_TIMEOUT} s: try again') from error
     try:
         _check_sum(path, name, fragment)
         return load_checkpoint_file(path)
@@ -185,7 +192,10 @@ def _download(address: str, path: str) -> None:
     Raises:
         OSError: if it is incomplete or cannot be reached.
     """
-    with urllib.request.urlopen(address) as response, atomic_write(path, 'wb') as file:
+    with (
+        urllib.request.urlopen(address, timeout=_TIMEOUT) as response,
+        atomic_write(path, 'wb') as file,
+    ):
         for block in iter(partial(response.read, _BLOCK), b''):
             file.write(block)
         length, announced = file.tell(), response.headers.get('Content-Length')

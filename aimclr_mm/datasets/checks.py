@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aimclr_mm.skeletons import Layout
+from aimclr_mm.utils.terminal import printable
 
 from .annotations import structure_defect
 
@@ -27,11 +28,6 @@ def name_of(annotation: Any) -> Any:
     if not isinstance(annotation, Mapping):
         return None
     return annotation.get('frame_dir', annotation.get('filename'))
-
-
-def printable(text: str) -> str:
-    """Escape the characters of untrusted text that would control a terminal."""
-    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def abbreviate(names: Sequence[str]) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .checks import abbreviate, name_of, printable
+from aimclr_mm.utils.terminal import printable
+
+from .checks import abbreviate, name_of
 from .own_files.cleaning import Report
 
 EXAMPLES = 5  # problems that are printed

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from aimclr_mm.utils.files import atomic_write, read_json
+from aimclr_mm.utils.terminal import printable
 from aimclr_mm.utils.training_log import History, log_files, read_history
 
 from .evaluate import extract_features
@@ -199,5 +200,5 @@ def summary(points: Sequence[Point], ks: Sequence[int]) -> Table:
     for (run, source, epoch), group in groups:
         top1 = dict(zip(group['k'], group['top1']))
         cells = [f'{top1[k]:.2f}' if k in top1 else '-' for k in ks]
-        table.add_row(run, source, str(epoch), *cells)
+        table.add_row(printable(run), source, str(epoch), *cells)
     return table

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 
 from filelock import FileLock, Timeout
 
+from .terminal import printable
+
 WAIT = 3  # seconds
 
 
@@ -50,5 +52,5 @@ def exclusive(path: str, target: str, remedy: str) -> Iterator[None]:
 def _holder(path: str) -> str:
     """Return a description of the holder of a lock, read from the lock file."""
     with suppress(OSError), open(path, encoding='utf-8', errors='replace') as file:
-        return ''.join(c for c in file.read(200) if c.isprintable()) or 'another process'
+        return printable(file.read(200)) or 'another process'
     return 'another process'

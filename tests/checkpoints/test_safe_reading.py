@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import os
+import socket
 import threading
 import warnings
 import zipfile
@@ -11,6 +12,7 @@ import zipfile
 import pytest
 import torch
 
+from aimclr_mm.checkpoints import safe_reading
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file, load_checkpoint_url
 
 
@@ -257,3 +259,15 @@ def test_the_checksum_of_an_address_is_verified(site, tmp_path):
         with pytest.raises(ValueError, match=f'SHA-256 checksum is {right}.*the address says'):
             load_checkpoint_url(f'{site.address}/a/{suffix}')
     assert sum(path.is_file() for path in (tmp_path / 'hub').rglob('*')) == 2
+
+
+def test_server_that_does_not_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    monkeypatch.setattr(safe_reading, '_TIMEOUT', 0.2)
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        address = f'http://127.0.0.1:{silent.getsockname()[1]}/x.pth'
+        with pytest.raises(OSError, match='x.pth (did not answer|cannot be downloaded)'):
+            load_checkpoint_url(address)
+    with pytest.raises(OSError, match='x.pth cannot be downloaded'):
+        load_checkpoint_url(address)
+    assert not any(path.is_file() for path in (tmp_path / 'hub').rglob('*'))

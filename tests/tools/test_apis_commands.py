@@ -1,6 +1,7 @@
 """tools/embed.py and tools/prepare_data.py samples: results and error messages."""
 
 import csv
+import logging
 from unittest.mock import ANY
 
 import numpy as np
@@ -11,6 +12,7 @@ from aimclr_mm.apis import cli, fit_classifier, load_encoder, nearest
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.skeletons import map_layout
+from aimclr_mm.utils.terminal import printable
 from tests.apis.test_apis import folder, walk  # noqa: F401  a fixture
 from tests.datasets.readers.test_utd_mhad import mat, skeleton
 from tests.runs import call_tool
@@ -149,3 +151,36 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
 def test_samples(tool):
     few = ['--subjects', '1', '--cameras', '1']
     assert 'out: 14 recordings' in tool('prepare_data.py samples', 'out', *few, encoder=False)
+
+
+def test_text_of_others_does_not_control_the_terminal(tool, tmp_path):
+    """Names of files and classes and messages about them; the files that are written keep them."""
+    odd = 'run/\x1b]0;evil\x07\u202e.npy'
+    np.save(tmp_path / odd, walk(8))
+    for label in ('g\x1b[2J', 'sit'):
+        (tmp_path / 'examples' / label).mkdir(parents=True)
+        np.save(tmp_path / 'examples' / label / 'a.npy', walk(8) + len(label))
+    (tmp_path / 'x\x1b[5m.npy').write_text('no array')
+
+    found = tool('embed.py search', odd, '--gallery', 'run', '-k', '2', '--out', 'found.csv')
+    assert 'run/\\x1b]0;evil\\x07\\u202e.npy' in found
+    assert rows_of('found.csv')[0]['query'] == odd
+    examples = ['--examples', 'examples', '--classify', odd]
+    classes = tool('embed.py few_shot', *examples)
+    assert 'examples: g\\x1b[2J 1, sit 1' in classes
+    error = tool('embed.py search', 'x\x1b[5m.npy', '--gallery', 'run')
+    assert 'x\\x1b[5m.npy' in error and 'is not a readable .npy file' in error
+    wrong = tool('embed.py search', 'run', '--gallery', 'run', '-k', '\x1b[31m')
+    for text in (found, classes, error, wrong):
+        assert text.replace('\n', '').isprintable(), text
+
+
+def test_log_of_a_command_is_printable(tool):
+    tool('embed.py embed', 'sit', 'run', '--out', 'b.npz')  # sets up the log
+    record = logging.getLogger('x').makeRecord('x', 20, 'x.py', 1, 'seed %s\n', ('\x1b[1m',), None)
+    assert record.getMessage() == 'seed \\x1b[1m\n'
+
+
+def test_joiners_and_letters_are_printable():
+    text = 'Gehen \u0645\u06cc\u200c\u0631\u0648\u062f \U0001f6b6\u200d\u2640'
+    assert printable(text) == text and printable('a\tb\x9b') == 'a\\tb\\x9b'
