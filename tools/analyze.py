@@ -40,9 +40,7 @@ from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.utils.terminal import say
 from aimclr_mm.utils.training_log import read_history
 from aimclr_mm.visualization import embedding
-from aimclr_mm.visualization.curves import draw_knn_curves, draw_training
 from aimclr_mm.visualization.figures import picture_format, save_figure
-from aimclr_mm.visualization.report import write_report
 
 PICTURE = 'picture to write: .png, .svg or .pdf'
 
@@ -131,6 +129,8 @@ def _add_tsne(parser: cli.Parser) -> None:
 
 def curves(args: argparse.Namespace) -> None:
     """Draw the logged curves of a training."""
+    from aimclr_mm.visualization.curves import draw_training  # here: a slow import
+
     path = args.out or os.path.join(args.work_dir, 'training.png')
     save_figure(draw_training(read_history(args.work_dir)), path)
     say(path)
@@ -138,6 +138,8 @@ def curves(args: argparse.Namespace) -> None:
 
 def knn(args: argparse.Namespace) -> None:
     """Draw KNN accuracy over training, write it as CSV and print the last epochs."""
+    from aimclr_mm.visualization.curves import draw_knn_curves  # here: a slow import
+
     names = args.names or [os.path.basename(os.path.abspath(run)) for run in args.runs]
     if len(names) != len(args.runs) or len(set(names)) < len(names):
         raise ValueError(
@@ -272,6 +274,8 @@ def fuse(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Write the page; print its path, and on stderr the parts left out."""
+    from aimclr_mm.visualization.report import write_report  # here: a slow import
+
     out = args.out or os.path.join(args.work_dir, 'report.html')
     for note in write_report(args.work_dir, out, args.ann_file):
         say(f'note: {note}', file=sys.stderr)

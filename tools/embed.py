@@ -51,7 +51,6 @@ from aimclr_mm.evaluation.results import EmbeddingSet
 from aimclr_mm.evaluation.whitening import whiten
 from aimclr_mm.utils.terminal import say
 from aimclr_mm.visualization.figures import picture_format
-from aimclr_mm.visualization.skeletons import Strip, draw_strips
 from aimclr_mm.visualization.timeline import Timeline, draw_timelines
 
 MAX_QUERIES = 8  # in a picture
@@ -357,6 +356,8 @@ def draw_neighbors(
             f'--picture: {unknown[0]!r} is not found in its source; give --window, --stride and '
             '--fps as the gallery was embedded with'
         )
+
+    from aimclr_mm.visualization.skeletons import Strip, draw_strips  # here: a slow import
 
     strips = []
     for query, neighbors in zip(queries.names, found):

@@ -19,8 +19,6 @@ import argparse
 import json
 import os
 
-import pandas as pd
-
 from aimclr_mm.apis import cli
 from aimclr_mm.evaluation.evaluate import evaluate
 from aimclr_mm.utils.files import atomic_write
@@ -107,6 +105,8 @@ def table(results: dict[str, dict[str, float]]) -> str:
     A checkpoint of several streams has a row for each stream and one for their fusion. The standard
     deviation over seeds or draws, ``<metric>_std``, follows its metric as "± 0.12".
     """
+    import pandas as pd  # here: a slow import
+
     rows: dict[str, dict[str, str]] = {}
     for name, metrics in results.items():
         for key, value in metrics.items():

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from rich.progress import track
-from scipy.special import softmax
 
 from aimclr_mm.checkpoints.loading import find_head
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
@@ -76,7 +75,7 @@ class EmbeddingClassifier(ArrayFile):
     def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the class probabilities (N, K) of embeddings (N, C)."""
         rows = unit_rows(as_embeddings(embeddings, 'embeddings', self.weight.shape[1]))
-        return softmax(rows @ self.weight.T + self.bias, axis=1)
+        return torch.from_numpy(rows @ self.weight.T + self.bias).softmax(dim=1).numpy()
 
     def predict(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the labels (N,) of embeddings (N, C)."""
@@ -100,7 +99,7 @@ class ClassificationHead:
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the class probabilities (N, K) of features (N, C), the mean over frames."""
         rows = as_embeddings(features, 'features', self.weight.shape[1])
-        return softmax(rows @ self.weight.T + self.bias, axis=1)
+        return torch.from_numpy(rows @ self.weight.T + self.bias).softmax(dim=1).numpy()
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the class names (N,) of features (N, C)."""

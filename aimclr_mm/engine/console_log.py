@@ -18,6 +18,8 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.logging.logger import MMFormatter
 from mmengine.runner import LogProcessor, Runner
 
+from aimclr_mm.utils.busy import machine_busy_note
+
 # messages that go to the log file only: environment, config, order of hooks, repetitions
 FILE_ONLY = re.compile(
     r'\n-{60}\nSystem environment:|Config:\n|Hooks will be executed in|Exp name: |'
@@ -235,9 +237,11 @@ class ConsoleLogHook(Hook):
     priority = 'LOWEST'  # after the last checkpoint is saved
 
     def before_train(self, runner: Runner) -> None:
-        """Log the legend, and the epoch of the stage switch."""
+        """Log the legend, a busy CPU, and the epoch of the stage switch."""
         for line in LEGEND:
             runner.logger.info(line)
+        if not torch.cuda.is_available() and (note := machine_busy_note(get_world_size())):
+            runner.logger.warning(note)
 
         switches = [hook for hook in runner.hooks if type(hook).__name__ == 'StageSwitchHook']
         for switch in switches:

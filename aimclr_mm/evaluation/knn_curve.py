@@ -7,9 +7,8 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 from mmengine.config import Config
 from rich.progress import track
 from rich.table import Table
@@ -21,6 +20,9 @@ from aimclr_mm.utils.training_log import History, log_files, read_history
 from .evaluate import extract_features
 from .neighbors import knn
 from .results import FeatureSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS = 'knn_curve.json'  # cache of checkpoint accuracies in the work directory
 
@@ -182,6 +184,8 @@ def cached_accuracies(results: dict[str, dict], path: str) -> dict[int, float]:
 
 def final_points(points: Sequence[Point]) -> pd.DataFrame:
     """Return the points of the last epoch of each run and source, one per row."""
+    import pandas as pd  # here: a slow import
+
     table = pd.DataFrame(points)
     last = table.groupby(['run', 'source'])['epoch'].transform('max')
     return table[table['epoch'] == last]
@@ -189,6 +193,8 @@ def final_points(points: Sequence[Point]) -> pd.DataFrame:
 
 def write_csv(points: Sequence[Point], path: str) -> None:
     """Write the points to a CSV file with a header."""
+    import pandas as pd  # here: a slow import
+
     with atomic_write(path) as file:
         pd.DataFrame(points).to_csv(file, index=False, lineterminator='\n')
 

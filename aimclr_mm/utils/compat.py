@@ -7,6 +7,9 @@ The mmaction2 1.2.0 wheel lacks     :func:`stub_missing_drn` registers an empty 
 the DRN localizer, so that          a source build that has it is left alone.
 ``mmaction.models`` cannot be
 imported (mmaction2 issue 2714).
+A transform that nothing here uses  :func:`defer_scipy_stats`: mmaction gets a function that imports
+imports ``scipy.stats``, which      it when it is called.
+takes as long as half of torch.
 mmengine calls ``torch.load``       :func:`replace_checkpoint_loaders`: local files and
 without ``weights_only=True``:      downloads are read by :mod:`aimclr_mm.checkpoints` instead,
 before torch 2.6 a checkpoint may   which scans them first. All other classes that read or write
@@ -26,7 +29,9 @@ import os
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 MMCV_RANGE = '>=2.0.0,<2.2.0'
 
@@ -75,9 +80,33 @@ def skip_multimodal() -> None:
         dependency.WITH_MULTIMODAL = False
 
 
+@contextmanager
+def defer_scipy_stats() -> Iterator[None]:
+    """Let ``from scipy.stats import mode`` give a function that imports it when it is called.
+
+    Nothing changes if scipy.stats is imported already. Later imports get the module itself.
+    """
+    name = 'scipy.stats'
+    if name in sys.modules:
+        yield
+        return
+
+    def mode(*args: Any, **kwargs: Any) -> Any:
+        return importlib.import_module(name).mode(*args, **kwargs)
+
+    stand_in = types.ModuleType(name)
+    stand_in.mode = mode
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
 def import_mmaction() -> None:
     """Import mmaction's models and datasets without the warnings of their optional parts."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), defer_scipy_stats():
         warnings.simplefilter('ignore', SyntaxWarning)  # invalid escape sequences in docstrings
         warnings.filterwarnings('ignore', message='Fail to import|pkg_resources')
         skip_multimodal()

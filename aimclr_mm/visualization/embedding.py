@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from sklearn.cluster import KMeans
-from sklearn.manifold import TSNE
-from sklearn.metrics import normalized_mutual_info_score
-from sklearn.preprocessing import normalize
 
 from aimclr_mm.datasets.annotations import load_annotations
 
 from .figures import PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MARKERS = 'os^Dv*P<X>ph'
 CLASSES_PER_MARKER = 5
@@ -85,6 +84,10 @@ def nmi(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
     Returns:
         0 (independent) to 1 (the same partition).
     """
+    from sklearn.cluster import KMeans  # here: slow imports
+    from sklearn.metrics import normalized_mutual_info_score
+    from sklearn.preprocessing import normalize
+
     classes = len(np.unique(labels))
     if classes < 2:
         raise ValueError(
@@ -119,6 +122,9 @@ def project(features: np.ndarray, method: str = 'tsne', seed: int = 0) -> np.nda
         ImportError: if umap-learn is needed and not installed.
         ValueError: for too few sequences or channels, or if all embeddings are parallel.
     """
+    from sklearn.manifold import TSNE  # here: slow imports
+    from sklearn.preprocessing import normalize
+
     settings = projection_settings(method, len(features), seed)
     features = normalize(features)
     sequences, channels = features.shape
@@ -151,6 +157,8 @@ def draw_embedding(
         names: class -> text in the legend, in its order.
         title: text above the picture.
     """
+    from matplotlib.figure import Figure  # here: a slow import
+
     figure = Figure(figsize=(6.5, 6.5))
     axis = figure.add_subplot()
     size = float(np.clip(8000 / len(points), 6, 40))  # area of a marker, points squared

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from aimclr_mm.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ('.png', '.svg', '.pdf')
 

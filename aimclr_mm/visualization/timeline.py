@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .figures import PALETTE, save_figure
 
@@ -40,6 +39,8 @@ def draw_timelines(timelines: Sequence[Timeline], ylabel: str, path: str) -> Non
         ylabel: quantity of the curves.
         path: picture to write.
     """
+    from matplotlib.figure import Figure  # here: a slow import
+
     names = list(dict.fromkeys(name for line in timelines for name in line.curves))
     peaks = {n: max(line.curves[n].max() for line in timelines if n in line.curves) for n in names}
     shown = sorted(names, key=lambda n: -peaks[n])[:MAX_CURVES]

@@ -23,6 +23,27 @@ def test_stub_of_drn_is_made_once():
     assert isinstance(DRN, type)
 
 
+SLOW = ('matplotlib', 'pandas', 'scipy.io', 'scipy.stats', 'sklearn')
+
+
+def test_commands_start_without_slow_libraries():
+    """Help texts, embed and analyze take 3 seconds then; each of these libraries adds to it."""
+    code = (
+        'import runpy, sys\n'
+        'for tool in ("embed", "analyze", "test", "train"):\n'
+        '    sys.path.insert(0, "tools")\n'
+        '    runpy.run_path(f"tools/{tool}.py", run_name="tool")\n'
+        f'print(*[name for name in {SLOW} if name in sys.modules])\n'
+        'from mmaction.datasets.transforms.pose_transforms import get_mode\n'
+        'print(get_mode([3, 5, 5])[0][0], "scipy.stats" in sys.modules)\n'
+        'import scipy.stats\n'
+        'print(scipy.stats.norm.cdf(0))'
+    )
+    call = [sys.executable, '-c', code]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment(), cwd=ROOT)
+    assert done.stdout.splitlines() == ['', '5 True', '0.5'], done.stderr
+
+
 def test_mmaction_models_import():
     models = importlib.import_module('mmaction.models')
     assert hasattr(models, 'STGCN') and hasattr(models, 'RecognizerGCN')

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from aimclr_mm.datasets.readers.sources import RecordingError
 from aimclr_mm.datasets.readers.text import MAX_CELLS, is_number
@@ -27,6 +26,7 @@ from .shapes import MAX_FRAMES, check_size
 
 if TYPE_CHECKING:
     from bvhio import BvhJoint
+    from scipy.spatial.transform import Rotation
 
 MAX_DEPTH = 100  # joints within each other
 MAX_POSES = 100_000  # joints times frames that bvhio parses at once; it takes 700 bytes for each
@@ -85,6 +85,8 @@ def read_bvh(content: bytes, layout: Layout) -> dict[str, Any]:
             f'has three coordinates; layout {layout.name} has {layout.dims}. Give the layout '
             'mocap21, or one of your own with the names in the file'
         )
+    from scipy.spatial.transform import Rotation  # here: a slow import
+
     hierarchy, lines = _split(content.decode('utf-8-sig', errors='replace').rstrip())
     step = max(1, MAX_POSES // hierarchy.count('{'))
     parts = []
@@ -171,7 +173,7 @@ def _positions(
     moves = np.array([tuple(pose.Position) for pose in joint.Keyframes], dtype=np.float64)
     turns = [(q.x, q.y, q.z, q.w) for q in (pose.Rotation for pose in joint.Keyframes)]
     position = origin + parent.apply(moves)
-    rotation = parent * Rotation.from_quat(turns)
+    rotation = parent * parent.from_quat(turns)
     yield joint.Name, position
 
     if not joint.Children:

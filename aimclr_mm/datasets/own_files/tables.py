@@ -14,10 +14,9 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from aimclr_mm.datasets.readers.sources import RecordingError
 from aimclr_mm.datasets.readers.text import MAX_CELLS, is_number
@@ -25,6 +24,9 @@ from aimclr_mm.skeletons import Layout
 
 from .column_names import find_channel, order_columns, order_joints
 from .shapes import MAX_FRAMES, MAX_PEOPLE, check_size, fitting_widths, split_width
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_CELL = 32  # characters of a number
 SAMPLE = 100  # lines that are looked at to recognize separator and decimals
@@ -220,6 +222,8 @@ def _parse(lines: list[str], first: int, form: _Form) -> pd.DataFrame:
 
     Columns in front that count, by their name, may hold text.
     """
+    import pandas as pd  # here: a slow import
+
     width = _check_widths(lines, first, form)
     check_size(1, 1, (len(lines) - first) * width, MAX_CELLS)
     content = '\n'.join(lines[first:])
@@ -361,15 +365,20 @@ def _numbers_joints(column: pd.Series, joints: int) -> bool:
         values = column.to_numpy() - column.iloc[0]
         is_start = column.iloc[0] in (0, 1)
     else:
-        values = pd.factorize(column)[0]
+        values = _codes(column)
         is_start = True
     return is_start and np.array_equal(values, np.tile(np.arange(joints), len(column) // joints))
 
 
 def _stays_in_frame(column: pd.Series, joints: int) -> bool:
     """Return whether a column has one value in the V lines of each frame, another in the next."""
-    codes = pd.factorize(column)[0]
+    codes = _codes(column)
     return np.array_equal(codes, np.repeat(np.arange(len(codes) // joints), joints))
+
+
+def _codes(column: pd.Series) -> np.ndarray:
+    """Number the values of a column in the order in which they appear."""
+    return column.factorize()[0]
 
 
 def _by_joint(

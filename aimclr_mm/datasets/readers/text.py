@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from aimclr_mm.utils.files import parse_json
 
@@ -59,6 +58,8 @@ def number_table(
 
 def _parse_csv(content: bytes, columns: list[int], separator: str) -> np.ndarray:
     """Return some columns of a table with a header; the last one is 0 where it holds text."""
+    import pandas as pd  # here: a slow import
+
     options = dict(
         sep=separator,
         usecols=columns,

@@ -12,7 +12,6 @@ import math
 import re
 
 import numpy as np
-from scipy.io import loadmat, whosmat
 
 from aimclr_mm.skeletons import KINECT20
 
@@ -69,6 +68,8 @@ def read_skeleton(content: bytes) -> np.ndarray:
 
 def _load_variable(content: bytes) -> np.ndarray:
     """Load ``d_skel``; nested cells, which can exhaust the stack, are refused before loading."""
+    from scipy.io import loadmat, whosmat  # here: a slow import
+
     for name, shape, kind in whosmat(io.BytesIO(content)):
         if name == VARIABLE and (kind not in NUMERIC or math.prod(shape) > MAX_VALUES):
             raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix as count_confusions
 
 from aimclr_mm.evaluation.results import ScoreSet
 
@@ -34,6 +33,8 @@ class ClassResult:
 
 def confusion_matrix(scores: ScoreSet) -> np.ndarray:
     """Return the counts (K, K): rows are true classes, columns the classes of highest score."""
+    from sklearn.metrics import confusion_matrix as count_confusions  # here: a slow import
+
     classes = range(scores.scores.shape[1])
     return count_confusions(scores.labels, scores.scores.argmax(axis=1), labels=classes)
 
