@@ -306,6 +306,10 @@ def load_config(args: argparse.Namespace) -> Config:
     name = os.path.splitext(os.path.basename(cfg.filename))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', name)
     check_target(cfg.work_dir, folder=True)
+    target = os.path.join(cfg.work_dir, os.path.basename(cfg.filename))
+    if os.path.realpath(target) == os.path.realpath(args.config):
+        # the runner writes the config of the run under this name, and must not overwrite its source
+        object.__setattr__(cfg, '_filename', os.path.join(cfg.work_dir, f'{name}_run.py'))
 
     defaults = dict(seed=None, diff_rank_seed=False, deterministic=False)
     cfg.randomness = {**defaults, **(cfg.get('randomness') or {})}

@@ -219,7 +219,8 @@ def _extreme(base: Mapping, facts: DataFacts) -> list[dict]:
 
 def _loaders(base: Mapping, facts: DataFacts) -> dict[str, Any]:
     """Return the data loaders of training, validation and test."""
-    preprocess: list[dict] = [dict(type='ResizeClip', length=facts.frames)]
+    # the whole clip, however long
+    preprocess: list[dict] = [dict(type='ResizeClip', length=facts.frames, max_frames=None)]
     if facts.layout.dims == 2:
         preprocess.append(dict(type='PreNormalize2D', img_shape=facts.picture))
         preprocess.append(dict(type='CenterSkeleton'))

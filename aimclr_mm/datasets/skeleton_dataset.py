@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from aimclr_mm.skeletons import Layout, get_layout
-from aimclr_mm.transforms import SkeletonTransform
+from aimclr_mm.transforms import ResizeClip, SkeletonTransform
 
 from .annotations import load_annotations, require_file, stated_layout
 from .batch import SkeletonBatch
 from .cache import DamagedCacheError, SequenceCache, active_transforms, open_cache
-from .checks import filter_valid, is_whole, name_of, split_warnings
+from .checks import abbreviate, filter_valid, is_whole, name_of, split_warnings
 from .subset import balanced_draw
 
 ROLES = ('gallery', 'query')  # of the first and the second split
@@ -334,7 +334,24 @@ class SkeletonDataset(PoseDataset):
         annotations, found = filter_valid(
             data['annotations'], self.ann_file, self.layout, self.invalid == 'drop'
         )
+        if not data['metainfo'].get('preprocessed'):
+            found += self._cut_warnings(annotations)
         return dict(data, annotations=annotations, warnings=found)
+
+    def _cut_warnings(self, annotations: Sequence[Mapping]) -> list[str]:
+        """Return a warning for each ``ResizeClip`` that leaves out frames of long sequences."""
+        found = []
+        for step in self.preprocess:
+            limit = getattr(step, 'max_frames', None) if isinstance(step, ResizeClip) else None
+            names = [name_of(a) for a in annotations if limit and a['total_frames'] > limit]
+            if names:
+                part = 'middle' if step.surplus == 'both' else 'first'
+                found.append(
+                    f'{len(names)} of {len(annotations)} sequences have more than {limit} frames; '
+                    f'the {part} {limit} are used, all with max_frames=None of ResizeClip: '
+                    f'{abbreviate(names)}'
+                )
+        return found
 
     def _check_layout(self, metainfo: Mapping) -> None:
         """Raise ValueError if the annotation file states other joints than the config."""

@@ -26,14 +26,10 @@ train_cfg = dict(max_epochs=50, val_interval=5)
 train_dataloader = dict(
     drop_last=False, dataset=dict(num_classes=_base_.num_classes, batched=False)
 )
-val_dataloader = dict(
-    dataset=dict(
-        split=_base_.val_dataloader.dataset.split[1],
-        num_classes=_base_.num_classes,
-        batched=False,
-    )
-)
-test_dataloader = val_dataloader
-val_evaluator = [dict(type='ClassifierMetric')]
-test_evaluator = val_evaluator
+test_dataloader = dict(dataset=dict(num_classes=_base_.num_classes, batched=False))
+test_evaluator = [dict(type='ClassifierMetric')]
+if _base_.val_dataloader is not None:  # None where data have no validation split
+    test_dataloader['dataset']['split'] = _base_.val_dataloader.dataset.split[1]
+    val_dataloader = test_dataloader
+    val_evaluator = test_evaluator
 custom_hooks = [dict(type='EpochSeedHook'), dict(type='PlainCheckpointHook')]

@@ -1,13 +1,14 @@
 """The config that tools/train.py --data chooses from an annotation file."""
 
 import os
+from argparse import Namespace
 
 import numpy as np
 import pytest
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 
-from aimclr_mm.apis import load_encoder
+from aimclr_mm.apis import cli, load_encoder
 from aimclr_mm.apis.data_config import compose, read_facts, write_data_config
 from aimclr_mm.datasets import write_pickle
 from aimclr_mm.skeletons import COCO17, NTU25, Layout
@@ -118,6 +119,35 @@ def test_config_works_from_any_folder(tmp_path, monkeypatch, changes):
         assert finetune.model.cls_head.num_classes == 4
 
 
+def test_classifiers_of_data_without_a_validation_split(tmp_path, monkeypatch):
+    write(tmp_path, split={})
+    monkeypatch.chdir(tmp_path)
+    target, _ = write_data_config('mine.pkl')
+    cfg = read_config(target, [str(ROOT / 'configs/protocols/finetune.py')])
+    check_config(cfg.to_dict(), target)
+    assert cfg.val_dataloader is cfg.val_evaluator is cfg.val_cfg is None
+    assert (
+        cfg.train_dataloader.dataset.num_classes == 4 and cfg.test_dataloader.dataset.split is None
+    )
+    assert load_encoder(cfg, 'random').embed(RNG.random((9, 25, 3))).shape[0] == 1
+
+
+def test_frames_of_the_whole_clip_are_used(tmp_path):
+    cfg = compose(read_facts(write(tmp_path)))
+    (resize,) = [s for s in cfg.train_dataloader.dataset.preprocess if s['type'] == 'ResizeClip']
+    assert resize['max_frames'] is None
+
+
+def test_the_config_of_a_run_does_not_overwrite_its_source(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    target, _ = write_data_config('mine.pkl', 'work')
+    shared = dict(overlays=[], cfg_options={}, launcher='none', local_rank=0)
+    for folder, name in dict(work='work/mine_run.py', other='mine.py').items():
+        args = Namespace(config=target, work_dir=folder, **shared)
+        assert str(cli.load_config(args).filename).endswith(name)
+
+
 def test_joints_of_an_own_layout_are_in_the_config(tmp_path, monkeypatch):
     facts = read_facts(write(tmp_path, layout=HANDS))
     cfg = compose(facts)
@@ -144,8 +174,10 @@ def test_training_from_the_data_alone(tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    call_tool('train.py', '--data', 'mine.pkl', '--epochs', '2')
+    call_tool('train.py', '--data', 'mine.pkl', '--epochs', '2', '--no-validate')
     printed = capsys.readouterr().out
+    assert (tmp_path / 'work_dirs/mine/mine_run.py').is_file()
+    assert read_config('work_dirs/mine/mine.py').val_dataloader is not None
     assert 'work_dirs/mine/mine.py:' in printed and 'settings    _base_/aimclr_small.py' in printed
     monkeypatch.chdir('/')
     work = tmp_path / 'work_dirs/mine'

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 from aimclr_mm.datasets import SkeletonDataset
 
@@ -162,3 +163,24 @@ def test_two_files_that_do_not_fit(write):
         SkeletonDataset(files, [], 'train')
     with pytest.raises(ValueError, match='has 3 files; give one, or two'):
         SkeletonDataset([*files, files[0]], [])
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_frames_that_are_cut_are_said(write, cache, monkeypatch):
+    file = write([annotation('a', 0, frames=5), annotation('b', 1, frames=4)], f'{cache}.pkl')
+
+    lines: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', lines.append)
+    for settings in (
+        dict(max_frames=4),
+        dict(max_frames=4, surplus='both'),
+        dict(max_frames=5),
+        dict(max_frames=None),
+    ):
+        steps = [dict(type='ResizeClip', length=4, **settings), STEPS[1]]
+        SkeletonDataset(file, [], preprocess=steps, cache=cache)
+    assert [line.partition('.pkl: ')[2] for line in lines] == [
+        f'1 of 2 sequences have more than 4 frames; the {part} 4 are used, all with '
+        'max_frames=None of ResizeClip: a'
+        for part in ('first', 'middle')
+    ]
