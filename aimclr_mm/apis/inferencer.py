@@ -21,7 +21,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from aimclr_mm.checkpoints.loading import load_encoders
+from aimclr_mm.checkpoints.loading import find_encoders, load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.batch import SkeletonBatch, collate_skeletons
@@ -186,10 +186,10 @@ class EmbeddingInferencer(BaseInferencer):
         text = json.dumps(settings, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode())
 
-        encoder = getattr(self.model, 'encoder', self.model)
-        backbone = getattr(encoder, 'backbone', encoder)
-        for name, value in backbone.state_dict().items():
-            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        # memory banks and heads are not part of the encoder, and may be random
+        for encoder in find_encoders(self.model).values():
+            for name, value in encoder.backbone.state_dict().items():
+                digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         readout = '' if self.readout == 'mean' else f':{self.readout}'
         return digest.hexdigest()[:16] + readout
 

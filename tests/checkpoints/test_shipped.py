@@ -79,6 +79,20 @@ def test_a_name_is_a_checkpoint_wherever_one_is_read():
     assert shipped_weights('other.pth') == 'other.pth'
 
 
+@pytest.mark.parametrize('name', sorted(SHIPPED))
+def test_fingerprint_is_the_same_in_every_process(name):
+    """Heads and memory banks, which are random, are not part of it."""
+    first = load_encoder(name, device='cpu')
+    torch.manual_seed(1)
+    second = load_encoder(name, device='cpu')
+    assert first.fingerprint == second.fingerprint
+    with torch.no_grad():
+        for parameter in second.model.parameters():
+            parameter += 1
+    del second.fingerprint
+    assert first.fingerprint != second.fingerprint
+
+
 def test_unknown_names_are_told_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match='generated-joint'):
         load_encoder('generated-jiont')
