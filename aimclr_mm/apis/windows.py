@@ -89,7 +89,8 @@ class Windows:
             }
             name = window_name(annotation['frame_dir'], start / self.fps, stop / self.fps)
             pieces.append({**annotation, **arrays, 'frame_dir': name, 'total_frames': stop - start})
-        return pieces
+            annotation = {key: value for key, value in annotation.items() if key != 'reordered'}
+        return pieces  # frames that were reordered are counted in the first one
 
 
 def window_name(name: str, start: float, end: float) -> str:

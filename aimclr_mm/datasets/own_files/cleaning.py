@@ -137,6 +137,7 @@ class Found:
         joints: missing joints that were interpolated, in frames with a body.
         unseen: joints that a person never shows.
         empty: whether no frame holds a body.
+        reordered: frames in which people had changed places, see :mod:`.people`.
     """
 
     filled: int = 0
@@ -146,6 +147,7 @@ class Found:
     joints: int = 0
     unseen: list[str] = field(default_factory=list)
     empty: bool = False
+    reordered: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -154,6 +156,8 @@ class Found:
 
 def clean(annotation: dict, layout: Layout, missing: str) -> tuple[dict, Found]:
     """Return an annotation without frames that hold no body, and what was found.
+
+    Its field ``reordered`` (:mod:`.people`) is moved to what was found.
 
     Args:
         annotation: ``keypoint`` (M, T, V, C) and maybe ``keypoint_score``, zeros for missing
@@ -165,6 +169,16 @@ def clean(annotation: dict, layout: Layout, missing: str) -> tuple[dict, Found]:
         ValueError: if ``missing`` is unknown.
     """
     check_choice('missing', missing, MISSING)
+    reordered = annotation.get('reordered', 0)
+    if reordered:
+        annotation = {key: value for key, value in annotation.items() if key != 'reordered'}
+    cleaned, found = _clean(annotation, layout, missing)
+    found.reordered = reordered
+    return cleaned, found
+
+
+def _clean(annotation: dict, layout: Layout, missing: str) -> tuple[dict, Found]:
+    """Return the clean annotation and what was missing."""
     keypoint, score = annotation['keypoint'], annotation.get('keypoint_score')
     parts = [keypoint] if score is None else [keypoint, score[..., None]]
     x = torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32))[None]
@@ -252,6 +266,12 @@ class Report:
         if having := [f for f in self.found if f.joints]:
             count = sum(f.joints for f in having)
             lines.append(f'{self._of(having)} had missing joints: {count} filled by interpolation')
+        if having := [f for f in self.found if f.reordered]:
+            count = sum(f.reordered for f in having)
+            lines.append(
+                f'{self._of(having)} had people who change places: {count} frames put in order, by '
+                'track ids where the file has them, else by distance'
+            )
         if having := [f for f in self.found if f.unseen]:
             names = list(dict.fromkeys(name for f in having for name in f.unseen))
             more = f' and {len(names) - EXAMPLES} more' if len(names) > EXAMPLES else ''

@@ -40,6 +40,7 @@ from aimclr_mm.skeletons import KINECT20, NTU25, Layout
 from aimclr_mm.utils.pickles import parse_pickle
 
 from .bvh import read_bvh
+from .people import put_in_rows
 from .pose_json import read_frame_files, read_json
 from .sequences import check_sequence, read_npy, read_npz
 from .shapes import MAX_FRAMES, MAX_TEXT
@@ -202,13 +203,15 @@ def read_fields(file: Recording, layout: Layout) -> dict[str, Any]:
     Returns:
         ``keypoint`` (M, T, V, C) float32, NaN for missing values, ``total_frames`` and, where
         known, ``keypoint_score`` (M, T, V), ``img_shape`` (height, width in pixels; 1, 1 for
-        fractions of the picture) and ``track_ids`` (M, T), negative where unknown.
+        fractions of the picture) and ``track_ids`` (M, T), negative where unknown. Each person
+        has one row, see :mod:`.people`; ``reordered`` is the number of frames where the file has
+        another order.
 
     Raises:
         RecordingError: if the file is missing, damaged, too large or of another layout.
     """
     if isinstance(file, FrameFiles):
-        return as_fields(_read_frames(file, layout), layout)
+        return put_in_rows(as_fields(_read_frames(file, layout), layout))
 
     if os.path.isdir(file.path):
         raise RecordingError(f'is a folder that holds no files *{FRAME_ENDING}, one per frame')
@@ -224,7 +227,7 @@ def read_fields(file: Recording, layout: Layout) -> dict[str, Any]:
             f'has the joints of layout {form.layout.name}, like all {extension} files; give this '
             'layout, and --map-to for another one'
         )
-    return as_fields(form.read(_content(file, form.limit), layout), layout)
+    return put_in_rows(as_fields(form.read(_content(file, form.limit), layout), layout))
 
 
 def _read_frames(folder: FrameFiles, layout: Layout) -> dict[str, Any]:

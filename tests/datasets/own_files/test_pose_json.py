@@ -166,10 +166,10 @@ def test_alphapose(read, layout, image):
     ]
     fields = read(people, layout)
     expected, scores = np.full_like(x, np.nan), np.zeros_like(score)
-    for row, frame, m in [(0, 0, 0), (1, 0, 1), (0, 1, 1), (0, 3, 0)]:
+    for row, frame, m in [(0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 3, 0)]:
         expected[row, frame], scores[row, frame] = x[m, frame], score[m, frame]
     check(fields, expected, scores)
-    assert fields['track_ids'].tolist() == [[1, 2, -1, 1], [2, -1, -1, -1]]
+    assert fields['track_ids'].tolist() == [[1, -1, -1, 1], [2, 2, -1, -1]]
 
 
 def test_alphapose_in_the_format_of_openpose(read):
