@@ -26,7 +26,11 @@ report  One self-contained HTML page about a run: curves, metrics, confusion mat
 import argparse
 import json
 import os
+import signal
 import sys
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import numpy as np
 from rich.console import Console

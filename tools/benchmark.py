@@ -17,9 +17,13 @@ the shape of NTU RGB+D. Checkouts are imported in place and not changed.
 
 import argparse
 import json
+import signal
 import tempfile
 from dataclasses import fields
 from importlib import import_module
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from benchmarks import prepare

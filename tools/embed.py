@@ -27,8 +27,12 @@ equal class.
 
 import argparse
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import numpy as np
 import torch

@@ -24,6 +24,10 @@ to_released    and back; pre-trainings and classifiers, of one or several stream
 
 import argparse
 import os
+import signal
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from rich.console import Console

@@ -28,6 +28,10 @@ camera, subject and repetition: FOLDER/<action>/C001P003R001.npy.
 import argparse
 import os
 import shutil
+import signal
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets.own_files.estimators import ESTIMATORS

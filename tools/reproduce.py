@@ -17,9 +17,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from paper_tables import configs

@@ -18,6 +18,10 @@ them.
 import argparse
 import json
 import os
+import signal
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from aimclr_mm.apis import cli
 from aimclr_mm.evaluation.evaluate import evaluate

@@ -16,6 +16,10 @@ file, prints them and keeps them as a config in the work directory, for any fold
 
 import argparse
 import os
+import signal
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from mmaction.registry import RUNNERS
 

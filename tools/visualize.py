@@ -10,6 +10,10 @@ one. Pictures are .png, .svg or .pdf.
 """
 
 import argparse
+import signal
+
+if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from aimclr_mm.apis import cli, read_recordings
 from aimclr_mm.skeletons import get_layout

@@ -30,6 +30,7 @@ from aimclr_mm.utils.locks import exclusive
 from aimclr_mm.utils.malloc import keep_freed_memory
 from aimclr_mm.utils.overlays import read_config
 from aimclr_mm.utils.terminal import printable
+from aimclr_mm.utils.workers import end_failed_workers
 
 from .classifier import ClassificationHead, EmbeddingClassifier, load_head
 from .inferencer import EmbeddingInferencer, load_encoder
@@ -317,6 +318,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     prepare_distributed(cfg)
     keep_freed_memory()
+    end_failed_workers()
     return cfg
 
 
@@ -443,6 +445,7 @@ def run(main: Callable[[], None]) -> None:
     code is 130 after an interrupt, 141 after a broken pipe and 143 after SIGTERM.
     """
     _prepare_streams()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # until here it ends at once
     # ranks that wait for each other would not get to a handler; they end at once
     if not any(argument.startswith('--launcher') for argument in sys.argv):
         signal.signal(signal.SIGTERM, _exit_on_sigterm)

@@ -9,6 +9,7 @@ import os
 import resource
 import runpy
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -575,6 +576,28 @@ def test_closed_standard_output(files, tmp_path):
         close,
     )
     assert ended.code == 0 and not ended.err and os.listdir(tmp_path) == ['o']
+
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name.partition('.')[0] not in (*sys.stdlib_module_names, 'org'):  # copy imports it
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+runpy.run_path(sys.argv[1], run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize(
+    'name', [path.name for path in (ROOT / 'tools').glob('*.py') if path.name != 'launch.py']
+)
+def test_interrupt_during_the_imports(name):
+    words = [sys.executable, '-c', INTERRUPTED_IMPORT, str(ROOT / 'tools' / name)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGINT and not ended.stderr
 
 
 def test_sigterm_removes_temporary_files(tmp_path):
