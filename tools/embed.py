@@ -87,7 +87,7 @@ def parse_args() -> argparse.Namespace:
 
 def _add_embed(parser: cli.Parser) -> None:
     verb = parser.add_verb('embed', embed, 'write the embeddings of recordings to a .npz file')
-    verb.add_shared(*cli.ENCODER, '--layout', '--missing')
+    verb.add_shared(*cli.ENCODER, '--layout', '--missing', '--unit')
     verb.add_argument('sources', nargs='+', metavar='SOURCE', help='files and folders to embed')
     _add_windows(verb)
     verb.add_shared('--out', default='embeddings.npz')
@@ -95,7 +95,7 @@ def _add_embed(parser: cli.Parser) -> None:
 
 def _add_search(parser: cli.Parser) -> None:
     verb = parser.add_verb('search', search, 'find the most similar sequences of a gallery')
-    verb.add_shared(*cli.ENCODER, '--layout', '--missing')
+    verb.add_shared(*cli.ENCODER, '--layout', '--missing', '--unit')
     verb.add_argument('query', nargs='+', metavar='QUERY', help='recordings to search for')
     verb.add_argument(
         '--gallery',
@@ -127,7 +127,7 @@ def _add_search(parser: cli.Parser) -> None:
 
 def _add_few_shot(parser: cli.Parser) -> None:
     verb = parser.add_verb('few_shot', few_shot, 'classify recordings from a few examples')
-    verb.add_shared(*cli.ENCODER, '--layout', '--missing')
+    verb.add_shared(*cli.ENCODER, '--layout', '--missing', '--unit')
     origin = verb.add_mutually_exclusive_group(required=True)
     origin.add_argument(
         '--examples',
@@ -156,7 +156,7 @@ def _add_few_shot(parser: cli.Parser) -> None:
 
 def _add_predict(parser: cli.Parser) -> None:
     verb = parser.add_verb('predict', predict_classes, 'predict the classes of recordings')
-    verb.add_shared(*cli.ENCODER, '--layout', '--missing')
+    verb.add_shared(*cli.ENCODER, '--layout', '--missing', '--unit')
     verb.add_argument('sources', nargs='+', metavar='SOURCE', help='files and folders to classify')
     verb.add_argument(
         '--classifier',

@@ -55,6 +55,7 @@ SOURCES = {  # help of SOURCE, by dataset
 }
 READER_OPTIONS = {  # of the readers that take them
     'missing': cli.SHARED['--missing'],
+    'unit': cli.SHARED['--unit'],
     'layout': LAYOUT,
     'bodies': dict(
         choices=['first', 'motion'],

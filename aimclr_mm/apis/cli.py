@@ -21,6 +21,7 @@ from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.annotations import load_annotations
 from aimclr_mm.datasets.own_files.cleaning import MISSING
+from aimclr_mm.datasets.own_files.conventions import UNITS
 from aimclr_mm.engine.distributed import prepare_distributed
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from aimclr_mm.models.readouts import READOUTS
@@ -136,6 +137,11 @@ SHARED: dict[str, dict[str, Any]] = {
     '--seeds': dict(type=int, nargs='+', metavar='N', help='random seeds, one run each'),
     '--stream': dict(help='stream to take from a checkpoint of several; default: all of them'),
     '--subjects': dict(type=int, help='number of subjects'),
+    '--unit': dict(
+        choices=list(UNITS),
+        help='unit of 3-D coordinates, which become meters; default: m, but people of an '
+        'impossible size are refused',
+    ),
     '--weights': dict(
         type=float,
         nargs='+',
@@ -240,8 +246,8 @@ def check_seeds(parser: argparse.ArgumentParser, seeds: list[int]) -> None:
 def open_encoder(args: argparse.Namespace) -> EmbeddingInferencer:
     """Load the encoder of the command line."""
     cfg = compose_config(args)
-    missing = getattr(args, 'missing', MISSING[0])
-    return load_encoder(cfg, args.checkpoint, args.device, args.stream, args.readout, missing)
+    missing, unit = getattr(args, 'missing', MISSING[0]), getattr(args, 'unit', None)
+    return load_encoder(cfg, args.checkpoint, args.device, args.stream, args.readout, missing, unit)
 
 
 def open_classifier(

@@ -89,6 +89,9 @@ class EmbeddingInferencer(BaseInferencer):
             ``mean`` in the paper's.
         missing: what to do with frames without a body and with missing joints: ``interpolate``,
             ``drop`` or ``keep``, see :mod:`aimclr_mm.datasets.own_files.cleaning`.
+        unit: unit of 3-D coordinates that the encoder is given, ``cm`` or ``mm``, which become
+            meters; ``m`` uses them as they are; None too, but people of an impossible size are
+            refused. Files that tell their layout are in meters.
         show_progress: show a progress bar for many sequences.
 
     Attributes:
@@ -112,6 +115,7 @@ class EmbeddingInferencer(BaseInferencer):
         stream: str | None = None,
         readout: str | None = None,
         missing: str = MISSING[0],
+        unit: str | None = None,
         show_progress: bool = True,
     ) -> None:
         check_choice('missing', missing, MISSING)
@@ -126,6 +130,7 @@ class EmbeddingInferencer(BaseInferencer):
 
         self.stream = stream
         self.missing = missing
+        self.unit = unit
         self._announced: set[str] = set()  # what has been logged: layouts that are mapped, scores
         if stream is not None:
             cfg = stream_config(cfg, stream)
@@ -215,7 +220,7 @@ class EmbeddingInferencer(BaseInferencer):
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
         """Return the sequences as checked annotations."""
-        return as_annotations(inputs, self.layout, missing=self.missing)
+        return as_annotations(inputs, self.layout, missing=self.missing, unit=self.unit)
 
     def _announce(self, annotations: Sequence[dict]) -> None:
         """Log from which layouts sequences were mapped, once for each layout."""
@@ -316,7 +321,8 @@ class EmbeddingInferencer(BaseInferencer):
             FileNotFoundError, ValueError: if a sequence is invalid; the message names it.
         """
         counts = Report(self.missing) if report is None else report
-        annotations = as_annotations(sequences, self.layout, layout, self.missing, counts)
+        rules = self.missing, self.unit, counts
+        annotations = as_annotations(sequences, self.layout, layout, *rules)
         self._announce(annotations)
         if report is None:
             counts.log()
@@ -379,7 +385,7 @@ class EmbeddingInferencer(BaseInferencer):
         recordings = read_sources(sources, get_layout(layout or self.layout))
         if windows is not None:
             recordings = windows.cut(recordings)
-        return finish(recordings, self.layout, self.missing, report)
+        return finish(recordings, self.layout, self.missing, self.unit, report)
 
     def _embed_source(
         self,
@@ -410,6 +416,7 @@ def load_encoder(
     stream: str | None = None,
     readout: str | None = None,
     missing: str = MISSING[0],
+    unit: str | None = None,
 ) -> EmbeddingInferencer:
     """Load a trained encoder.
 
@@ -417,7 +424,7 @@ def load_encoder(
         config: config of the encoder; or the name of a shipped encoder, see
             :data:`aimclr_mm.checkpoints.shipped.SHIPPED`, such as ``generated-3s``.
         checkpoint: its checkpoint; that of the shipped encoder if not given.
-        device, stream, readout, missing: see :class:`EmbeddingInferencer`.
+        device, stream, readout, missing, unit: see :class:`EmbeddingInferencer`.
 
     Raises:
         ValueError: if the checkpoint of a config is not given; and as there.
@@ -429,4 +436,4 @@ def load_encoder(
                 f'{", ".join(SHIPPED)}'
             )
         checkpoint = config
-    return EmbeddingInferencer(config, checkpoint, device, stream, readout, missing)
+    return EmbeddingInferencer(config, checkpoint, device, stream, readout, missing, unit)

@@ -32,6 +32,8 @@ from torch import Tensor
 from aimclr_mm.skeletons import Layout
 from aimclr_mm.utils.arguments import check_choice
 
+from .conventions import TURNS, odd_vertical
+
 MISSING = ('interpolate', 'drop', 'keep')
 MAX_GAP = 15  # frames, half a second at 30 frames per second
 EXAMPLES = 5  # joints in a message
@@ -138,6 +140,8 @@ class Found:
         unseen: joints that a person never shows.
         empty: whether no frame holds a body.
         reordered: frames in which people had changed places, see :mod:`.people`.
+        up: axis that points up if it is not the usual one, see
+            :func:`~.conventions.odd_vertical`.
     """
 
     filled: int = 0
@@ -148,6 +152,7 @@ class Found:
     unseen: list[str] = field(default_factory=list)
     empty: bool = False
     reordered: int = 0
+    up: str = ''
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -157,7 +162,8 @@ class Found:
 def clean(annotation: dict, layout: Layout, missing: str) -> tuple[dict, Found]:
     """Return an annotation without frames that hold no body, and what was found.
 
-    Its field ``reordered`` (:mod:`.people`) is moved to what was found.
+    Its field ``reordered`` (:mod:`.people`) is moved to what was found. The axis that points up is
+    looked at, too.
 
     Args:
         annotation: ``keypoint`` (M, T, V, C) and maybe ``keypoint_score``, zeros for missing
@@ -174,6 +180,7 @@ def clean(annotation: dict, layout: Layout, missing: str) -> tuple[dict, Found]:
         annotation = {key: value for key, value in annotation.items() if key != 'reordered'}
     cleaned, found = _clean(annotation, layout, missing)
     found.reordered = reordered
+    found.up = odd_vertical(annotation['keypoint'], layout)
     return cleaned, found
 
 
@@ -279,6 +286,13 @@ class Report:
                 f'{self._of(having)} have joints that are never seen and stay at zero: '
                 f'{", ".join(names[:EXAMPLES])}{more}'
             )
+        for axis, turn in TURNS.items():  # a few people may lie or stand on their hands
+            having = [f for f in self.found if f.up == axis]
+            if len(having) > self.total / 2:
+                lines.append(
+                    f'{self._of(having)} have heads above feet along {axis}, and will be taken for '
+                    f'people who lie or stand on their heads; turn them: {turn}'
+                )
         if having := [f for f in self.found if f.empty]:
             lines.append(f'{self._of(having)} hold no body')
         return lines

@@ -12,6 +12,7 @@ from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.utils.arguments import check_choice
 
 from .cleaning import MISSING, clean
+from .conventions import to_meters
 from .fields import (
     EXTENSIONS,
     Recording,
@@ -44,6 +45,7 @@ class FolderReader(Reader):
             ``xsub_train``, even ones ``xsub_val``. There are no splits without it.
         missing: what to do with frames without a body and with missing joints, see
             :mod:`.cleaning`.
+        unit: unit of 3-D coordinates, which become meters, see :mod:`.conventions`.
 
     Attributes:
         classes: class names by label.
@@ -53,7 +55,7 @@ class FolderReader(Reader):
     """
 
     name = 'folders'
-    options = ('layout', 'subject', 'missing')
+    options = ('layout', 'subject', 'missing', 'unit')
 
     def __init__(
         self,
@@ -61,12 +63,13 @@ class FolderReader(Reader):
         layout: str | Mapping | Layout = 'ntu25',
         subject: str | None = None,
         missing: str = 'interpolate',
+        unit: str | None = None,
     ) -> None:
         super().__init__(group_frames(files))
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
         check_choice('missing', missing, MISSING)
-        self.missing = missing
+        self.missing, self.unit = missing, unit
         self.subject = subject
         self._subject = None if subject is None else _compile_subject(subject)
         self.classes = sort_names({file.folder for file in self.files if file.folder})
@@ -98,7 +101,8 @@ class FolderReader(Reader):
         annotation.update(read_fields(recording, self._joints))
         if recording.folder:
             annotation['label'] = self.classes.index(recording.folder)
-        cleaned, found = clean(zero_missing(annotation), self._joints, self.missing)
+        annotation = to_meters(zero_missing(annotation), self._joints, self.unit)
+        cleaned, found = clean(annotation, self._joints, self.missing)
         return [dict(cleaned, cleaned=found.as_dict())]
 
     def splits(self, annotation: dict) -> list[str]:

@@ -38,6 +38,7 @@ from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.utils.arguments import check_choice
 
 from .cleaning import MISSING, clean
+from .conventions import to_meters
 from .fields import Recording, frame_folder, read_fields, split_extension, zero_missing
 from .pose_json import FRACTIONS
 from .shapes import MAX_TEXT
@@ -311,6 +312,7 @@ class ManifestReader(Reader):
             fields, not the path.
         missing: what to do with frames without a body and with missing joints, see
             :mod:`.cleaning`.
+        unit: unit of 3-D coordinates, which become meters, see :mod:`.conventions`.
 
     Attributes:
         classes: class names by label, set by :meth:`recordings`; empty if labels are numbers.
@@ -321,17 +323,18 @@ class ManifestReader(Reader):
     """
 
     name = 'custom'
-    options = ('layout', 'missing')
+    options = ('layout', 'missing', 'unit')
 
     def __init__(
         self,
         files: Sequence[SourceFile],
         layout: str | Mapping | Layout = 'ntu25',
         missing: str = 'interpolate',
+        unit: str | None = None,
     ) -> None:
         super().__init__(files)
         check_choice('missing', missing, MISSING)
-        self.missing = missing
+        self.missing, self.unit = missing, unit
         self._joints = get_layout(layout)
         self.layout = self._joints.to_config()
         self.classes: list[str] = []
@@ -371,7 +374,8 @@ class ManifestReader(Reader):
             subject=recording.subject,
         )
         known = {key: value for key, value in annotation.items() if value is not None}
-        cleaned, found = clean(zero_missing(known), self._joints, self.missing)
+        known = to_meters(zero_missing(known), self._joints, self.unit)
+        cleaned, found = clean(known, self._joints, self.missing)
         return [dict(cleaned, cleaned=found.as_dict())]
 
     def splits(self, annotation: dict) -> list[str]:

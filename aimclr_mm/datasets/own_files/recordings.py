@@ -17,6 +17,7 @@ from aimclr_mm.utils.files import open_regular
 
 from . import fields as formats
 from .cleaning import Report, clean
+from .conventions import to_meters
 from .fields import (
     Recording,
     as_fields,
@@ -42,6 +43,7 @@ def read_recordings(
     layout: str | Mapping | Layout = 'ntu25',
     target: str | Mapping | Layout | None = None,
     missing: str = 'keep',
+    unit: str | None = 'm',
 ) -> list[dict]:
     """Read the sequences of files and folders.
 
@@ -64,6 +66,8 @@ def read_recordings(
         missing: what to do with frames without a body and with missing joints: ``interpolate``,
             ``drop`` or ``keep``, see :mod:`aimclr_mm.datasets.own_files.cleaning`. Encoders do it
             with all sequences that they are given.
+        unit: unit of 3-D coordinates, ``cm`` or ``mm``, which become meters; ``m``: they are used
+            as they are; None: the same, but people of an impossible size are refused.
 
     Returns:
         Annotations in mmaction2's pose format: ``frame_dir`` (path of the file, or the name in an
@@ -87,7 +91,7 @@ def read_recordings(
                     f'{annotation["source"]!r} has the {own.num_joints} joints of layout '
                     f'{own.name!r}, not the {layout.num_joints} of {layout.name!r}'
                 )
-    return finish(found, layout if target is None else get_layout(target), missing)
+    return finish(found, layout if target is None else get_layout(target), missing, unit)
 
 
 def read_sources(sources: PathLike | Sequence[PathLike], layout: Layout) -> list[dict]:
@@ -106,19 +110,29 @@ def read_sources(sources: PathLike | Sequence[PathLike], layout: Layout) -> list
 
 
 def finish(
-    annotations: Sequence[dict], target: Layout, missing: str, report: Report | None = None
+    annotations: Sequence[dict],
+    target: Layout,
+    missing: str,
+    unit: str | None,
+    report: Report | None = None,
 ) -> list[dict]:
-    """Clean sequences, see :mod:`.cleaning`, and map them to a layout.
+    """Bring sequences to meters, clean them, see :mod:`.cleaning`, and map them to a layout.
 
     Args:
         annotations: each with its own ``layout``.
         target: layout of the result.
         missing: one of :data:`~.cleaning.MISSING`.
+        unit: see :func:`~.conventions.to_meters`.
         report: counts what was found.
     """
     result = []
     for annotation in annotations:
-        cleaned, found = clean(annotation, annotation['layout'], missing)
+        layout = annotation['layout']
+        try:
+            annotation = to_meters(annotation, layout, unit)
+        except ValueError as error:
+            raise ValueError(f'{annotation["frame_dir"]!r} {error}') from error
+        cleaned, found = clean(annotation, layout, missing)
         if report is not None:
             report.add(found)
         result.append(_map(cleaned, target))
@@ -176,7 +190,9 @@ def _from_file(file: Recording, layout: Layout, label: str | None = None) -> lis
             return _from_annotations(path, layout, label)
         if _is_manifest(path, extension):
             return _from_manifest(path, layout)
-    return [_read(file, layout_of(file) or layout, label)]
+    told = layout_of(file)
+    recording = _read(file, told or layout, label)
+    return [recording if told is None else dict(recording, unit='m')]  # they are in meters
 
 
 def _read(file: Recording, layout: Layout, label: str | None) -> dict:
@@ -207,7 +223,7 @@ def _is_manifest(path: str, extension: str) -> bool:
 
 def _from_manifest(path: str, layout: Layout) -> list[dict]:
     manifest = SourceFile.of(path, os.path.basename(path))
-    reader = ManifestReader([manifest], layout, missing='keep')
+    reader = ManifestReader([manifest], layout, missing='keep', unit='m')
     found = []
     for recording in reader.recordings():
         try:
@@ -230,9 +246,11 @@ def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict
         raise ValueError(f'{path!r} holds preprocessed sequences; give the original ones')
 
     classes = data['metainfo'].get('classes') or []
+    unit = {} if data['metainfo'].get('unit') is None else dict(unit='m')  # it was converted
     return [
         {
             **annotation,
+            **unit,
             'frame_dir': name_of(annotation),
             'source': path,
             'layout': layout,
@@ -253,6 +271,7 @@ def as_annotations(
     layout: Layout,
     source: str | Mapping | Layout | None = None,
     missing: str = 'keep',
+    unit: str | None = 'm',
     report: Report | None = None,
 ) -> list[dict]:
     """Convert sequences in any supported form to checked annotations.
@@ -262,7 +281,7 @@ def as_annotations(
         layout: joint layout of the result.
         source: joint layout of the sequences, except for files that tell theirs; ``layout`` if not
             given. Sequences of another layout are mapped, see :func:`read_recordings`.
-        missing, report: see :func:`finish`.
+        missing, unit, report: see :func:`finish`.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`read_recordings`; the message names the place in
@@ -290,7 +309,7 @@ def as_annotations(
             annotation = _from_array(item, place, source)
         found.append({**annotation, 'layout': source})
 
-    found = finish(found, layout, missing, report)
+    found = finish(found, layout, missing, unit, report)
     numbered = [_numbered(place, annotation) for place, annotation in enumerate(found)]
     checked, _ = filter_valid(numbered, 'sequences', layout, drop=False)
     return [

@@ -212,7 +212,7 @@ def folder(tmp_path):
     source = tmp_path / 'source' / 'wave'
     source.mkdir(parents=True)
     np.save(source / 'gaps.npy', person([0, 1, 0, 3])[0])
-    table = [[str(t + v) for v in range(1, 76)] for t in range(4)]
+    table = [[str((t + v) / 10) for v in range(1, 76)] for t in range(4)]
     table[1][3] = ''
     (source / 'blank.csv').write_text('\n'.join(map(','.join, table)))
     return tmp_path
@@ -226,7 +226,7 @@ def test_annotation_files_of_own_recordings_are_clean(folder, missing, frames):
     blank, gaps = load_annotations(out)['annotations']
     assert gaps['total_frames'] == frames and 'cleaned' not in gaps
     filled = missing == 'interpolate'
-    np.testing.assert_allclose(blank['keypoint'][0, 1, 1], [5, 6, 7] if filled else 0)
+    np.testing.assert_allclose(blank['keypoint'][0, 1, 1], [0.5, 0.6, 0.7] if filled else 0)
     assert ('1 of 2 recordings had frames without a body: 1 filled' in summary) == filled
     assert ('1 of 2 recordings had missing joints: 1 filled by interp' in summary) == filled
 

@@ -68,6 +68,7 @@ def test_files(tmp_path, form):
         dataset='folders',
         layout='kinect20',
         missing='interpolate',
+        unit=None,
         preprocessed=False,
         subject=r'_s(\d+)$',
         classes=['sit down', 'walk', 'wave'],

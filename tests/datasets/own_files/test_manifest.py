@@ -50,8 +50,9 @@ def write(
     return str(folder / name)
 
 
-def reader(path: str, **options) -> ManifestReader:
-    return ManifestReader(list_files([path], ManifestReader.pattern), **options)
+def reader(path: str, unit: str = 'm', **options) -> ManifestReader:
+    """Return a reader; the poses here are numbers, not the size of a person."""
+    return ManifestReader(list_files([path], ManifestReader.pattern), unit=unit, **options)
 
 
 def rows(path: str) -> list[tuple]:
@@ -78,6 +79,7 @@ def test_through_prepare(tmp_path):
         dataset='custom',
         layout='ntu25',
         missing='interpolate',
+        unit='m',
         preprocessed=False,
         classes=['jump', 'sit', 'walk'],
     )
@@ -337,7 +339,7 @@ def test_whole_numbers_as_pandas_writes_them_among_blanks(tmp_path):
     text = 'path,start,end\nlong.npy,4.0,\nlong.npy,,3.0\n'
     (tmp_path / 'cuts.csv').write_text(text)
     for name in ('cuts.csv', 'cuts.json'):
-        reader = ManifestReader(list_files([str(tmp_path / name)]))
+        reader = ManifestReader(list_files([str(tmp_path / name)]), unit='m')
         found = [reader.read(row)[0] for row in reader.recordings()]
         assert [item['total_frames'] for item in found] == [6, 3], name
         np.testing.assert_array_equal(found[0]['keypoint'][0], pose(0, 10)[4:])

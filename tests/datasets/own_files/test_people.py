@@ -107,7 +107,7 @@ def test_files_are_put_in_order_and_it_is_said(swapped):
     assert 'reordered' not in recording and 'track_ids' not in recording
 
     report = Report()
-    finish(read_sources(path, COCO17), COCO17, 'interpolate', report)
+    finish(read_sources(path, COCO17), COCO17, 'interpolate', 'm', report)
     text = '1 of 1 recordings had people who change places: 6 frames put in order, by track ids'
     assert report.lines()[0].startswith(text)
     pieces = Windows(4, 4, fps=1).cut(read_sources(path, COCO17))
