@@ -45,12 +45,11 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
 )
 
 
-def read_fields(path: str, shoulders: tuple[str, str]) -> dict[str, Any]:
+def read_fields(path: str) -> dict[str, Any]:
     """Read the fields of the layout in a YAML file.
 
     Args:
         path: the file.
-        shoulders: joint names that serve as shoulders if the file does not name any.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -70,7 +69,7 @@ def read_fields(path: str, shoulders: tuple[str, str]) -> dict[str, Any]:
         fields = _load_yaml(content)
         _check_types(fields)
         _expand_bones(fields)
-        _check_complete(fields, shoulders)
+        _check_complete(fields)
     except ValueError as error:
         raise ValueError(f'layout file {path!r}: {error}') from error
     return fields
@@ -103,17 +102,11 @@ def _expand_bones(fields: dict[str, Any]) -> None:
     fields['parents'] = list(bones.values())
 
 
-def _check_complete(fields: dict[str, Any], shoulders: tuple[str, str]) -> None:
+def _check_complete(fields: dict[str, Any]) -> None:
     """Raise ValueError if a required field is missing."""
     missing = [key for key in ('joints', 'parents', 'center') if key not in fields]
     if missing:
         raise ValueError(f'has no {missing[0]!r}; it needs center, and joints and parents or bones')
-
-    if 'shoulders' not in fields and not set(shoulders) <= set(fields['joints']):
-        raise ValueError(
-            f"has no 'shoulders' and no joints {list(shoulders)} to use instead; name a left and a "
-            f'right joint of {fields["joints"]}'
-        )
 
 
 def _load_yaml(content: bytes) -> dict[str, Any]:

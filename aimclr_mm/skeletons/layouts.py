@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from .layout_files import read_fields
+from .sides import find_pair, mirror_name
 
 MAX_JOINTS = 1000  # graphs take memory and time by its square
 
@@ -23,13 +24,14 @@ class Layout:
 
     Args:
         name: key in the table.
-        joints: names of the V joints in the order of the data. ``left_`` and ``right_`` mark
-            mirrored joints.
+        joints: names of the V joints in the order of the data. Sides in names mark mirrored joints:
+            ``left_wrist``, ``WristLeft``, ``l_wrist``, see :mod:`.sides`.
         parents: name of the parent of each joint; the root is its own parent.
         center: joint that is the center of the graph and the origin after centering.
         dims: number of spatial coordinates, 2 or 3; further channels (a keypoint score) do not
             count.
-        shoulders: names of the left and the right shoulder.
+        shoulders: names of the left and the right shoulder; those that are named so if not given.
+            None without shoulders, which only ``AlignShoulders`` needs.
         extra_edges: graph edges ``(joint, neighbor)`` that replace the bone of the joint in the
             graph, for layouts whose graph and bone conventions differ.
 
@@ -43,10 +45,12 @@ class Layout:
     parents: tuple[str, ...]
     center: str
     dims: int = 3
-    shoulders: tuple[str, str] = ('left_shoulder', 'right_shoulder')
+    shoulders: tuple[str, str] | None = ('left_shoulder', 'right_shoulder')
     extra_edges: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        if self.shoulders == type(self).shoulders and not set(self.shoulders) <= set(self.joints):
+            object.__setattr__(self, 'shoulders', find_pair('shoulder', self.joints))
         self._check_names()
         self._check_tree()
         if self.dims not in (2, 3):
@@ -69,18 +73,18 @@ class Layout:
             )
 
         extra = [joint for edge in self.extra_edges for joint in edge]
-        unknown = sorted({*self.parents, self.center, *self.shoulders, *extra} - known)
+        unknown = sorted({*self.parents, self.center, *(self.shoulders or ()), *extra} - known)
         if unknown:
             raise ValueError(
                 f'layout {self.name!r} refers to unknown joints {unknown}; it has '
                 f'{list(self.joints)}'
             )
 
-        unpaired = sorted(joint for joint in known if self._opposite(joint) not in known)
+        unpaired = sorted(joint for joint in known if mirror_name(joint, known) is None)
         if unpaired:
             raise ValueError(
-                f'layout {self.name!r} has joints without a mirror image: {unpaired}; left_ and '
-                'right_ joints come in pairs'
+                f'layout {self.name!r} has joints without a mirror image: {unpaired}; left and '
+                'right joints come in pairs'
             )
 
     def _check_tree(self) -> None:
@@ -94,14 +98,6 @@ class Layout:
                     f'layout {self.name!r}: joint {joint!r} has no root among its ancestors; the '
                     'root is its own parent'
                 )
-
-    @staticmethod
-    def _opposite(name: str) -> str:
-        if name.startswith('left_'):
-            return 'right_' + name[len('left_') :]
-        if name.startswith('right_'):
-            return 'left_' + name[len('right_') :]
-        return name
 
     def index(self, joint: str) -> int:
         """Return the 0-based index of a joint."""
@@ -132,7 +128,7 @@ class Layout:
     @cached_property
     def mirror(self) -> tuple[int, ...]:
         """Index of the mirror image of each joint, (V,); midline joints map to themselves."""
-        return tuple(self.index(self._opposite(name)) for name in self.joints)
+        return tuple(self.index(mirror_name(name, self.joints)) for name in self.joints)
 
     @property
     def center_index(self) -> int:
@@ -141,7 +137,16 @@ class Layout:
 
     @property
     def shoulder_indices(self) -> tuple[int, int]:
-        """Indices of the left and the right shoulder."""
+        """Indices of the left and the right shoulder.
+
+        Raises:
+            ValueError: if the layout has none.
+        """
+        if self.shoulders is None:
+            raise ValueError(
+                f'layout {self.name!r} has no shoulders; name two joints as shoulders: [left, '
+                'right] of the layout, or leave AlignShoulders out'
+            )
         return self.index(self.shoulders[0]), self.index(self.shoulders[1])
 
     def to_config(self) -> str | dict:
@@ -374,7 +379,7 @@ def get_layout(layout: LayoutLike) -> Layout:
         return _from_mapping(layout)
 
     if isinstance(layout, str) and layout.lower().endswith(('.yaml', '.yml')):
-        fields = read_fields(layout, Layout.shoulders)
+        fields = read_fields(layout)
         try:
             return _from_mapping(fields)
         except ValueError as error:

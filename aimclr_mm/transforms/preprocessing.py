@@ -123,10 +123,11 @@ class AlignShoulders(SkeletonTransform):
                 f'AlignShoulders needs three coordinates; layout {self.layout.name!r} has '
                 f'{self.layout.dims}. Leave this transform out'
             )
+        self.shoulders = self.layout.shoulder_indices  # refused here, not at the first sample
 
     def apply(self, x: Tensor) -> Tensor:
         """Turn skeletons (N, M, T, V, C)."""
-        return F.align_shoulders(x, *self.layout.shoulder_indices)
+        return F.align_shoulders(x, *self.shoulders)
 
 
 @TRANSFORMS.register_module()

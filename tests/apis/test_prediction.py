@@ -159,7 +159,7 @@ def test_windows_of_a_long_recording(folder, finetuned, tool, tmp_path):  # noqa
 
 def test_search_in_a_long_recording(folder, finetuned, tool, tmp_path):  # noqa: F811
     config, checkpoint, _ = finetuned
-    long = walk(300)
+    long = walk(300) / 4
     np.save(tmp_path / 'long.npy', long)
     np.save(tmp_path / 'query.npy', long[:, 90:150])  # seconds 3 to 5
     options = ['--window', '2', '--stride', '0.5', '-k', '3', '--out', 'n.csv']

@@ -122,10 +122,6 @@ def test_a_layout_of_the_table_survives_a_file(write):
         (BONES.replace('}', ', chest: left_hand}'), "'chest' twice"),
         (BONES.replace('center: chest', ''), "no 'center'"),
         (LISTS.replace('parents', '#'), "no 'parents'.*or bones"),
-        (
-            'center: a\njoints: [a, b]\nparents: [a, a]',
-            r"no 'shoulders'.*left and a right joint of \['a', 'b'\]",
-        ),
         (BONES.replace('left_hand:', 'no:'), "'bones' is .*False.*joint: parent.*quote"),
         (BONES.replace('left_hand: left_shoulder', 'left_hand'), "'bones' is .*joint: parent"),
         (LISTS.replace('[left_shoulder, chest', '[1, chest'), "'joints' is .*list of names"),
