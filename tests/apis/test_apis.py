@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 
@@ -555,3 +556,25 @@ def test_poses_in_two_dimensions(tmp_path):
     )
     with pytest.raises(ValueError, match='channels'):
         encoder.embed(pose[..., :2])  # the network was trained with scores
+
+
+def test_recordings_that_cannot_be_read_are_left_out_of_folders_and_manifests(
+    tmp_path, encoder, monkeypatch
+):
+    said: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', said.append)
+    (tmp_path / 'wave').mkdir()
+    np.save(tmp_path / 'wave/a.npy', walk(9))
+    (tmp_path / 'wave/b.npy').write_text('x')
+    (tmp_path / 'list.csv').write_text('path\nwave/a.npy\nwave/b.npy\nwave/c.npy\n')
+    names = [encoder.embed_recordings(tmp_path / s).names.tolist() for s in ('wave', 'list.csv')]
+    assert names == [[str(tmp_path / 'wave/a.npy')], ['wave/a']]
+    assert said[0].startswith(f'1 of 2 recordings of {tmp_path / "wave"} cannot be read')
+    assert "wave/b.npy': is not a readable .npy file" in said[0]
+    assert said[1].startswith('2 of 3 recordings') and 'wave/c.npy does not exist' in said[1]
+
+    with pytest.raises(ValueError, match="b.npy': is not a readable .npy file"):
+        encoder.embed(tmp_path / 'wave/b.npy')  # the user named it
+    (tmp_path / 'wave/a.npy').unlink()
+    with pytest.raises(ValueError, match='none of 1 recordings of .* the first: .*b.npy'):
+        encoder.embed(tmp_path / 'wave')

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.logging import MMLogger
 
 from aimclr_mm.datasets.annotations import load_annotations, map_annotation, stated_layout
-from aimclr_mm.datasets.checks import filter_valid, name_of
+from aimclr_mm.datasets.checks import filter_valid, name_of, printable
 from aimclr_mm.datasets.readers import RecordingError, SourceFile, list_files
 from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.utils.files import open_regular
@@ -28,10 +29,17 @@ from .fields import (
     split_extension,
     zero_missing,
 )
-from .manifest import SEPARATORS, ManifestReader
+from .manifest import SEPARATORS, ManifestReader, ManifestRow
 
 PathLike = str | os.PathLike
 HEAD = 2**16  # bytes that are enough to recognize a manifest
+
+
+EXAMPLES = 3  # recordings in a message
+
+
+class UnreadableError(ValueError):
+    """One recording of several that cannot be read."""
 
 
 LISTS = ('.jsonl', '.ndjson')  # manifests
@@ -79,7 +87,8 @@ def read_recordings(
     Raises:
         FileNotFoundError: if a source does not exist.
         ValueError: if a source cannot be read or is of another layout, or if two sequences have the
-            same name.
+            same name. Recordings of a folder or manifest that cannot be read are left out and
+            logged, unless there is no other.
     """
     layout = get_layout(layout)
     found = read_sources(sources, layout)
@@ -172,9 +181,32 @@ def _from_folder(path: str, layout: Layout) -> list[dict]:
     if not files:
         patterns = ', '.join(f'*{extension}' for extension in EXTENSIONS)
         raise ValueError(f'folder {path!r} holds no file {patterns}')
-    return [
-        annotation for file in files for annotation in _from_file(file, layout, file.folder or None)
-    ]
+    return _readable(path, files, lambda file: _from_file(file, layout, file.folder or None))
+
+
+def _readable(
+    source: str, recordings: Sequence[Any], read: Callable[[Any], list[dict]]
+) -> list[dict]:
+    """Read the recordings of a source; those that cannot be read are left out and logged."""
+    found: list[dict] = []
+    problems: list[str] = []
+    for recording in recordings:
+        try:
+            found += read(recording)
+        except UnreadableError as error:
+            problems.append(str(error))
+    if problems and not found:
+        raise ValueError(
+            f'none of {len(recordings)} recordings of {source!r} can be read; the first: '
+            f'{problems[0]}'
+        )
+    if problems:
+        more = f'; and {len(problems) - EXAMPLES} more' if len(problems) > EXAMPLES else ''
+        MMLogger.get_current_instance().warning(
+            f'{len(problems)} of {len(recordings)} recordings of {printable(source)} cannot be '
+            f'read and are left out: {printable("; ".join(problems[:EXAMPLES]))}{more}'
+        )
+    return found
 
 
 def _from_file(file: Recording, layout: Layout, label: str | None = None) -> list[dict]:
@@ -200,7 +232,7 @@ def _read(file: Recording, layout: Layout, label: str | None) -> dict:
     try:
         fields = zero_missing(read_fields(file, layout))
     except RecordingError as error:
-        raise ValueError(f'{file.path!r}: {error}') from error
+        raise UnreadableError(f'{file.path!r}: {error}') from error
     return dict(frame_dir=file.path, source=file.path, label=label, layout=layout, **fields)
 
 
@@ -224,16 +256,17 @@ def _is_manifest(path: str, extension: str) -> bool:
 def _from_manifest(path: str, layout: Layout) -> list[dict]:
     manifest = SourceFile.of(path, os.path.basename(path))
     reader = ManifestReader([manifest], layout, missing='keep', unit='m')
-    found = []
-    for recording in reader.recordings():
+
+    def read(row: ManifestRow) -> list[dict]:
         try:
-            (annotation,) = reader.read(recording)
+            (annotation,) = reader.read(row)
         except RecordingError as error:
-            raise ValueError(f'{recording}: {error}') from error
-        annotation.update(source=path, label=recording.label or None, layout=layout)
+            raise UnreadableError(f'{row}: {error}') from error
+        annotation.update(source=path, label=row.label or None, layout=layout)
         del annotation['splits'], annotation['cleaned']
-        found.append(annotation)
-    return found
+        return [annotation]
+
+    return _readable(path, reader.recordings(), read)
 
 
 def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict]:
