@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aimclr_mm.utils.terminal import printable
 
 from .checks import abbreviate, name_of
-from .own_files.cleaning import Report
+
+if TYPE_CHECKING:  # own_files imports the readers, which import this module
+    from .own_files.cleaning import Report
 
 EXAMPLES = 5  # problems that are printed
 
