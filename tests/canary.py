@@ -60,7 +60,7 @@ def _hook(event: str, args: tuple) -> None:
             or event == 'exec'
             and _is_foreign(args[0])
             or (event in CHANGES or event == 'open' and _writes(*args[1:]))
-            and _is_outside(args[0], folder)
+            and _is_outside(event, args, folder)
         ):
             seen.append((event, str(args)[:200]))
 
@@ -78,9 +78,16 @@ def _writes(mode: str | None, flags: object) -> bool:
     )
 
 
-def _is_outside(path: object, folder: Path) -> bool:
-    known = isinstance(path, (str, bytes, os.PathLike))  # not a number of an open file
-    return known and not Path(os.fsdecode(path)).resolve().is_relative_to(folder)
+def _is_outside(event: str, args: tuple, folder: Path) -> bool:
+    path = args[0]
+    if not isinstance(path, (str, bytes, os.PathLike)):  # a number of an open file
+        return False
+    path = Path(os.fsdecode(path))
+    if event in ('os.remove', 'os.rmdir'):
+        if args[1] >= 0:  # relative to an open folder
+            path = Path(f'/proc/self/fd/{args[1]}') / path
+        path = path.parent  # of a link the link itself is removed
+    return not path.resolve().is_relative_to(folder)
 
 
 sys.addaudithook(_hook)

@@ -1,10 +1,14 @@
 """Cached preprocessing: same samples as without, built once, shared, rebuilt after a change."""
 
+import gc
 import inspect
 import multiprocessing
 import os
 import pickle
+import random
 import resource
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,8 @@ from aimclr_mm.datasets.annotations import load_annotations, read_pickle
 from aimclr_mm.models import SkeletonViews
 from aimclr_mm.skeletons import NTU25
 from aimclr_mm.transforms import CenterSkeleton
+from tests.canary import watch
+from tests.utils.test_damaged_files import damage
 
 PREPROCESS = [
     dict(type='CenterSkeleton'),
@@ -221,6 +227,60 @@ def test_damaged_caches_are_rebuilt_with_a_warning(tmp_path, monkeypatch, name, 
             np.testing.assert_array_equal(sample['keypoint_score'], other['keypoint_score'])
         assert len(said) == 1 and f'{folder.name}' in said[0] and 'it is rebuilt' in said[0]
     assert caches(tmp_path) == [folder.name]
+
+
+def mutated(contents: dict[str, bytes], rng: random.Random) -> dict[str, bytes | str]:
+    """Return the files of a cache with damage to one of them, or other names; text is a link."""
+    files: dict[str, bytes | str] = dict(contents)
+    name, other = rng.sample(sorted(files), 2)
+    kind = rng.randrange(10)
+    if kind == 0:
+        files[name], files[other] = files[other], files[name]
+    elif kind == 1:
+        del files[name]
+    elif kind == 2:
+        files[name.upper()] = files.pop(name)
+    elif kind == 3:  # a link to something else
+        files[name] = rng.choice(['/dev/zero', '/etc', 'nothing', other])
+    else:
+        files[name] = damage(contents[name], list(contents.values()), rng)
+    return files
+
+
+def test_mutated_caches(tmp_path, monkeypatch):
+    """Rebuilt, right as they are, or refused; MUTATIONS=10000 sets the number."""
+    said = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text: said.append(text))
+    monkeypatch.setattr(gc, 'collect', int)  # takes most of the time
+    path = make(tmp_path, score=True)
+    expected = samples(build(path))
+    (folder,) = (entry for entry in (tmp_path / 'cache').iterdir() if entry.is_dir())
+    contents = {file.name: file.read_bytes() for file in folder.iterdir()}
+    rng, results = random.Random(0), Counter()
+    for _ in range(int(os.environ.get('MUTATIONS', 40))):
+        said.clear()
+        shutil.rmtree(folder)
+        folder.mkdir()
+        for name, content in mutated(contents, rng).items():
+            if isinstance(content, str):
+                (folder / name).symlink_to(content)
+            else:
+                (folder / name).write_bytes(content)
+        with watch(tmp_path) as seen:
+            try:
+                found = samples(build(path))
+            except OSError as error:  # a link to a device or a folder
+                assert folder.name in str(error)
+                results['refused'] += 1
+                continue
+        assert not seen, seen
+        for sample, other in zip(found, expected, strict=True):
+            assert sample['frame_dir'] == other['frame_dir'] and sample['label'] == other['label']
+            np.testing.assert_array_equal(sample['keypoint'], other['keypoint'])
+            np.testing.assert_array_equal(sample['keypoint_score'], other['keypoint_score'])
+        results['rebuilt' if said else 'right'] += 1
+    print('caches', dict(results))
+    assert results['rebuilt'] > results['right']
 
 
 def test_batches_of_a_cache_that_is_damaged_during_the_training(tmp_path):

@@ -25,11 +25,16 @@ from aimclr_mm.checkpoints.loading import load_weights, stream_prefix
 from aimclr_mm.checkpoints.released import convert
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.datasets import SkeletonDataset
+from aimclr_mm.datasets.own_files.sequences import read_npz as fields_of
 from aimclr_mm.datasets.prepare import READERS
 from aimclr_mm.datasets.readers import list_files
 from aimclr_mm.datasets.readers.pose_pickle import verify
+from aimclr_mm.datasets.readers.sources import _open_archive
+from aimclr_mm.evaluation.results import FeatureSet
 from aimclr_mm.skeletons import get_layout
+from tests.archives import restructured
 from tests.canary import watch
+from tests.datasets.readers.test_mutations import ntu
 
 COUNT = int(os.environ.get('MUTATIONS', 600))
 SECONDS, MEGABYTES = 5, 300
@@ -249,6 +254,104 @@ def test_released_checkpoints(tmp_path):
 
     seeds = [saved(checkpoint(released=True), archive) for archive in (True, False)]
     attack('released', seeds, tmp_path / 'data.pt', read, with_member)
+
+
+# structure of archives; every record has a checksum, so that what is read must be the original
+
+
+def rearranged(seed: bytes, _harm: Callable, rng: random.Random) -> bytes:
+    return restructured(seed, rng)
+
+
+def equal(one, other) -> bool:
+    """Return whether nested containers hold the same values and arrays."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
+
+
+def zipped(members: dict[str, bytes], compression: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def read_recordings(path: str) -> dict:
+    """As tools/prepare_data.py ntu60 does; name and coordinates of what can be read."""
+    _open_archive.cache_clear()
+    reader = READERS['ntu60'](list_files([path]))
+    found = {}
+    for recording in reader.recordings():
+        try:
+            for annotation in reader.read(recording):
+                found[annotation['frame_dir']] = annotation['keypoint']
+        except ValueError as error:
+            assert str(error)
+    if not found:
+        raise ValueError('no recording is left')
+    return found
+
+
+def read_npz(path: str) -> dict:
+    return fields_of(Path(path).read_bytes(), get_layout('ntu25'))
+
+
+RECORDINGS = {f'S001C001P00{i}R001A00{i}.skeleton': ntu() for i in range(1, 4)}
+ARRAYS = dict(keypoint=RNG.normal(size=(2, 25, 3)), keypoint_score=RNG.random((2, 25)))
+FEATURES = FeatureSet(
+    RNG.random((4, 3), np.float32), np.arange(4), np.arange(4) > 1, np.array(list('abcd'))
+)
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+
+
+def saved_arrays(save: Callable, **arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+STRUCTURES = {
+    'data.pth': (lambda: [saved(checkpoint(False), True)], load_checkpoint_file),
+    'ntu.zip': (
+        lambda: [zipped(RECORDINGS, kind) for kind in (STORED, DEFLATED)],
+        read_recordings,
+    ),
+    'own.npz': (
+        lambda: [saved_arrays(save, **ARRAYS) for save in (np.savez, np.savez_compressed)],
+        read_npz,
+    ),
+    'features.npz': (
+        lambda: [saved_arrays(np.savez, **vars(FEATURES))],
+        lambda path: vars(FeatureSet.load(path)),
+    ),
+}
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', STRUCTURES)
+def test_structure_of_archives(tmp_path, name):
+    """Names, directories, offsets, gaps: what is read is the original, or nothing."""
+    make, read = STRUCTURES[name]
+    torch.manual_seed(0)
+    seeds = make()
+    path = tmp_path / name
+    path.write_bytes(seeds[0])
+    expected = read(str(path))
+
+    def read_the_same(changed: str) -> None:
+        found = read(changed)
+        if name == 'ntu.zip':  # a part of the recordings may be left
+            assert set(found) <= set(expected)
+        assert equal(found, {key: expected[key] for key in found})
+
+    results = attack(f'structure of {name}', seeds, path, read_the_same, rearranged)
+    assert results['refused'] > COUNT / 5
 
 
 # manifests and layouts

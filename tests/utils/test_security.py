@@ -21,6 +21,7 @@ from aimclr_mm.datasets import SkeletonDataset, load_annotations, write_pickle
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.prepare import READERS, prepare
 from aimclr_mm.datasets.readers import list_files
+from aimclr_mm.datasets.readers.ntu import read_bodies
 from aimclr_mm.datasets.readers.pose_pickle import verify
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.evaluation.results import FeatureSet, ScoreSet
@@ -284,6 +285,7 @@ def test_archives_write_nothing(tmp_path, folder):
         archive.writestr(link, '/tmp')
         archive.writestr('link.skeleton/evil.skeleton', SKELETON)
     reader = READERS['ntu60'](list_files([str(tmp_path / 'in')], '*.skeleton'))
+    read_bodies(SKELETON)  # what is imported late is there
     with watch(tmp_path / 'work') as seen:
         for recording in reader.recordings():
             try:

@@ -260,4 +260,5 @@ def test_damaged_files(tmp_path, form, count):
         sources._open_archive.cache_clear()
 
     good, bad = attack(count, form, write, lambda: read_all(name, tmp_path))
+    print(form, dict(read=good, refused=bad))
     assert bad > count / 20, (good, bad)
