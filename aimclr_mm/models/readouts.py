@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aimclr_mm.skeletons import Layout
@@ -11,8 +12,10 @@ from aimclr_mm.utils.arguments import check_choice
 
 from .encoder import pool
 
-READOUTS = ('mean', 'mean_std', 'segments', 'parts', 'cells')
+MAP_READOUTS = ('mean', 'mean_std', 'segments', 'parts', 'cells')
+READOUTS = (*MAP_READOUTS, 'segments_input')
 SEGMENTS = 3  # of equal length
+INPUT_SEGMENTS = 8
 
 
 def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None = None) -> Tensor:
@@ -34,7 +37,7 @@ def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None =
 
     Args:
         feature_map: (N, M, C, T, V). An absent second person counts as a person.
-        readout: one of :data:`READOUTS`.
+        readout: one of :data:`MAP_READOUTS`.
         layout: joint layout of the V joints, which ``parts`` and ``cells`` need.
 
     Returns:
@@ -43,7 +46,7 @@ def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None =
     Raises:
         ValueError: for an unknown readout, or a layout without arms and legs.
     """
-    check_choice('readout', readout, READOUTS)
+    check_choice('readout', readout, MAP_READOUTS)
     if readout == 'mean':
         return pool(feature_map)
 
@@ -90,6 +93,36 @@ def joint_weights(joints: int, layout: Layout | None, readout: str) -> Tensor:
     return weights
 
 
+def input_path(x: Tensor, dims: int) -> Tensor:
+    """Return what an encoder is given as one vector: the path of the mean person in eighths of time.
+
+    Args:
+        x: (N, M, T, V, C) skeletons of a stream.
+        dims: number of coordinates; channels beyond them, which are scores, are left out.
+
+    Returns:
+        (N, 8 V dims), of the type of x; sums are taken in float32 or better.
+    """
+    path = x[..., :dims].to(torch.promote_types(x.dtype, torch.float32)).mean(dim=1)
+    weights = segment_weights(path.shape[1], INPUT_SEGMENTS).to(path)  # (8, T)
+    segments = [(path * weight[:, None, None]).sum(dim=1) for weight in weights]
+    return torch.stack(segments, dim=1).flatten(1).to(x.dtype)
+
+
 def represent(backbone: nn.Module, x: Tensor, readout: str = 'mean') -> Tensor:
-    """Return the representations h (N, D) of skeletons (N, M, T, V, C); see :func:`read_out`."""
-    return read_out(backbone(x), readout, getattr(backbone, 'layout', None))
+    """Return the representations h (N, D) of skeletons.
+
+    The readout ``segments_input`` is that of the segments beside the input itself, both of unit
+    length: the cosine similarity is the mean of that of the encoder and that of the coordinates.
+
+    Args:
+        backbone: network with feature maps (N, M, C, T, V).
+        x: (N, M, T, V, C) skeletons of the stream.
+        readout: one of :data:`READOUTS`, see :func:`read_out`.
+    """
+    layout = getattr(backbone, 'layout', None)
+    if readout != 'segments_input':
+        return read_out(backbone(x), readout, layout)
+    h = read_out(backbone(x), 'segments', layout)
+    path = input_path(x, layout.dims if layout else x.shape[-1])
+    return torch.cat([F.normalize(h, dim=1), F.normalize(path.to(h.dtype), dim=1)], dim=1)
