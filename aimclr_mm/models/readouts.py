@@ -112,8 +112,8 @@ def input_path(x: Tensor, dims: int) -> Tensor:
 def represent(backbone: nn.Module, x: Tensor, readout: str = 'mean') -> Tensor:
     """Return the representations h (N, D) of skeletons.
 
-    The readout ``segments_input`` is that of the segments beside the input itself, both of unit
-    length: the cosine similarity is the mean of that of the encoder and that of the coordinates.
+    The readout ``segments_input`` is that of the segments beside the input itself, scaled to the
+    same length: its cosine similarity is the mean of that of the encoder and that of the input.
 
     Args:
         backbone: network with feature maps (N, M, C, T, V).
@@ -125,4 +125,5 @@ def represent(backbone: nn.Module, x: Tensor, readout: str = 'mean') -> Tensor:
         return read_out(backbone(x), readout, layout)
     h = read_out(backbone(x), 'segments', layout)
     path = input_path(x, layout.dims if layout else x.shape[-1])
-    return torch.cat([F.normalize(h, dim=1), F.normalize(path.to(h.dtype), dim=1)], dim=1)
+    path = F.normalize(path.to(h.dtype), dim=1) * h.norm(dim=1, keepdim=True)
+    return torch.cat([h, path], dim=1)
