@@ -94,7 +94,7 @@ def joint_weights(joints: int, layout: Layout | None, readout: str) -> Tensor:
 
 
 def input_path(x: Tensor, dims: int) -> Tensor:
-    """Return what an encoder is given as one vector: the path of the mean person in eighths of time.
+    """Return the input of an encoder as one vector: the mean person in each eighth of the time.
 
     Args:
         x: (N, M, T, V, C) skeletons of a stream.

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from aimclr_mm.models.backbones import AimCLRSTGCN, FastSTGCN
 from aimclr_mm.models.encoder import pool
-from aimclr_mm.models.readouts import READOUTS, read_out, represent, segment_weights
+from aimclr_mm.models.readouts import (
+    MAP_READOUTS,
+    READOUTS,
+    input_path,
+    read_out,
+    represent,
+    segment_weights,
+)
 from aimclr_mm.skeletons import COCO17, LAYOUTS, NTU25, Layout
 from aimclr_mm.skeletons.parts import PARTS, body_parts
 
@@ -18,7 +26,7 @@ def feature_map(frames=12, layout=NTU25, seed=0):
     return torch.randn(3, 2, 4, frames, layout.num_joints, generator=generator).double()
 
 
-@pytest.mark.parametrize('readout', READOUTS)
+@pytest.mark.parametrize('readout', MAP_READOUTS)
 def test_readouts_equal_a_naive_loop(readout):
     x = feature_map(frames=12)
     parts = [list(part) for part in body_parts(NTU25).values()]
@@ -54,7 +62,7 @@ def test_a_frame_on_a_border_counts_for_both_segments():
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('readout', READOUTS)
+@pytest.mark.parametrize('readout', MAP_READOUTS)
 def test_half_precision_keeps_its_type_and_sums_in_float32(readout, dtype):
     x = (feature_map() + 100).to(dtype)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -73,8 +81,42 @@ def test_fast_network_gives_the_same_representation_with_an_absent_person(readou
     x[0, 1] = 0
     with torch.no_grad():
         expected = represent(network, x, readout)
-        assert expected.shape == (2, 6 * WIDTHS[readout])
+        width = 18 + 8 * 25 * 3 if readout == 'segments_input' else 6 * WIDTHS[readout]
+        assert expected.shape == (2, width)
         torch.testing.assert_close(represent(fast, x, readout), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_input_path_averages_people_and_eighths_of_time():
+    x = torch.zeros(1, 2, 16, 17, 3)
+    x[0, 0, :2, 4] = torch.tensor([3.0, 5.0, 0.9])  # the first eighth, one of two people
+    path = input_path(x, dims=2).view(8, 17, 2)
+    assert path[0, 4].tolist() == [1.5, 2.5]  # without the score
+    path[0, 4] = 0
+    assert not path.any()
+    half = input_path(x.bfloat16() + 100, dims=2)
+    assert half.dtype == torch.bfloat16 and (half >= 100).all()
+
+
+def test_similarity_with_the_input_is_the_mean_of_both():
+    torch.manual_seed(0)
+    network = AimCLRSTGCN(base_channels=2, out_channels=6).eval()
+    x = torch.randn(4, 1, 32, 25, 3)
+    with torch.no_grad():
+        both = represent(network, x, 'segments_input')
+        h = represent(network, x, 'segments')
+    torch.testing.assert_close(both[:, :18], h)
+
+    def cosines(rows):
+        rows = F.normalize(rows, dim=1)
+        return rows @ rows.T
+
+    path = x[:, 0].view(4, 8, 4, 25, 3).mean(dim=2).flatten(1)
+    torch.testing.assert_close(cosines(both), (cosines(h) + cosines(path)) / 2)
+
+
+def test_an_empty_clip_has_a_finite_representation_with_its_input():
+    network = AimCLRSTGCN(base_channels=2, out_channels=6).eval()
+    assert represent(network, torch.zeros(1, 2, 16, 25, 3), 'segments_input').isfinite().all()
 
 
 BODIES = {name: layout for name, layout in LAYOUTS.items() if not name.startswith('hands')}

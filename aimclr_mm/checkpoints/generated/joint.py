@@ -19,6 +19,7 @@ model = dict(
     queue_length=16384,
     temperature=0.1,
     momentum=0.99,
+    readout='segments_input',
 )
 test_dataloader = dict(
     batch_size=256,
