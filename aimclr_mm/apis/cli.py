@@ -130,7 +130,8 @@ SHARED: dict[str, dict[str, Any]] = {
         choices=READOUTS,
         help="how the encoder's last feature map becomes a vector: mean over frames and joints "
         '(the paper), mean and standard deviation over time, three time segments, five body parts, '
-        'or both (cells); default: that of the config, mean',
+        'both (cells), or the segments beside the input (segments_input); default: that of the '
+        'config: mean, of the encoders in the package segments_input',
     ),
     '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
     '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),

@@ -85,7 +85,7 @@ class EmbeddingInferencer(BaseInferencer):
         stream: stream to take from a checkpoint of several streams; all of them, concatenated, if
             not given.
         readout: how the last feature map becomes a vector, see
-            :func:`~aimclr_mm.models.readouts.read_out`; that of the config's model if not given,
+            :func:`~aimclr_mm.models.readouts.represent`; that of the config's model if not given,
             ``mean`` in the paper's.
         missing: what to do with frames without a body and with missing joints: ``interpolate``,
             ``drop`` or ``keep``, see :mod:`aimclr_mm.datasets.own_files.cleaning`.

@@ -360,7 +360,7 @@ def evaluate(
             of the config.
         dump: folder for features and scores, see :mod:`aimclr_mm.evaluation.results`.
         stream: stream to evaluate of a model or checkpoint of several; all of them if not given.
-        readout: readout of encoders, see :func:`~aimclr_mm.models.readouts.read_out`; that of the
+        readout: readout of encoders, see :func:`~aimclr_mm.models.readouts.represent`; that of the
             config if not given.
 
     Returns:

@@ -24,7 +24,7 @@ class SkeletonMethod(BaseModel):
         backbone: config of the backbone f, (N, M, T, V, C) -> (N, M, C', T', V).
         head: config of the projection head g.
         readout: how representations h are read out of the last feature map outside of training, see
-            :func:`~aimclr_mm.models.readouts.read_out`; the losses always use the mean.
+            :func:`~aimclr_mm.models.readouts.represent`; the losses always use the mean.
         data_preprocessor: config of :class:`~aimclr_mm.models.SkeletonViews`.
 
     Raises:
