@@ -132,6 +132,7 @@ class Folder:
         path: the folder, see :func:`make_project`.
         reductions: beginning of a command -> options that are appended to make it short.
         after: called with the folder after each command.
+        seconds: time limit of a tool.
     """
 
     def __init__(
@@ -139,8 +140,10 @@ class Folder:
         path: Path,
         reductions: dict[str, str],
         after: Callable[[Path], None] = lambda path: None,
+        seconds: int = 120,
     ) -> None:
         self.path, self.reductions, self.after, self.names = path, reductions, after, {}
+        self.seconds = seconds
 
     def run(self, block: Block) -> str:
         """Runs a block, or writes the file that it shows; returns what its commands print."""
@@ -195,5 +198,5 @@ class Folder:
         words = (str(self.path), name, words, str(log))
         process = multiprocessing.get_context('fork').Process(target=work_in, args=words)
         process.start()
-        process.join(120)
+        process.join(self.seconds)
         return process.exitcode

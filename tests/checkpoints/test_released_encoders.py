@@ -1,5 +1,6 @@
-"""Classifiers that are 1x1 convolutions: conversion, and embeddings by a direct computation."""
+"""Classifiers that are 1x1 convolutions: conversion, embeddings, and training further."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from aimclr_mm.checkpoints.released import convert
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from tests.checkpoints.released_network import released_features
 from tests.checkpoints.test_convert_weights import assert_same, released_state, shapes
+from tests.docs_runner import Folder, blocks, make_project
 from tests.runs import ROOT, call_tool
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'ntu60_encoders'
 CONFIG = ROOT / 'configs' / 'aimclr_ntu60_xview_joint.py'
+UTD = ROOT / 'data' / 'utdmhad' / 'utdmhad_3d.pkl'
 
 
 def convolution(case: str) -> dict[str, torch.Tensor]:
@@ -90,3 +93,25 @@ def test_embeddings_of_published_files(tmp_path, name):
     weight = load_checkpoint_file(str(target))['state_dict']['cls_head.fc.weight']
     assert torch.equal(weight, released['encoder_q.fc.weight'][:, :, 0, 0])
     check_embeddings(CONFIG, target, released)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason='no checkpoints of NTU RGB+D 60')
+@pytest.mark.skipif(not UTD.is_file(), reason='no UTD-MHAD')
+def test_actclr_continues_from_its_published_encoder(tmp_path):
+    """docs/methods.md as printed, with one epoch: the accuracy stays."""
+    shorter = '--epochs 1 --cfg-options model.queue_length=128 model.neighbors=16'
+    reductions = {'python tools/train.py continued.py': shorter}
+    folder = Folder(make_project(tmp_path), reductions, seconds=600)
+    (tmp_path / 'data' / 'utdmhad').mkdir(parents=True)
+    (tmp_path / 'data' / 'utdmhad' / UTD.name).symlink_to(UTD)
+    (tmp_path / 'actclr_ntu60_xview_joint.pt').symlink_to(
+        SHARED / 'actclr_ntu60_xview_joint_linear_87.14.pt'
+    )
+    page = [block for block in blocks(ROOT / 'docs' / 'methods.md') if 'continued' in block.text]
+    printed = ''.join(map(folder.run, page))
+    assert len(page) == 2
+
+    start = re.search(r'^actclr +(\d+\.\d+)', printed, re.MULTILINE)[1]
+    after = re.search(r'Epoch 1/1 validation +KNN top-1 (\d+\.\d) %', printed)[1]
+    assert float(start) > 84 and float(after) > float(start) - 2

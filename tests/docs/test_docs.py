@@ -88,7 +88,11 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
         'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
     },
-    'docs/methods.md': {'python tools/train.py': OTHER_TEST + 'test_methods.py'},
+    'docs/methods.md': {
+        'python tools/train.py': OTHER_TEST + 'test_methods.py',
+        '# continued.py': OTHER_TEST + 'test_released_encoders.py',
+        'python tools/prepare_data.py mmaction2': OTHER_TEST + 'test_released_encoders.py',
+    },
     'docs/encoders.md': {
         'from aimclr_mm.apis': OTHER_TEST + 'test_shipped.py',
         'import numpy as np': OTHER_TEST + 'test_missing_frames.py',
