@@ -58,7 +58,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/prepare_data.py samples': 'as in docs/index.md, and in test_console.py',
         'from aimclr_mm.apis': 'the same lines as those of docs/index.md, which are run',
         'make demo': 'takes minutes; CI runs make demo and make test',
-        'pip install': 'creates an environment; make does it in CI',
+        'python tools/test.py configs': OTHER_TEST + 'test_shipped.py, test_warping.py',
         'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
     },
     'CONTRIBUTING.md': {'make test': 'CI runs make test, lint and test-slow'},
@@ -80,6 +80,8 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/benchmark.py': 'a measurement; test_benchmark.py',
     },
     'docs/protocols.md': {
+        'python tools/test.py configs/aimclr_utdmhad': OTHER_TEST
+        + 'test_shipped.py, test_mapping.py, test_released_encoders.py',
         'python tools/train.py configs/aimclr_ntu60': OTHER_TEST + 'test_protocol_commands.py',
         'python tools/test.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
         'python tools/analyze.py fuse': OTHER_TEST
