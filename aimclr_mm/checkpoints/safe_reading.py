@@ -52,6 +52,10 @@ def load_checkpoint_file(filename: str, map_location: Any = 'cpu', tensors: bool
     filename = shipped_weights(os.path.expanduser(filename))
     if not os.path.exists(filename):
         raise FileNotFoundError(f'checkpoint {filename!r} does not exist')
+    if os.path.isdir(filename):
+        raise IsADirectoryError(
+            f'checkpoint {filename!r} is a folder; give a file, such as epoch_300.pth in it'
+        )
 
     with open_regular(filename) as file:
         checkpoint = _read_checked(file, filename, tensors)

@@ -26,7 +26,12 @@ def write_pickle(content: Any, path: str) -> None:
 
 
 def require_file(path: str, hint: str = '') -> None:
-    """Raise FileNotFoundError, with a hint how to make the annotation file, if it is missing."""
+    """Raise FileNotFoundError, with a hint how to make the annotation file, if it is missing.
+
+    Raise IsADirectoryError if it is a folder.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(f'annotation file {path!r} is a folder; give a file')
     if not os.path.isfile(path):
         raise FileNotFoundError(f'annotation file {path!r} does not exist. {hint}'.strip())
 

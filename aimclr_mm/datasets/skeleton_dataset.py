@@ -47,7 +47,7 @@ def build_transform(step: Mapping | BaseTransform, layout: Layout | None = None)
 def data_sample(annotation: Mapping) -> dict:
     """Return the data sample of an annotation for evaluation: its label, if any, and its origin."""
     sample = {key: annotation[key] for key in META}
-    if 'label' in annotation:
+    if is_whole(annotation.get('label')):
         sample['gt_label'] = annotation['label']
     return sample
 
@@ -155,6 +155,7 @@ class SkeletonDataset(PoseDataset):
         self.keep_on_gpu = keep_on_gpu
         self.rows = np.empty(0, dtype=np.int64)  # index of each sequence in the cache
         self.places = np.empty(0, dtype=np.int64)  # index of its file
+        self.unlabeled = 0  # sequences without a label: None or negative
         self.samples: list[dict] = []  # data samples of batched evaluation
         self._resident: Tensor | None = None  # the sequences (N, clips, M, T, V, C) on the GPU
         if batched:
@@ -228,6 +229,7 @@ class SkeletonDataset(PoseDataset):
                 part = self._draw(part)
             self._check_labels(part)
             samples += [{**annotation, 'split': name or 'all', 'role': role} for annotation in part]
+        self.unlabeled = sum(not is_whole(sample.get('label')) for sample in samples)
         return samples
 
     def _load_parts(self) -> list[dict]:
@@ -259,6 +261,7 @@ class SkeletonDataset(PoseDataset):
             )
         if gallery:
             self._metainfo['classes'] = gallery
+        self.unlabeled = sum(part.unlabeled for part in self.parts)
         return [
             {
                 **sample,
@@ -397,7 +400,7 @@ class SkeletonDataset(PoseDataset):
         if self.fraction == 1:
             return annotations
 
-        if any('label' not in annotation for annotation in annotations):
+        if not all(is_whole(annotation.get('label')) for annotation in annotations):
             raise ValueError(
                 f'{self.ann_file!r} has sequences without a label, so fraction={self.fraction} '
                 'cannot be drawn class by class; use fraction=1'

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ FILE_ONLY = re.compile(
     r'\n-{60}\nSystem environment:|Config:\n|Hooks will be executed in|Exp name: |'
     'Distributed training is not used, all SyncBatchNorm'
 )
+# mmengine's remarks about itself, which nobody can act on
+MMENGINE_ONLY = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias')
 # prefixes of metrics in percent
 PERCENTAGES = ('knn', 'few_shot', 'linear', 'linear_large', 'acc')
 NAMES = {'knn': 'KNN', 'few_shot': 'few-shot', 'acc': 'accuracy'}
@@ -186,7 +189,10 @@ class ConsoleFormatter(MMFormatter):
 
 def is_for_console(record: logging.LogRecord) -> bool:
     """Return whether a record is shown on the console; warnings and errors always are."""
-    return record.levelno != logging.INFO or not FILE_ONLY.match(str(record.msg))
+    text = str(record.msg)
+    if MMENGINE_ONLY.match(text):
+        return False
+    return record.levelno != logging.INFO or not FILE_ONLY.match(text)
 
 
 @RUNNERS.register_module()
@@ -215,6 +221,42 @@ class ConsoleRunner(Runner):
 
         logger.info(f'Environment, config and the full log: {short_path(logger.log_file)}')
         return logger
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """Resume as mmengine does; a schedule that has changed continues as the new one."""
+        new = schedule_settings(self.param_schedulers)
+        super().resume(*args, **kwargs)
+        if new is not None and new != schedule_settings(self.param_schedulers):
+            rate = restart_schedules(self)
+            self.logger.warning(
+                f'The schedule differs from that of the checkpoint; the learning rate follows that '
+                f'of the config: {rate:.3g} in epoch {self.epoch + 1} of {self.max_epochs}'
+            )
+
+
+def schedule_settings(schedulers: Any) -> list[dict] | None:
+    """Return the settings of schedules without their progress; None if they are not a list."""
+    if not isinstance(schedulers, list):
+        return None
+    progress = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose')
+    return [
+        {key: value for key, value in schedule.state_dict().items() if key not in progress}
+        for schedule in schedulers
+    ]
+
+
+def restart_schedules(runner: Runner) -> float:
+    """Build the schedules of the config anew, advance them, and return the learning rate."""
+    groups = runner.optim_wrapper.param_groups
+    for group in groups:
+        group['lr'] = group['initial_lr']
+    runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torch's, that no step of the optimizer came before
+        for schedule in runner.param_schedulers:
+            for _ in range(runner.epoch if schedule.by_epoch else runner.iter):
+                schedule.step()
+    return groups[0]['lr']
 
 
 @RUNNERS.register_module()

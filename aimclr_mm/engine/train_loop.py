@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from aimclr_mm.engine.hooks.sigterm import SigtermHook
 
 from .graphed_step import GraphedStep, obstacle
+from .validation_check import check_validation
 
 
 @LOOPS.register_module()
@@ -39,9 +40,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Train, and return the model.
 
         Raises:
-            ValueError: if the run resumes within an epoch that had another number of batches.
+            ValueError: if the run resumes within an epoch that had another number of batches, or
+                the validation lacks labels or a pair of splits.
             SystemExit: after SIGTERM.
         """
+        check_validation(self.runner)
         hub = self.runner.message_hub
         batches = len(self.dataloader)
         self._done = hub.runtime_info.get('batch', 0)

@@ -28,8 +28,10 @@ TOP = {
     'activation_checkpointing',
     'compile',
     'efficient_conv_bn_eval',
+    'find_unused_parameters',
     'model_wrapper_cfg',
     'runner_type',
+    'sync_bn',
 } - {'cfg', 'launcher'}
 # settings that mmengine removes before it builds, and arguments that it passes itself
 REMOVED = {'type', '_scope_', 'priority', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}

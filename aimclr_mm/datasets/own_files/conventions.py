@@ -12,6 +12,7 @@ from aimclr_mm.skeletons import Y_DOWN, Layout
 
 UNITS = dict(m=1.0, cm=0.01, mm=0.001)  # meters
 LARGEST = 10.0  # meters that a person may extend
+BROKEN = 1e6  # extent in no unit at all
 TURNS = {  # axis that points up -> how to turn recordings
     '-y': 'negate y and z',
     '+y': 'negate y and z',
@@ -44,8 +45,8 @@ def to_meters(annotation: dict, layout: Layout, unit: str | None) -> dict:
         return {**annotation, 'keypoint': keypoint, 'unit': 'm'}
 
     size = person_size(annotation['keypoint'])
-    if size <= LARGEST:
-        return annotation
+    if not LARGEST < size <= BROKEN:
+        return annotation  # in meters, or refused for its coordinates
     likely = 'cm' if size < 100 * LARGEST / 2 else 'mm'
     raise ValueError(
         f'has a person who extends {size:.4g}, which cannot be meters; give the unit of the '

@@ -294,9 +294,9 @@ def _from_annotations(path: str, layout: Layout, label: str | None) -> list[dict
 
 
 def _class_name(label: int | None, classes: Sequence[str]) -> str | None:
-    if label is None:
+    if label is None or label < 0:
         return None
-    return str(classes[label]) if 0 <= label < len(classes) else str(label)
+    return str(classes[label]) if label < len(classes) else str(label)
 
 
 def as_annotations(
