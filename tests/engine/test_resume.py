@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
 from aimclr_mm.engine import SigtermHook, newest_checkpoint
+from aimclr_mm.engine.console_log import ConsoleRunner
 from aimclr_mm.engine.hooks import sigterm
 from tests.runs import VALIDATION, assert_same, toy_runner
 
@@ -275,3 +276,25 @@ def test_text_of_a_config_in_a_checkpoint_is_not_run(tmp_path, whole):
     torch.save(content, tmp_path / 'evil.pth')
     toy_runner(tmp_path / 'run', resume=True, load_from=str(tmp_path / 'evil.pth')).train()
     assert not (tmp_path / 'mark').exists()
+
+
+def test_a_schedule_that_has_changed_is_followed(tmp_path, monkeypatch):
+    """A run of two epochs that is resumed for four has the learning rates of one of four."""
+
+    def cosine(epochs: int) -> dict:
+        schedule = dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)
+        return dict(
+            param_scheduler=[schedule],
+            train_cfg=dict(type='ResumableTrainLoop', max_epochs=epochs),
+        )
+
+    monkeypatch.setattr('tests.runs.Runner', ConsoleRunner)
+
+    def rate(folder, resume: bool = False, epochs: int = 4) -> tuple[float, int]:
+        runner = toy_runner(folder, resume=resume, **cosine(epochs))
+        runner.train()
+        return runner.optim_wrapper.param_groups[0]['lr'], runner.param_schedulers[0].last_step
+
+    expected = rate(tmp_path / 'fresh')
+    assert rate(tmp_path / 'resumed', epochs=2) != expected
+    assert rate(tmp_path / 'resumed', resume=True) == pytest.approx(expected)
