@@ -11,10 +11,11 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from aimclr_mm.datasets.annotations import load_annotations, map_annotation, stated_layout
-from aimclr_mm.datasets.checks import filter_valid, name_of, printable
+from aimclr_mm.datasets.checks import filter_valid, name_of
 from aimclr_mm.datasets.readers import RecordingError, SourceFile, list_files
 from aimclr_mm.skeletons import Layout, get_layout
 from aimclr_mm.utils.files import open_regular
+from aimclr_mm.utils.terminal import printable
 
 from . import fields as formats
 from .cleaning import Report, clean
