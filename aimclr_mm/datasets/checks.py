@@ -25,7 +25,7 @@ def is_whole(value: Any, low: int = 0) -> bool:
 
 def name_of(annotation: Any) -> Any:
     """Return the name of an annotation, None if it has none."""
-    if not isinstance(annotation, Mapping):
+    if not isinstance(annotation, (dict, Mapping)):  # a dict is recognized faster
         return None
     return annotation.get('frame_dir', annotation.get('filename'))
 

@@ -56,7 +56,7 @@ COLUMNS = (
     'height',
 )
 SEPARATORS = ',;\t'
-MAX_ROWS = 500_000  # 650 bytes each
+MAX_ROWS = 500_000  # up to 1000 bytes each
 MAX_COLUMNS = 1000
 JSON_EXTENSIONS = ('.json', '.jsonl', '.ndjson')
 
