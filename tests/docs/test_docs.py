@@ -93,6 +93,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
     'docs/methods.md': {
         'python tools/train.py': OTHER_TEST + 'test_methods.py',
         '# continued.py': OTHER_TEST + 'test_released_encoders.py',
+        'OMP_NUM_THREADS=1 python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
         'python tools/prepare_data.py mmaction2': OTHER_TEST + 'test_released_encoders.py',
     },
     'docs/encoders.md': {
