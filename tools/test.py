@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 
 if __name__ == '__main__':  # Ctrl-C during the imports ends the command without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -125,6 +126,27 @@ def table(results: dict[str, dict[str, float]]) -> str:
     return pd.DataFrame.from_dict(rows, orient='index').fillna('-').to_string()
 
 
+def advice(results: dict[str, dict[str, float]]) -> list[str]:
+    """Return a line on the encoders whose nearest neighbors those of raw coordinates beat."""
+
+    def accuracy(name: str) -> float | None:
+        return results[name].get('fused/knn/top1', results[name].get('knn/top1'))
+
+    raw = accuracy('raw') if 'raw' in results else None
+    trained = [name for name in results if name not in ('raw', 'random')]
+    if raw is None:
+        return []
+    worse = [name for name in trained if (accuracy(name) or 0) < raw]
+    if not worse:
+        return []
+    shipped = '' if 'generated-3s' in results else 'the encoder generated-3s of the package, or '
+    return [
+        f'nearest neighbors of raw coordinates ({raw:.2f} %) are better than those of '
+        f'{", ".join(worse)}: before training for longer, try {shipped}whitened embeddings '
+        '(--eval knn_whitened)'
+    ]
+
+
 def main() -> None:
     """Evaluate the checkpoints, print and write the metrics."""
     args = parse_args()
@@ -150,6 +172,8 @@ def main() -> None:
     ]
     if several:
         say(*table(results).split('\n'))
+        for line in advice(results):
+            say(line, file=sys.stderr)
     else:
         for metric, value in found[0]['metrics'].items():
             say(f'{metric}: {value:.2f}')

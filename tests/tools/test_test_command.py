@@ -42,3 +42,15 @@ def test_results_are_kept_in_the_work_directory_of_the_checkpoint(tmp_path):
     folder = TOOL['result_folder']
     assert folder('work_dirs/a', ['raw', 'random', checkpoint]) == str(trained / 'test')
     assert folder('work_dirs/a', ['raw', str(tmp_path / 'b.pth')]) == 'work_dirs/a/test'
+
+
+def test_advice_where_training_does_not_pay():
+    advice = TOOL['advice']
+    raw, good = {'knn/top1': 51.9}, {'knn/top1': 52.0}
+    poor, streams = {'knn/top1': 40.0}, {'joint/knn/top1': 60.0, 'fused/knn/top1': 50.0}
+    assert advice({'raw': raw, 'random': poor, 'a': good}) == []
+    assert advice({'a': poor}) == advice({'raw': {'linear/top1': 1.0}, 'a': poor}) == []
+    (line,) = advice({'raw': raw, 'random': poor, 'a': poor, 'b': good, 'c': streams})
+    assert '(51.90 %) are better than those of a, c:' in line and 'generated-3s' in line
+    (line,) = advice({'raw': raw, 'generated-3s': streams})
+    assert 'package' not in line and 'knn_whitened' in line
