@@ -1,5 +1,5 @@
-# make demo       generated data: pre-training, evaluation, table and pictures in work_dirs/demo;
-#                 SEEDS="0 1 2" for several runs
+# make demo       pre-trains on generated movements, evaluates on generated actions: table and
+#                 pictures in work_dirs/demo; SEEDS="0 1 2" for several runs
 # make test       the fast tests;  make test-slow: whole commands and trainings;  make lint: style
 # make docs       the documentation as a site, in build/site
 # Each of them first installs .venv if it is missing; PYTHON=python3.12 chooses the interpreter.
@@ -11,7 +11,9 @@ READY := $(VENV)/.ready
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
 SEEDS ?= 0
-DEMO_CONFIG := configs/aimclr_synthetic_xsub_joint.py
+DEMO := work_dirs/demo/seed
+MOVEMENTS := configs/skeletonclr_movements_demo.py
+ACTIONS := configs/aimclr_synthetic_xsub_joint_continued.py
 # mixed precision where the CPU has bfloat16 instructions or there is a GPU
 AMP ?= $(if $(shell grep -om1 -E 'avx512_bf16|amx_bf16' /proc/cpuinfo || command -v nvidia-smi),--amp)
 
@@ -23,12 +25,16 @@ demo-data: $(READY)
 	$(BIN)/python tools/prepare_data.py synthetic
 
 demo-seed%: demo-data
-	$(BIN)/python tools/train.py $(DEMO_CONFIG) $(AMP) --seed $* --work-dir work_dirs/demo/seed$*
-	$(BIN)/python tools/analyze.py curves work_dirs/demo/seed$*
-	$(BIN)/python tools/test.py $(DEMO_CONFIG) raw random $$(cat work_dirs/demo/seed$*/last_checkpoint) \
-		--seed $* --out work_dirs/demo/seed$*/result.json --dump work_dirs/demo/seed$*/eval
-	$(BIN)/python tools/analyze.py tsne work_dirs/demo/seed$*/eval/epoch_*/features.npz \
-		--out work_dirs/demo/seed$*/embedding.png
+	$(BIN)/python tools/train.py $(MOVEMENTS) $(AMP) --seed $* --work-dir $(DEMO)$*/movements
+	$(BIN)/python tools/train.py $(ACTIONS) $(AMP) --seed $* --work-dir $(DEMO)$*/aimclr \
+		--pretrained $$(cat $(DEMO)$*/movements/last_checkpoint)
+	$(BIN)/python tools/analyze.py curves $(DEMO)$*/movements
+	$(BIN)/python tools/test.py $(ACTIONS) raw random $$(cat $(DEMO)$*/movements/last_checkpoint) \
+		$$(cat $(DEMO)$*/aimclr/last_checkpoint) generated-joint generated-3s \
+		--eval knn knn_whitened dtw linear \
+		--seed $* --out $(DEMO)$*/result.json --dump $(DEMO)$*/eval
+	$(BIN)/python tools/analyze.py tsne $(DEMO)$*/eval/aimclr/epoch_*/features.npz \
+		--out $(DEMO)$*/embedding.png
 
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL)

@@ -16,8 +16,12 @@ pytestmark = pytest.mark.skipif(shutil.which('make') is None, reason='make is no
 # options that make the commands short
 REDUCTIONS = {
     'prepare_data.py': ['--workers', '1', '--subjects', '4', '--cameras', '2'],
-    'train.py': ['--epochs', '1', '--no-validate'],
-    'test.py': ['--cfg-options', 'test_evaluator.1.epochs=2'],
+    'train.py configs/skeletonclr': [
+        *['--epochs', '1', '--no-validate', '--cfg-options'],
+        *['train_dataloader.dataset.length=128', 'model.queue_length=64'],
+    ],
+    'train.py configs/aimclr': ['--epochs', '1', '--no-validate'],
+    'test.py': ['--cfg-options', 'test_evaluator.2.epochs=2'],
 }
 
 
@@ -40,9 +44,9 @@ def test_lines_are_commands_of_the_tools():
     for words in commands:
         parse(words)
     tools = ' '.join(words[1].removeprefix('tools/') for words in commands)
-    per_seed = 'train.py analyze.py test.py analyze.py'
+    per_seed = 'train.py train.py analyze.py test.py analyze.py'
     assert tools == f'prepare_data.py {per_seed} {per_seed}'
-    assert sum('work_dirs/demo/seed1' in words for words in commands) == 2
+    assert sum('work_dirs/demo/seed1/movements' in words for words in commands) == 2
 
 
 @pytest.mark.slow
@@ -51,23 +55,24 @@ def test_lines_run(tmp_path):
     printed = ''
     for words in demo_commands('0'):
         words = [word for pattern in words for word in expand(tmp_path, pattern)]
-        words += REDUCTIONS.get(words[1].removeprefix('tools/'), [])
-        printed += project.command(shlex.join(words), 'make demo')
+        line = shlex.join(words)
+        more = [add for begin, add in REDUCTIONS.items() if f'tools/{begin}' in line]
+        printed += project.command(shlex.join(words + sum(more, [])), 'make demo')
 
     run = tmp_path / 'work_dirs' / 'demo' / 'seed0'
-    assert (run / 'training.png').is_file() and (run / 'embedding.png').is_file()
+    assert (run / 'movements' / 'training.png').is_file() and (run / 'embedding.png').is_file()
     results = json.loads((run / 'result.json').read_text())['results']
     names = [result['checkpoint'] for result in results]
-    assert names[:2] == ['raw', 'random'] and names[2].endswith('epoch_1.pth')
-    for result in results:
-        assert {'knn/top1', 'linear/top1'} <= set(result['metrics'])
-        assert f'{result["metrics"]["linear/top1"]:.2f}' in printed
-    rows = [line.split()[0] for line in printed.splitlines() if line.split()]
-    assert [name for name in rows if name in ('raw', 'random', 'epoch_1')] == [
-        'raw',
-        'random',
-        'epoch_1',
-    ]
+    assert names[:2] == ['raw', 'random'] and names[4:] == ['generated-joint', 'generated-3s']
+    for result, part in zip(results[2:4], ('movements', 'aimclr'), strict=True):
+        assert result['checkpoint'].endswith(f'{part}/epoch_1.pth')
+        for metric in ('knn', 'knn_whitened', 'linear'):
+            assert f'{result["metrics"][f"{metric}/top1"]:.2f}' in printed
+    assert 'dtw/top1' in results[0]['metrics']
+    assert re.search(
+        r'^raw .*^random .*^movements/epoch_1 .*^aimclr/epoch_1 ', printed, re.M | re.S
+    )
+    assert re.search(r'^generated-joint .*^generated-3s fused ', printed, re.M | re.S)
 
 
 def expand(folder, word: str) -> list[str]:
