@@ -8,8 +8,6 @@ train_cfg = dict(max_epochs=4, val_interval=1)
 custom_hooks = [
     dict(h, epoch=2) if h['type'] == 'StageSwitchHook' else h for h in _base_.custom_hooks
 ]
-test_evaluator = [
-    dict(type='KNNMetric', k=[1]),
-    dict(type='KNNMetric', k=[1], prefix='knn_whitened', whitened=True),
-    dict(type='LinearProbeMetric'),
-]
+knn = dict(type='KNNMetric', k=[1])
+whitened = dict(knn, prefix='knn_whitened', whitened=True)
+test_evaluator = [knn, whitened, dict(type='LinearProbeMetric')]
