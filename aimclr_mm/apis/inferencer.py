@@ -25,6 +25,7 @@ from aimclr_mm.checkpoints.loading import find_encoders, load_encoders
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.checkpoints.shipped import SHIPPED, shipped_config
 from aimclr_mm.datasets.batch import SkeletonBatch, collate_skeletons
+from aimclr_mm.datasets.checks import name_of
 from aimclr_mm.datasets.own_files.cleaning import MISSING, Report
 from aimclr_mm.datasets.own_files.recordings import (
     PathLike,
@@ -45,9 +46,10 @@ from aimclr_mm.utils.config_check import check_config
 from aimclr_mm.utils.device import resolve_device
 from aimclr_mm.utils.overlays import read_config
 
-from .windows import Windows
+from .windows import Windows, split_name
 
 BATCH = 64  # sequences per batch
+MAX_FRAMES = 300  # of a sequence that is likely to hold one movement, as in NTU RGB+D
 LONG = 256  # sequences from which on a progress bar is shown
 
 
@@ -261,6 +263,24 @@ class EmbeddingInferencer(BaseInferencer):
             )
         return {name: value for name, value in annotation.items() if name != 'keypoint_score'}
 
+    def _announce_long(self, annotations: Sequence[dict]) -> None:
+        """Log once that long sequences get one embedding each."""
+        frames = [
+            annotation['keypoint'].shape[1]
+            for annotation in annotations
+            if split_name(name_of(annotation))[1] is None
+        ]
+        found = [count for count in frames if count > MAX_FRAMES]
+        if not found or 'frames' in self._announced:
+            return
+
+        self._announced.add('frames')
+        MMLogger.get_current_instance().info(
+            f'{len(found)} of {len(frames)} sequences have more than {MAX_FRAMES} frames (up to '
+            f'{max(found)}); the whole of each becomes one embedding. If they hold several '
+            'movements, cut them into windows: --window SECONDS, in Python Windows'
+        )
+
     @torch.no_grad()
     def forward(self, inputs: SkeletonBatch, **kwargs: Any) -> list:
         """Return data samples of mmaction2 with ``feature`` (D,) set."""
@@ -303,7 +323,8 @@ class EmbeddingInferencer(BaseInferencer):
                 - an array (T, V, C) or (M, T, V, C): T frames at any rate, V joints in the order
                   of the layout, C coordinates in the unit of the training data (meters for
                   NTU RGB+D, pixels of a 1920 x 1080 image for 2D poses), or one more for a score;
-                  M people, of whom the config's ``num_person`` are used;
+                  M people, of whom the config's ``num_person`` are used; those who change rows
+                  are put in order by distance, as in files;
                 - the path of a recording or folder, see
                   :func:`~aimclr_mm.apis.read_recordings`;
                 - an annotation in mmaction2's pose format.
@@ -324,6 +345,7 @@ class EmbeddingInferencer(BaseInferencer):
         rules = self.missing, self.unit, counts
         annotations = as_annotations(sequences, self.layout, layout, *rules)
         self._announce(annotations)
+        self._announce_long(annotations)
         if report is None:
             counts.log()
         batches = track(

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from aimclr_mm.apis import (
     EmbeddingClassifier,
     EmbeddingInferencer,
+    Windows,
     fit_classifier,
     leave_one_out,
     load_encoder,
@@ -285,6 +286,16 @@ def test_fingerprint_depends_on_weights_and_preprocessing(folder, encoder):
     cfg = Config.fromfile(folder / 'tiny.py')
     cfg.test_dataloader.dataset.preprocess[1].length = 30
     assert load_encoder(cfg, folder / 'tiny.pth').fingerprint != encoder.fingerprint
+
+
+def test_fingerprint_of_the_config_in_a_work_directory(folder, encoder):
+    """A training leaves its config with the settings in alphabetical order."""
+    cfg = Config.fromfile(folder / 'tiny.py')
+    cfg.dump(folder / 'left.py')
+    left = Config.fromfile(folder / 'left.py')
+    steps, sorted_steps = (c.test_dataloader.dataset.preprocess for c in (cfg, left))
+    assert [list(step) for step in steps] != [list(step) for step in sorted_steps]
+    assert load_encoder(folder / 'left.py', folder / 'tiny.pth').fingerprint == encoder.fingerprint
 
 
 def test_a_random_encoder_is_the_same_in_every_command(folder):
@@ -578,3 +589,39 @@ def test_recordings_that_cannot_be_read_are_left_out_of_folders_and_manifests(
     (tmp_path / 'wave/a.npy').unlink()
     with pytest.raises(ValueError, match='none of 1 recordings of .* the first: .*b.npy'):
         encoder.embed(tmp_path / 'wave')
+
+
+def test_long_sequences_count_whole_and_it_is_said_once(folder, monkeypatch):
+    encoder = load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
+    said: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'info', said.append)
+    long = walk(3000) / 10
+    whole, start = encoder.embed([long, long[:, :300]])
+    assert np.abs(whole - start).max() > 1e-3
+    encoder.embed(long)
+    (line,) = said
+    assert line.startswith('1 of 2 sequences have more than 300 frames (up to 3000); the whole of')
+    assert '--window SECONDS' in line
+
+
+def test_windows_are_not_called_long(folder, monkeypatch, tmp_path):
+    encoder = load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
+    said: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'info', said.append)
+    np.save(tmp_path / 'long.npy', walk(400) / 10)
+    encoder.embed_recordings(tmp_path / 'long.npy', windows=Windows(11, 1))
+    assert not said
+
+
+def test_people_of_an_array_who_change_rows_are_put_in_order(folder, monkeypatch):
+    encoder = load_encoder(folder / 'tiny.py', folder / 'tiny.pth')
+    said: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'info', said.append)
+    people = walk(40, people=2) / 100
+    people[1, ..., 0] += 2  # meters apart
+    changed = people.copy()
+    changed[:, 10:30] = people[::-1, 10:30]
+    expected, found = encoder.embed(people), encoder.embed(changed)
+    np.testing.assert_array_equal(found, expected)
+    (line,) = said
+    assert line.startswith('1 of 1 recordings had people who change places: 20 frames put in order')

@@ -31,6 +31,7 @@ from .fields import (
     zero_missing,
 )
 from .manifest import SEPARATORS, ManifestReader, ManifestRow
+from .people import put_in_rows
 
 PathLike = str | os.PathLike
 HEAD = 2**16  # bytes that are enough to recognize a manifest
@@ -365,7 +366,7 @@ def _from_array(item: Any, place: int, layout: Layout) -> dict[str, Any]:
             'sequences as a list'
         )
     try:
-        fields = zero_missing(as_fields(dict(keypoint=array), layout))
+        fields = zero_missing(put_in_rows(as_fields(dict(keypoint=array), layout)))
     except RecordingError as error:
         raise ValueError(f'sequence {place} {error}') from error
     return dict(frame_dir=f'sequence {place}', **fields)
