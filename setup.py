@@ -37,6 +37,7 @@ setup(
     long_description_content_type='text/markdown',
     license='MIT',
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
+    py_modules=['aimclr_command'],
     package_data={
         'aimclr_mm.checkpoints': ['generated/*.py', 'generated/*.pth'],
         'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
@@ -47,7 +48,7 @@ setup(
             'script.js',
         ],
     },
-    entry_points={'console_scripts': ['aimclr = aimclr_mm.apis.console:main']},
+    entry_points={'console_scripts': ['aimclr = aimclr_command:main']},
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=[

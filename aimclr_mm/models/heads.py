@@ -18,4 +18,9 @@ class SkeletonHead(GCNHead):
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Return class scores (N * clips, classes) of feature maps (N * clips, M, C, T, V)."""
+        if x.shape[2] != self.in_channels:
+            raise ValueError(
+                f'the classifier takes {self.in_channels} channels, but the backbone gives '
+                f'{x.shape[2]}; set in_channels of cls_head to out_channels of the backbone'
+            )
         return super().forward(x, **kwargs).float()

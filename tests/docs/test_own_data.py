@@ -61,6 +61,7 @@ def test_page_runs_as_printed(tmp_path):
         'from_videos: 4 recordings of layout coco17',
         '0.0 1.0 (',
         'settings    _base_/aimclr_small.py',
+        'generated-3s fused ',
         'recordings: 112 recordings',
         'poses: 28 recordings',
         'split xsub_train  56',

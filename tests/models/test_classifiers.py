@@ -118,6 +118,12 @@ def test_loss_is_the_cross_entropy_of_a_linear_layer(backbone):
     assert model.backbone.data_bn.weight.grad.any() and model.cls_head.fc.weight.grad.any()
 
 
+def test_a_head_of_another_width_is_named():
+    model, data = recognizer(width=12), batch()
+    with pytest.raises(ValueError, match='takes 12 channels, but the backbone gives 16; set in_ch'):
+        model(**model.data_preprocessor(data, False), mode='predict')
+
+
 @pytest.mark.parametrize('clips', [1, 3])
 def test_scores_of_a_test_are_logits_averaged_over_clips(clips):
     model, data = recognizer().eval(), batch(clips)
