@@ -278,7 +278,8 @@ class EmbeddingInferencer(BaseInferencer):
         MMLogger.get_current_instance().info(
             f'{len(found)} of {len(frames)} sequences have more than {MAX_FRAMES} frames (up to '
             f'{max(found)}); the whole of each becomes one embedding. If they hold several '
-            'movements, cut them into windows: --window SECONDS, in Python Windows'
+            'movements, cut them into windows: --window SECONDS of embed, search and predict, in '
+            'Python Windows'
         )
 
     @torch.no_grad()

@@ -601,7 +601,7 @@ def test_long_sequences_count_whole_and_it_is_said_once(folder, monkeypatch):
     encoder.embed(long)
     (line,) = said
     assert line.startswith('1 of 2 sequences have more than 300 frames (up to 3000); the whole of')
-    assert '--window SECONDS' in line
+    assert '--window SECONDS of embed, search and predict' in line
 
 
 def test_windows_are_not_called_long(folder, monkeypatch, tmp_path):
