@@ -37,7 +37,6 @@ setup(
     long_description_content_type='text/markdown',
     license='MIT',
     packages=find_packages(include=['aimclr_mm', 'aimclr_mm.*']),
-    py_modules=['aimclr_command'],
     package_data={
         'aimclr_mm.checkpoints': ['generated/*.py', 'generated/*.pth'],
         'aimclr_mm.datasets.readers': ['ntu_missing.txt'],
@@ -48,7 +47,7 @@ setup(
             'script.js',
         ],
     },
-    entry_points={'console_scripts': ['aimclr = aimclr_command:main']},
+    entry_points={'console_scripts': ['aimclr = aimclr_mm.apis.console:main']},
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=[

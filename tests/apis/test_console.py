@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,12 +16,8 @@ from aimclr_mm.utils import project
 from aimclr_mm.utils.overlays import read_config
 from tests.docs_runner import arguments, blocks
 from tests.runs import ROOT, environment
-from tests.tools.test_errors import INTERRUPTED_IMPORT
 
-SOURCES = (
-    'aimclr_mm aimclr_command.py configs tools setup.py pyproject.toml MANIFEST.in README.md '
-    'model-index.yml'
-)
+SOURCES = 'aimclr_mm configs tools setup.py pyproject.toml MANIFEST.in README.md model-index.yml'
 
 
 @pytest.mark.parametrize(
@@ -55,14 +50,6 @@ def test_every_verb_has_its_tool_and_is_listed(capsys):
         assert f'  {verb} ' in printed and text in printed
     with arguments(['aimclr', 'embedd']), pytest.raises(SystemExit, match="no verb 'embedd'; kno"):
         console.main()
-
-
-def test_interrupt_while_the_package_is_imported():
-    code = f'import aimclr_command\n{INTERRUPTED_IMPORT}\naimclr_command.main()'
-    words = [sys.executable, '-c', code, 'embed', '--help']
-    options = dict(capture_output=True, text=True, timeout=60)
-    ended = subprocess.run(words, cwd=ROOT, env=environment(), **options)
-    assert ended.returncode == -signal.SIGINT and not ended.stderr + ended.stdout
 
 
 def test_configs_are_found_from_any_folder(monkeypatch, tmp_path):

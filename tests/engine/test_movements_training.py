@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from aimclr_mm.apis import EmbeddingInferencer, load_encoder, nearest
-from aimclr_mm.datasets import load_annotations
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.engine.optim_wrapper import has_fast_bfloat16
 from tests.runs import ROOT, finish, start
 
 CONFIG = ROOT / 'configs' / 'skeletonclr_movements_demo.py'
-UTDMHAD = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'utdmhad' / 'utdmhad_3d.pkl'
 SHORT = ['train_dataloader.dataset.length=5120', 'train_cfg.max_epochs=4']
 SHORT += ['param_scheduler.1.T_max=4']
 MARGIN = 10  # points
@@ -41,22 +39,8 @@ def accuracy(encoder: EmbeddingInferencer, data: dict, layout: str) -> float:
     return 100 * float((labels[found] == wanted).mean())
 
 
-@pytest.fixture(scope='module')
-def encoders(tmp_path_factory) -> dict[str, EmbeddingInferencer]:
-    """The random encoder of the config, and one that is trained for a minute."""
-    trained = train(tmp_path_factory.mktemp('movements'), seed=0)
-    return dict(trained=trained, random=load_encoder(CONFIG, 'random', device='cpu'))
-
-
-def test_generated_actions(encoders):
+def test_a_minute_of_training_beats_a_random_encoder(tmp_path):
     data = Synthetic((), 6, 2, 2).dataset()
-    found = {name: accuracy(encoder, data, 'ntu25') for name, encoder in encoders.items()}
-    assert found['trained'] > found['random'] + MARGIN, found
-
-
-def test_recorded_actions(encoders):
-    if not UTDMHAD.is_file():
-        pytest.skip(f'{UTDMHAD} is not here')
-    data = load_annotations(str(UTDMHAD))
-    found = {name: accuracy(encoder, data, 'kinect20') for name, encoder in encoders.items()}
-    assert found['trained'] > found['random'] + MARGIN, found
+    trained = accuracy(train(tmp_path, seed=0), data, 'ntu25')  # 57, seeds 1 and 2: 46 and 47
+    random = accuracy(load_encoder(CONFIG, 'random', device='cpu'), data, 'ntu25')  # 32
+    assert trained > random + MARGIN, (trained, random)

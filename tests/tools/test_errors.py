@@ -587,6 +587,7 @@ class Finder:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Finder())
+runpy.run_path(sys.argv[1], run_name='__main__')
 """
 
 
@@ -594,8 +595,7 @@ sys.meta_path.insert(0, Finder())
     'name', [path.name for path in (ROOT / 'tools').glob('*.py') if path.name != 'launch.py']
 )
 def test_interrupt_during_the_imports(name):
-    code = f"{INTERRUPTED_IMPORT}\nrunpy.run_path(sys.argv[1], run_name='__main__')"
-    words = [sys.executable, '-c', code, str(ROOT / 'tools' / name)]
+    words = [sys.executable, '-c', INTERRUPTED_IMPORT, str(ROOT / 'tools' / name)]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert ended.returncode == -signal.SIGINT and not ended.stderr
 
