@@ -599,7 +599,7 @@ def test_long_sequences_count_whole_and_it_is_said_once(folder, monkeypatch):
     whole, start = encoder.embed([long, long[:, :300]])
     assert np.abs(whole - start).max() > 1e-3
     encoder.embed(long)
-    (line,) = said
+    (line,) = [line for line in said if 'more than 300 frames' in line]
     assert line.startswith('1 of 2 sequences have more than 300 frames (up to 3000); the whole of')
     assert '--window SECONDS of embed, search and predict' in line
 
@@ -610,7 +610,7 @@ def test_windows_are_not_called_long(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(MMLogger.get_current_instance(), 'info', said.append)
     np.save(tmp_path / 'long.npy', walk(400) / 10)
     encoder.embed_recordings(tmp_path / 'long.npy', windows=Windows(11, 1))
-    assert not said
+    assert not any('more than 300 frames' in line for line in said)
 
 
 def test_people_of_an_array_who_change_rows_are_put_in_order(folder, monkeypatch):
