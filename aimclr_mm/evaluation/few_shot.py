@@ -22,7 +22,9 @@ def fit_logistic(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit scikit-learn's multinomial logistic regression, which is deterministic.
 
-    Classes have equal weight, regardless of their numbers of examples.
+    Classes have equal weight, regardless of their numbers of examples. The weights of a regularized
+    fit are sums of the examples, so with fewer examples than channels the fit is done in their span,
+    with the same result: a few examples of the longest embeddings took seconds.
 
     Args:
         rows: (N, C) unit embeddings.
@@ -34,9 +36,16 @@ def fit_logistic(
     """
     from sklearn.linear_model import LogisticRegression
 
+    basis = None
+    if len(rows) < rows.shape[1]:
+        basis, coordinates = np.linalg.qr(rows.astype(np.float64).T)  # (C, N) and (N, N)
+        rows = coordinates.T
+
     model = LogisticRegression(C=strength, class_weight='balanced', max_iter=MAX_ITER)
     model.fit(rows, labels)
     weight, bias = model.coef_, model.intercept_
+    if basis is not None:
+        weight = weight @ basis.T
     if len(model.classes_) == 2:
         # scikit-learn has one row, of the second class against the first
         weight = np.concatenate([-weight, weight]) / 2

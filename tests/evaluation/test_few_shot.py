@@ -5,11 +5,12 @@ from statistics import mean, pstdev
 import numpy as np
 import pytest
 from mmengine.config import Config
+from sklearn.linear_model import LogisticRegression
 
 from aimclr_mm.apis import fit_classifier
 from aimclr_mm.evaluation import FewShotMetric, few_shot
 from aimclr_mm.evaluation.evaluate import build_evaluators, evaluate_features
-from aimclr_mm.evaluation.few_shot import draw_examples
+from aimclr_mm.evaluation.few_shot import draw_examples, fit_logistic
 
 from .helpers import noisy_features
 from .test_whitening import classes
@@ -83,3 +84,22 @@ def test_evaluators_by_name():
     assert metrics['few_shot_whitened/top1'] == whitened['top1']
     assert metrics['few_shot_whitened/top1_std'] == whitened['top1_std']
     assert not logits
+
+
+def test_fit_in_the_span_of_the_examples_is_the_fit_of_all_channels():
+    rng = np.random.default_rng(0)
+    for classes in (2, 4):
+        labels = np.arange(12) % classes
+        rows = rng.normal(size=(12, 50)) + np.eye(50)[labels]
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        weight, bias, _ = fit_logistic(rows, labels)
+
+        model = LogisticRegression(C=100.0, class_weight='balanced', max_iter=5000, tol=1e-8)
+        model.fit(rows, labels)
+        queries = rng.normal(size=(20, 50))
+        found = queries @ weight.T + bias
+        expected = model.decision_function(queries)
+        found = found[:, 1] - found[:, 0] if classes == 2 else found - found.mean(axis=1)[:, None]
+        if classes > 2:
+            expected = expected - expected.mean(axis=1)[:, None]
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2)
