@@ -53,6 +53,10 @@ def unit_rows(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
 
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(scores).softmax(dim=1).numpy()
+
+
 @dataclass
 class EmbeddingClassifier(ArrayFile):
     """Linear classifier of unit embeddings, see :func:`fit_classifier`; saved as ``.npz``.
@@ -75,7 +79,7 @@ class EmbeddingClassifier(ArrayFile):
     def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the class probabilities (N, K) of embeddings (N, C)."""
         rows = unit_rows(as_embeddings(embeddings, 'embeddings', self.weight.shape[1]))
-        return torch.from_numpy(rows @ self.weight.T + self.bias).softmax(dim=1).numpy()
+        return _softmax(rows @ self.weight.T + self.bias)
 
     def predict(self, embeddings: np.ndarray) -> np.ndarray:
         """Return the labels (N,) of embeddings (N, C)."""
@@ -99,7 +103,7 @@ class ClassificationHead:
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the class probabilities (N, K) of features (N, C), the mean over frames."""
         rows = as_embeddings(features, 'features', self.weight.shape[1])
-        return torch.from_numpy(rows @ self.weight.T + self.bias).softmax(dim=1).numpy()
+        return _softmax(rows @ self.weight.T + self.bias)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the class names (N,) of features (N, C)."""

@@ -130,8 +130,9 @@ SHARED: dict[str, dict[str, Any]] = {
         choices=READOUTS,
         help="how the encoder's last feature map becomes a vector: mean over frames and joints "
         '(the paper), mean and standard deviation over time, three time segments, five body parts, '
-        'both (cells), or the segments beside the input (segments_input); default: that of the '
-        'config: mean, of the encoders in the package segments_input',
+        'both (cells), or the time segments concatenated with the input coordinates '
+        '(segments_input); default: that of the config, which is mean, or segments_input for the '
+        'shipped encoders',
     ),
     '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
     '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),

@@ -345,10 +345,16 @@ class EmbeddingInferencer(BaseInferencer):
         counts = Report(self.missing) if report is None else report
         rules = self.missing, self.unit, counts
         annotations = as_annotations(sequences, self.layout, layout, *rules)
-        self._announce(annotations)
-        self._announce_long(annotations)
         if report is None:
             counts.log()
+        return self._embed_annotations(annotations, batch_size)
+
+    def _embed_annotations(
+        self, annotations: Sequence[dict], batch_size: int = BATCH
+    ) -> np.ndarray:
+        """Return the representations (N, D) of clean annotations in the encoder's layout."""
+        self._announce(annotations)
+        self._announce_long(annotations)
         batches = track(
             self.preprocess(annotations, batch_size),
             'Embedding',
@@ -425,7 +431,7 @@ class EmbeddingInferencer(BaseInferencer):
 
         recordings = self.read(path, layout, windows, report)
         return EmbeddingSet(
-            self.embed(recordings, report=Report()),  # they are clean and counted
+            self._embed_annotations(as_annotations(recordings, self.layout)),
             names=np.array([recording['frame_dir'] for recording in recordings]),
             labels=np.array([recording['label'] or '' for recording in recordings]),
             sources=np.array([recording['source'] for recording in recordings]),

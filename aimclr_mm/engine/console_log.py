@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,8 @@ from mmengine.logging.logger import MMFormatter
 from mmengine.runner import LogProcessor, Runner
 
 from aimclr_mm.utils.busy import machine_busy_note
+
+from .schedules import restart_schedules, schedule_settings
 
 # messages that go to the log file only: environment, config, order of hooks, repetitions
 FILE_ONLY = re.compile(
@@ -232,31 +233,6 @@ class ConsoleRunner(Runner):
                 f'The schedule differs from that of the checkpoint; the learning rate follows that '
                 f'of the config: {rate:.3g} in epoch {self.epoch + 1} of {self.max_epochs}'
             )
-
-
-def schedule_settings(schedulers: Any) -> list[dict] | None:
-    """Return the settings of schedules without their progress; None if they are not a list."""
-    if not isinstance(schedulers, list):
-        return None
-    progress = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose')
-    return [
-        {key: value for key, value in schedule.state_dict().items() if key not in progress}
-        for schedule in schedulers
-    ]
-
-
-def restart_schedules(runner: Runner) -> float:
-    """Build the schedules of the config anew, advance them, and return the learning rate."""
-    groups = runner.optim_wrapper.param_groups
-    for group in groups:
-        group['lr'] = group['initial_lr']
-    runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # torch's, that no step of the optimizer came before
-        for schedule in runner.param_schedulers:
-            for _ in range(runner.epoch if schedule.by_epoch else runner.iter):
-                schedule.step()
-    return groups[0]['lr']
 
 
 @RUNNERS.register_module()

@@ -1,11 +1,13 @@
-"""Scaling of a training schedule to another number of epochs."""
+"""Training schedules: scaled to another number of epochs, and changed between two runs."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 # settings of mmengine's schedulers that are numbers of epochs, with their minimum
 MINIMUM = dict(milestones=0, T_max=1, step_size=1, periods=1, begin=0, end=0)
@@ -58,3 +60,28 @@ def _scale_scheduler(scheduler: Any, factor: float) -> None:
 
 def _scaled(value: int, factor: float, minimum: int = 0) -> int:
     return max(round(value * factor), minimum)
+
+
+def schedule_settings(schedulers: Any) -> list[dict] | None:
+    """Return the settings of schedules without their progress; None if they are not a list."""
+    if not isinstance(schedulers, list):
+        return None
+    progress = ('last_step', '_global_step', '_last_value', 'base_values', 'verbose')
+    return [
+        {key: value for key, value in schedule.state_dict().items() if key not in progress}
+        for schedule in schedulers
+    ]
+
+
+def restart_schedules(runner: Runner) -> float:
+    """Build the schedules of the config anew, advance them, and return the learning rate."""
+    groups = runner.optim_wrapper.param_groups
+    for group in groups:
+        group['lr'] = group['initial_lr']
+    runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torch's, that no step of the optimizer came before
+        for schedule in runner.param_schedulers:
+            for _ in range(runner.epoch if schedule.by_epoch else runner.iter):
+                schedule.step()
+    return groups[0]['lr']

@@ -212,11 +212,19 @@ def extract_features(
         stream: stream of a model or checkpoint of several; None for all streams of a model,
             concatenated.
     """
+    return load_and_extract(cfg, checkpoint, seed, stream)[0]
+
+
+def load_and_extract(
+    cfg: Config, checkpoint: str, seed: int | None = None, stream: str | None = None
+) -> tuple[FeatureSet | None, DataLoader]:
+    """Return what :func:`extract_features` does, and the data loader."""
     if stream is not None:
         cfg = stream_config(cfg, stream)
     model = build_model(cfg, checkpoint, seed, stream)
+    loader = build_loader(cfg)
     with precision(cfg):
-        return extract(model, build_loader(cfg))
+        return extract(model, loader), loader
 
 
 def evaluate_features(
@@ -251,17 +259,17 @@ def evaluate_features(
     return metrics, logits
 
 
-def evaluate_warped(cfg: Config, features: FeatureSet) -> dict[str, float]:
+def evaluate_warped(cfg: Config, features: FeatureSet, loader: DataLoader) -> dict[str, float]:
     """Return the accuracy of dynamic time warping on raw coordinates.
 
     Args:
         cfg: config of the data.
         features: flattened coordinates of the same data.
+        loader: data loader of the same data.
     """
     data = cfg.test_dataloader.dataset
     layout = get_layout(data.get('layout') or cfg.model.data_preprocessor.layout)
-    batch = as_batch(next(iter(build_loader(cfg))))
-    shape = batch.inputs.shape[2:]  # (M, T, V, C)
+    shape = as_batch(next(iter(loader))).inputs.shape[2:]  # (M, T, V, C)
     found = dtw(features, shape, layout.dims)
     return {f'{DTW}/{key}': value for key, value in found.items()}
 
@@ -383,12 +391,12 @@ def evaluate(
             raise ValueError('dtw compares the coordinates of one stream; choose it with --stream')
         return evaluate_streams(cfg, checkpoint, evaluators, seeds, dump)
 
-    features = extract_features(cfg, checkpoint, seeds[0], stream)
+    features, loader = load_and_extract(cfg, checkpoint, seeds[0], stream)
     if features is None:
         return None
     metrics, logits = evaluate_features(features, evaluators, seeds)
     if checkpoint == 'raw' and DTW in names:
-        metrics.update(evaluate_warped(cfg, features))
+        metrics.update(evaluate_warped(cfg, features, loader))
     if dump is not None:
         save_results(dump, features, logits, seeds)
     return metrics

@@ -57,13 +57,18 @@ def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None =
         return h.to(feature_map.dtype)
 
     # products by element: matrix products would lose digits under autocast
-    frames, joints = x.shape[3:]
     x = x.mean(dim=1)  # (N, C, T, V)
-    times = segment_weights(frames, 1 if readout == 'parts' else SEGMENTS).to(x)  # (S, T)
-    segments = [(x * weights[:, None]).sum(dim=2) for weights in times]  # S of (N, C, V)
-    places = joint_weights(joints, layout, readout).to(x)  # (P, V)
+    segments = segment_means(x, 2, 1 if readout == 'parts' else SEGMENTS)  # S of (N, C, V)
+    places = joint_weights(x.shape[3], layout, readout).to(x)  # (P, V)
     cells = [(segment * weights).sum(dim=2) for weights in places for segment in segments]
     return torch.cat(cells, dim=1).to(feature_map.dtype)
+
+
+def segment_means(x: Tensor, dim: int, segments: int) -> list[Tensor]:
+    """Return the means over segments of equal length of the frames along a dimension."""
+    shape = [-1 if axis == dim else 1 for axis in range(x.ndim)]
+    weights = segment_weights(x.shape[dim], segments).to(x)  # (S, T)
+    return [(x * weight.view(shape)).sum(dim=dim) for weight in weights]
 
 
 def segment_weights(frames: int, segments: int) -> Tensor:
@@ -104,16 +109,14 @@ def input_path(x: Tensor, dims: int) -> Tensor:
         (N, 8 V dims), of the type of x; sums are taken in float32 or better.
     """
     path = x[..., :dims].to(torch.promote_types(x.dtype, torch.float32)).mean(dim=1)
-    weights = segment_weights(path.shape[1], INPUT_SEGMENTS).to(path)  # (8, T)
-    segments = [(path * weight[:, None, None]).sum(dim=1) for weight in weights]
-    return torch.stack(segments, dim=1).flatten(1).to(x.dtype)
+    return torch.stack(segment_means(path, 1, INPUT_SEGMENTS), dim=1).flatten(1).to(x.dtype)
 
 
 def represent(backbone: nn.Module, x: Tensor, readout: str = 'mean') -> Tensor:
     """Return the representations h (N, D) of skeletons.
 
-    The readout ``segments_input`` is that of the segments beside the input itself, scaled to the
-    same length: its cosine similarity is the mean of that of the encoder and that of the input.
+    The readout ``segments_input`` concatenates ``segments`` with the input itself, scaled to the
+    same norm, so its cosine similarity is the mean of the encoder's and the input's.
 
     Args:
         backbone: network with feature maps (N, M, C, T, V).

@@ -129,7 +129,7 @@ def clean_batch(x: Tensor, dims: int, missing: str) -> Tensor:
 
 @dataclass
 class Found:
-    """What was missing in a recording, and what was done with it.
+    """Missing frames and joints of a recording, and how they were handled.
 
     Attributes:
         filled: frames without a body that were interpolated.

@@ -6,13 +6,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from aimclr_mm.datasets.readers.base import Reader, cross_subject
+from aimclr_mm.datasets.readers.base import cross_subject
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
-from aimclr_mm.skeletons import Layout, get_layout
-from aimclr_mm.utils.arguments import check_choice
+from aimclr_mm.skeletons import Layout
 
-from .cleaning import MISSING, clean
-from .conventions import to_meters
+from .cleaning import MISSING
 from .fields import (
     EXTENSIONS,
     Recording,
@@ -20,11 +18,11 @@ from .fields import (
     other_formats,
     read_fields,
     split_extension,
-    zero_missing,
 )
+from .own_reader import OwnReader
 
 
-class FolderReader(Reader):
+class FolderReader(OwnReader):
     """Your own recordings in one folder per class: SOURCE/<class>/<name>.<extension>.
 
     :mod:`.fields` lists the formats; a folder of ``*_keypoints.json`` is one recording. Joints are
@@ -37,15 +35,10 @@ class FolderReader(Reader):
 
     Args:
         files: files of the source; those with other extensions are left out and counted.
-        layout: joint layout of all sequences: a name in the table, a mapping with the fields of a
-            layout, or the path of a YAML file with them. The annotation file stores the name or the
-            fields, not the path.
+        layout, missing, unit: see :class:`.own_reader.OwnReader`.
         subject: regular expression with one group that finds the number of the subject in the name
             of a file (without folder and extension), such as ``_s([0-9]+)``. Odd subjects are then
             ``xsub_train``, even ones ``xsub_val``. There are no splits without it.
-        missing: what to do with frames without a body and with missing joints, see
-            :mod:`.cleaning`.
-        unit: unit of 3-D coordinates, which become meters, see :mod:`.conventions`.
 
     Attributes:
         classes: class names by label.
@@ -62,14 +55,10 @@ class FolderReader(Reader):
         files: Sequence[SourceFile],
         layout: str | Mapping | Layout = 'ntu25',
         subject: str | None = None,
-        missing: str = 'interpolate',
+        missing: str = MISSING[0],
         unit: str | None = None,
     ) -> None:
-        super().__init__(group_frames(files))
-        self._joints = get_layout(layout)
-        self.layout = self._joints.to_config()
-        check_choice('missing', missing, MISSING)
-        self.missing, self.unit = missing, unit
+        super().__init__(group_frames(files), layout, missing, unit)
         self.subject = subject
         self._subject = None if subject is None else _compile_subject(subject)
         self.classes = sort_names({file.folder for file in self.files if file.folder})
@@ -91,19 +80,14 @@ class FolderReader(Reader):
         return self.files
 
     def read(self, recording: Recording) -> list[dict]:
-        """Read one sequence, named by its folders and its name.
-
-        ``cleaned`` is what was missing in it, see :class:`.cleaning.Found`.
-        """
+        """Read one sequence, named by its folders and its name."""
         annotation = dict(frame_dir=_name(recording))
         if self._subject is not None:
             annotation['subject'] = self._find_subject(os.path.basename(_name(recording)))
         annotation.update(read_fields(recording, self._joints))
         if recording.folder:
             annotation['label'] = self.classes.index(recording.folder)
-        annotation = to_meters(zero_missing(annotation), self._joints, self.unit)
-        cleaned, found = clean(annotation, self._joints, self.missing)
-        return [dict(cleaned, cleaned=found.as_dict())]
+        return [self.finish(annotation)]
 
     def splits(self, annotation: dict) -> list[str]:
         """Return the cross-subject split, if subjects are known: odd subjects train."""

@@ -31,15 +31,13 @@ from typing import Any
 
 import numpy as np
 
-from aimclr_mm.datasets.readers.base import Reader
 from aimclr_mm.datasets.readers.sources import RecordingError, SourceFile
 from aimclr_mm.datasets.readers.text import is_number, load_json
-from aimclr_mm.skeletons import Layout, get_layout
-from aimclr_mm.utils.arguments import check_choice
+from aimclr_mm.skeletons import Layout
 
-from .cleaning import MISSING, clean
-from .conventions import to_meters
-from .fields import Recording, frame_folder, read_fields, split_extension, zero_missing
+from .cleaning import MISSING
+from .fields import Recording, frame_folder, read_fields, split_extension
+from .own_reader import OwnReader
 from .pose_json import FRACTIONS
 from .shapes import MAX_TEXT
 
@@ -302,17 +300,12 @@ def number_labels(labels: Mapping[str, str]) -> tuple[dict[str, int], list[str]]
     return {label: int(label) for label in labels}, []
 
 
-class ManifestReader(Reader):
+class ManifestReader(OwnReader):
     """Your own recordings, listed in a manifest.
 
     Args:
         files: the manifest, nothing else.
-        layout: joint layout of all sequences: a name in the table, a mapping with the fields of a
-            layout, or the path of a YAML file with them. The annotation file stores the name or the
-            fields, not the path.
-        missing: what to do with frames without a body and with missing joints, see
-            :mod:`.cleaning`.
-        unit: unit of 3-D coordinates, which become meters, see :mod:`.conventions`.
+        layout, missing, unit: see :class:`.own_reader.OwnReader`.
 
     Attributes:
         classes: class names by label, set by :meth:`recordings`; empty if labels are numbers.
@@ -329,14 +322,10 @@ class ManifestReader(Reader):
         self,
         files: Sequence[SourceFile],
         layout: str | Mapping | Layout = 'ntu25',
-        missing: str = 'interpolate',
+        missing: str = MISSING[0],
         unit: str | None = None,
     ) -> None:
-        super().__init__(files)
-        check_choice('missing', missing, MISSING)
-        self.missing, self.unit = missing, unit
-        self._joints = get_layout(layout)
-        self.layout = self._joints.to_config()
+        super().__init__(files, layout, missing, unit)
         self.classes: list[str] = []
         self._labels: dict[str, int] = {}
 
@@ -360,10 +349,7 @@ class ManifestReader(Reader):
         return [row for _, row in rows]
 
     def read(self, recording: ManifestRow) -> list[dict]:
-        """Read one sequence; :meth:`splits` removes its splits from the annotation.
-
-        ``cleaned`` is what was missing in it, see :class:`.cleaning.Found`.
-        """
+        """Read one sequence; :meth:`splits` removes its splits from the annotation."""
         fields = read_fields(recording.file, self._joints)
         annotation = dict(
             frame_dir=recording.name,
@@ -374,9 +360,7 @@ class ManifestReader(Reader):
             subject=recording.subject,
         )
         known = {key: value for key, value in annotation.items() if value is not None}
-        known = to_meters(zero_missing(known), self._joints, self.unit)
-        cleaned, found = clean(known, self._joints, self.missing)
-        return [dict(cleaned, cleaned=found.as_dict())]
+        return [self.finish(known)]
 
     def splits(self, annotation: dict) -> list[str]:
         """Return the splits that the manifest names."""

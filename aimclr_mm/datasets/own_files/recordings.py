@@ -35,17 +35,13 @@ from .people import put_in_rows
 
 PathLike = str | os.PathLike
 HEAD = 2**16  # bytes that are enough to recognize a manifest
-
-
 EXAMPLES = 3  # recordings in a message
+LISTS = ('.jsonl', '.ndjson')  # manifests
+EXTENSIONS = (*formats.EXTENSIONS, *LISTS)
 
 
 class UnreadableError(ValueError):
     """One recording of several that cannot be read."""
-
-
-LISTS = ('.jsonl', '.ndjson')  # manifests
-EXTENSIONS = (*formats.EXTENSIONS, *LISTS)
 
 
 def read_recordings(
