@@ -31,7 +31,7 @@ demo-seed%: demo-data
 	$(BIN)/python tools/analyze.py curves $(DEMO)$*/movements
 	$(BIN)/python tools/test.py $(ACTIONS) raw random $$(cat $(DEMO)$*/movements/last_checkpoint) \
 		$$(cat $(DEMO)$*/aimclr/last_checkpoint) generated-joint generated-3s \
-		--eval knn knn_whitened dtw linear --readout segments_input \
+		--eval knn knn_whitened dtw linear --readout equal_motion \
 		--seed $* --out $(DEMO)$*/result.json --dump $(DEMO)$*/eval
 	$(BIN)/python tools/analyze.py tsne $(DEMO)$*/eval/aimclr/epoch_*/features.npz \
 		--out $(DEMO)$*/embedding.png

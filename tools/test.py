@@ -26,6 +26,7 @@ if __name__ == '__main__':  # Ctrl-C during the imports ends the command without
 
 from aimclr_mm.apis import cli
 from aimclr_mm.evaluation.evaluate import evaluate
+from aimclr_mm.skeletons import get_layout
 from aimclr_mm.utils.files import atomic_write
 from aimclr_mm.utils.terminal import say
 
@@ -126,24 +127,38 @@ def table(results: dict[str, dict[str, float]]) -> str:
     return pd.DataFrame.from_dict(rows, orient='index').fillna('-').to_string()
 
 
-def advice(results: dict[str, dict[str, float]]) -> list[str]:
-    """Return a line on the encoders whose nearest neighbors those of raw coordinates beat."""
+def advice(results: dict[str, dict[str, float]], dims: int) -> list[str]:
+    """Return a line on the encoders whose nearest neighbors those of raw coordinates beat.
 
-    def accuracy(name: str) -> float | None:
-        return results[name].get('fused/knn/top1', results[name].get('knn/top1'))
+    Args:
+        results: metrics of each checkpoint, by its name.
+        dims: coordinates of a joint, 2 or 3.
+    """
 
-    raw = accuracy('raw') if 'raw' in results else None
+    def accuracy(name: str) -> float:
+        """Return the better one of plain and whitened neighbors; 0 if neither was evaluated."""
+        metrics = results[name]
+        keys = [f'{part}{k}/top1' for part in ('', 'fused/') for k in ('knn', 'knn_whitened')]
+        return max(metrics.get(key, 0.0) for key in keys)
+
     trained = [name for name in results if name not in ('raw', 'random')]
-    if raw is None:
-        return []
-    worse = [name for name in trained if (accuracy(name) or 0) < raw]
+    raw = accuracy('raw') if 'raw' in results else 0
+    worse = [name for name in trained if accuracy(name) < raw]
     if not worse:
         return []
-    shipped = '' if 'generated-3s' in results else 'the encoder generated-3s of the package, or '
+
+    shipped = 'generated-3s' if dims == 3 else 'generated-coco17'
+    remedies = []
+    if shipped not in results:
+        remedies.append(f'the encoder {shipped} of the package')
+    elif shipped not in worse:
+        remedies.append(shipped)
+    if not any('knn_whitened' in key for metrics in results.values() for key in metrics):
+        remedies.append('whitened embeddings (--eval knn_whitened)')
+    advised = f'try {", or ".join(remedies)}' if remedies else 'use raw coordinates'
     return [
         f'nearest neighbors of raw coordinates ({raw:.2f} %) are better than those of '
-        f'{", ".join(worse)}: before training for longer, try {shipped}whitened embeddings '
-        '(--eval knn_whitened)'
+        f'{", ".join(worse)}: before training for longer, {advised}'
     ]
 
 
@@ -172,7 +187,8 @@ def main() -> None:
     ]
     if several:
         say(*table(results).split('\n'))
-        for line in advice(results):
+        layout = get_layout(cfg.model.data_preprocessor.get('layout', 'ntu25'))
+        for line in advice(results, layout.dims):
             say(line, file=sys.stderr)
     else:
         for metric, value in found[0]['metrics'].items():

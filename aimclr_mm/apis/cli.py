@@ -130,9 +130,9 @@ SHARED: dict[str, dict[str, Any]] = {
         choices=READOUTS,
         help="how the encoder's last feature map becomes a vector: mean over frames and joints "
         '(the paper), mean and standard deviation over time, three time segments, five body parts, '
-        'both (cells), or the time segments concatenated with the input coordinates '
-        '(segments_input); default: that of the config, which is mean, or segments_input for the '
-        'shipped encoders',
+        'both (cells), or three segments of equal motion, concatenated with eight of the input '
+        'coordinates (equal_motion); default: that of the config, which is mean, or equal_motion '
+        'for the shipped encoders',
     ),
     '--repetitions': dict(type=int, help='repetitions of each action by each subject'),
     '--seed': dict(type=integer(0, 2**32 - 1), metavar='N', help='random seed'),

@@ -109,6 +109,7 @@ class ExportedEncoder(nn.Module):
         self.missing = encoder.missing
         self.dims = encoder.layout.dims
         self.form_streams = views.form_streams
+        self.stream = views.stream
         self.readout = encoder.readout
         part = getattr(encoder.model, 'encoder', encoder.model)
         self.backbone = copy.deepcopy(part.backbone).cpu().eval()
@@ -130,7 +131,7 @@ class ExportedEncoder(nn.Module):
             x = step(x)
         # FormatGCNInput pads with zeros after PreNormalize2D
         x = torch.where(absent, 0.0, x)
-        embedding = represent(self.backbone, self.form_streams(x), self.readout)
+        embedding = represent(self.backbone, self.form_streams(x), self.readout, self.stream)
         if self.classifier is None:
             return embedding
         return embedding, self.classifier(embedding)

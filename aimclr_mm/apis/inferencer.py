@@ -290,9 +290,9 @@ class EmbeddingInferencer(BaseInferencer):
             return self.model(**data, mode='predict')
 
         x = data['inputs'].flatten(0, 1)  # (N * clips, M, T, V, C)
-        return attach_features(
-            represent(self.model.backbone, x, self.readout), data['data_samples']
-        )
+        stream = self.model.data_preprocessor.stream
+        features = represent(self.model.backbone, x, self.readout, stream)
+        return attach_features(features, data['data_samples'])
 
     def visualize(self, inputs: list, preds: Any, show: bool = False, **kwargs: Any) -> list:
         """Return nothing; see ``tools/visualize.py``."""

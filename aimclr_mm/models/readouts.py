@@ -13,9 +13,12 @@ from aimclr_mm.utils.arguments import check_choice
 from .encoder import pool
 
 MAP_READOUTS = ('mean', 'mean_std', 'segments', 'parts', 'cells')
-READOUTS = (*MAP_READOUTS, 'segments_input')
-SEGMENTS = 3  # of equal length
+READOUTS = (*MAP_READOUTS, 'equal_motion')
+SEGMENTS = 3
 INPUT_SEGMENTS = 8
+PLAIN_TIME = 0.25  # share of the motion clock that runs while nobody moves, too
+LARGEST_STEP = 3  # times the mean step of the clip; larger ones are faults of the sensor
+MEAN_POSE = 0.4  # weight of the mean pose of the clip, which tells people and cameras apart
 
 
 def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None = None) -> Tensor:
@@ -58,26 +61,42 @@ def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None =
 
     # products by element: matrix products would lose digits under autocast
     x = x.mean(dim=1)  # (N, C, T, V)
-    segments = segment_means(x, 2, 1 if readout == 'parts' else SEGMENTS)  # S of (N, C, V)
+    count = 1 if readout == 'parts' else SEGMENTS
+    segments = segment_means(x, segment_weights(even_borders(x), count))  # S of (N, C, V)
     places = joint_weights(x.shape[3], layout, readout).to(x)  # (P, V)
     cells = [(segment * weights).sum(dim=2) for weights in places for segment in segments]
     return torch.cat(cells, dim=1).to(feature_map.dtype)
 
 
-def segment_means(x: Tensor, dim: int, segments: int) -> list[Tensor]:
-    """Return the means over segments of equal length of the frames along a dimension."""
-    shape = [-1 if axis == dim else 1 for axis in range(x.ndim)]
-    weights = segment_weights(x.shape[dim], segments).to(x)  # (S, T)
-    return [(x * weight.view(shape)).sum(dim=dim) for weight in weights]
+def segment_means(x: Tensor, weights: Tensor) -> list[Tensor]:
+    """Return the weighted means over time of features (N, C, T, ...): S of (N, C, ...).
+
+    Args:
+        x: the features.
+        weights: (S, T), or (N, S, T) for each sample.
+    """
+    weights = weights.to(x).view(-1, *weights.shape[-2:])  # (1 or N, S, T)
+    rest = (None,) * (x.ndim - 3)
+    return [(x * weight[:, None, :, *rest]).sum(dim=2) for weight in weights.unbind(dim=1)]
 
 
-def segment_weights(frames: int, segments: int) -> Tensor:
-    """Return the weights (S, T) that average T frames over S segments of equal length."""
-    borders = torch.arange(segments + 1, dtype=torch.float64) * frames / segments
-    place = torch.arange(frames, dtype=torch.float64)
-    start = torch.maximum(place, borders[:-1, None])  # (S, T)
-    end = torch.minimum(place + 1, borders[1:, None])
-    return (end - start).clamp(min=0) * segments / frames
+def even_borders(x: Tensor) -> Tensor:
+    """Return the borders (T + 1,) of the frames of features (N, C, T, ...), from 0 to 1."""
+    return torch.linspace(0, 1, x.shape[2] + 1, dtype=torch.float64)
+
+
+def segment_weights(borders: Tensor, segments: int) -> Tensor:
+    """Return the weights (..., S, T) that average T frames over S segments of equal length.
+
+    Args:
+        borders: (..., T + 1) ascending times of the borders between frames, from 0 to 1.
+        segments: S.
+    """
+    edges = torch.linspace(0, 1, segments + 1, dtype=borders.dtype, device=borders.device)
+    borders = borders[..., None, :]  # (..., 1, T + 1)
+    start = torch.maximum(borders[..., :-1], edges[:-1, None])  # (..., S, T)
+    end = torch.minimum(borders[..., 1:], edges[1:, None])
+    return (end - start).clamp(min=0) * segments
 
 
 def joint_weights(joints: int, layout: Layout | None, readout: str) -> Tensor:
@@ -98,35 +117,88 @@ def joint_weights(joints: int, layout: Layout | None, readout: str) -> Tensor:
     return weights
 
 
-def input_path(x: Tensor, dims: int) -> Tensor:
-    """Return the input of an encoder as one vector: the mean person in each eighth of the time.
+def mean_of_present(values: Tensor, x: Tensor) -> Tensor:
+    """Average values (N, M, ...) over the people who are not all zeros in x (N, M, T, V, C)."""
+    present = x.flatten(2).ne(0).any(dim=2)  # (N, M)
+    present = present | ~present.any(dim=1, keepdim=True)  # all, where there is nobody
+    weights = present.to(values) / present.sum(dim=1, keepdim=True)
+    return (values * weights.view(*weights.shape, *[1] * (values.ndim - 2))).sum(dim=1)
+
+
+def motion_clock(x: Tensor, stream: str = 'joint') -> Tensor:
+    """Return which share of the motion of each clip is over at the borders between its frames.
+
+    The step from one frame to the next is the mean distance that the joints of all people move.
+    Half of it is in each of the two frames. A quarter of the clock is plain time, so that a long
+    rest counts too, and all of it in a clip without motion.
 
     Args:
-        x: (N, M, T, V, C) skeletons of a stream.
-        dims: number of coordinates; channels beyond them, which are scores, are left out.
+        x: (N, M, T, V, dims) coordinates of a stream.
+        stream: the stream; frames of ``motion`` are steps already.
 
     Returns:
-        (N, 8 V dims), of the type of x; sums are taken in float32 or better.
+        (N, T + 1), ascending from 0 to 1.
     """
-    path = x[..., :dims].to(torch.promote_types(x.dtype, torch.float32)).mean(dim=1)
-    return torch.stack(segment_means(path, 1, INPUT_SEGMENTS), dim=1).flatten(1).to(x.dtype)
+    frames = x.shape[2]
+    steps = x[:, :, :-1] if stream == 'motion' else x.diff(dim=2)
+    steps = steps.norm(dim=-1).mean(dim=(1, 3))  # (N, T - 1)
+    steps = torch.minimum(steps, LARGEST_STEP * steps.sum(dim=1, keepdim=True) / max(frames - 1, 1))
+
+    motion = F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))  # (N, T), twice the motion of each frame
+    share = motion / motion.sum(dim=1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    clock = ((1 - PLAIN_TIME) * share + PLAIN_TIME / frames).cumsum(dim=1)
+    return F.pad(clock / clock[:, -1:], (1, 0))
 
 
-def represent(backbone: nn.Module, x: Tensor, readout: str = 'mean') -> Tensor:
+def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tensor:
+    """Return feature map and input, averaged over segments that hold equal shares of the motion.
+
+    Slow and fast performances of one movement are divided at the same points of the movement, which
+    is what dynamic time warping does for pairs of clips. The mean of the eight input poses counts
+    less than the deviations from it. Both halves have the same norm, so the cosine similarity is
+    the mean of the encoder's and the input's.
+
+    Args:
+        feature_map: (N, M, C, T', V).
+        x: (N, M, T, V, dims) input coordinates. A person who is zero in all frames does not count.
+        stream: the stream of the input.
+
+    Returns:
+        (N, 3 C + 8 V dims) of the type of the feature map: the means of the feature map over joints
+        and thirds of the motion, and those of the input over eighths. Sums are taken in float32 or
+        better.
+    """
+    dtype = torch.promote_types(feature_map.dtype, torch.float32)
+    x = x.to(dtype)
+    features = mean_of_present(feature_map.to(dtype).mean(dim=4), x)  # (N, C, T')
+    path = mean_of_present(x, x).transpose(1, 2)  # (N, V, T, dims)
+
+    clock = motion_clock(x, stream)  # (N, T + 1)
+    coarse = F.interpolate(
+        clock[:, None], features.shape[2] + 1, mode='linear', align_corners=True
+    )[:, 0]  # at the borders of the T' frames of the feature map
+    h = torch.cat(segment_means(features, segment_weights(coarse, SEGMENTS)), dim=1)
+    path = torch.stack(segment_means(path, segment_weights(clock, INPUT_SEGMENTS)), dim=1)
+
+    if stream != 'motion':  # whose mean is a displacement
+        path = path - (1 - MEAN_POSE) * path.mean(dim=1, keepdim=True)
+    path = F.normalize(path.flatten(1), dim=1) * h.norm(dim=1, keepdim=True)
+    return torch.cat([h, path], dim=1).to(feature_map.dtype)
+
+
+def represent(
+    backbone: nn.Module, x: Tensor, readout: str = 'mean', stream: str = 'joint'
+) -> Tensor:
     """Return the representations h (N, D) of skeletons.
-
-    The readout ``segments_input`` concatenates ``segments`` with the input itself, scaled to the
-    same norm, so its cosine similarity is the mean of the encoder's and the input's.
 
     Args:
         backbone: network with feature maps (N, M, C, T, V).
         x: (N, M, T, V, C) skeletons of the stream.
-        readout: one of :data:`READOUTS`, see :func:`read_out`.
+        readout: one of :data:`READOUTS`, see :func:`read_out` and :func:`equal_motion`.
+        stream: the stream, which ``equal_motion`` needs to know.
     """
     layout = getattr(backbone, 'layout', None)
-    if readout != 'segments_input':
+    if readout != 'equal_motion':
         return read_out(backbone(x), readout, layout)
-    h = read_out(backbone(x), 'segments', layout)
-    path = input_path(x, layout.dims if layout else x.shape[-1])
-    path = F.normalize(path.to(h.dtype), dim=1) * h.norm(dim=1, keepdim=True)
-    return torch.cat([h, path], dim=1)
+    coordinates = x[..., : layout.dims] if layout else x
+    return equal_motion(backbone(x), coordinates, stream)

@@ -55,7 +55,7 @@ def few_times(monkeypatch):
 
 
 @pytest.mark.parametrize('suffix', ['pt2', 'onnx'])
-@pytest.mark.parametrize('readout', ['mean_std', 'segments', 'cells'])
+@pytest.mark.parametrize('readout', ['mean_std', 'segments', 'cells', 'equal_motion'])
 def test_graph_contains_the_readout(tmp_path, few_times, readout, suffix):
     encoder = open_small('aimclr_utdmhad_xsub_joint', readout=readout)
     export(encoder, str(tmp_path / f'encoder.{suffix}'))  # compares the file with the encoder

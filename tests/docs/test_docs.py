@@ -102,6 +102,8 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python tools/test.py configs/aimclr_utdmhad': OTHER_TEST + 'test_shipped.py',
         '# to_pictures.py': OTHER_TEST + 'test_shipped.py',
         'python to_pictures.py': OTHER_TEST + 'test_shipped.py',
+        '# from_jhmdb.py': OTHER_TEST + 'test_shipped.py',
+        'python from_jhmdb.py': OTHER_TEST + 'test_shipped.py',
         'python tools/prepare_data.py movements': OTHER_TEST + 'test_dataset.py, test_configs.py',
     },
     'docs/robustness.md': {

@@ -10,13 +10,15 @@ from aimclr_mm.models.encoder import pool
 from aimclr_mm.models.readouts import (
     MAP_READOUTS,
     READOUTS,
-    input_path,
+    equal_motion,
+    motion_clock,
     read_out,
     represent,
     segment_weights,
 )
 from aimclr_mm.skeletons import COCO17, LAYOUTS, NTU25, Layout
 from aimclr_mm.skeletons.parts import PARTS, body_parts
+from aimclr_mm.transforms.functional import select_stream
 
 WIDTHS = dict(mean=1, mean_std=2, segments=3, parts=5, cells=15)
 
@@ -58,7 +60,8 @@ def test_segments_average_to_the_mean_for_any_number_of_frames(frames):
 
 def test_a_frame_on_a_border_counts_for_both_segments():
     expected = torch.tensor([[3.0, 1, 0, 0], [0, 2, 2, 0], [0, 0, 1, 3]]).double() / 4
-    torch.testing.assert_close(segment_weights(4, 3), expected)
+    borders = torch.linspace(0, 1, 5, dtype=torch.float64)
+    torch.testing.assert_close(segment_weights(borders, 3), expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -81,42 +84,161 @@ def test_fast_network_gives_the_same_representation_with_an_absent_person(readou
     x[0, 1] = 0
     with torch.no_grad():
         expected = represent(network, x, readout)
-        width = 18 + 8 * 25 * 3 if readout == 'segments_input' else 6 * WIDTHS[readout]
+        width = 18 + 8 * 25 * 3 if readout == 'equal_motion' else 6 * WIDTHS[readout]
         assert expected.shape == (2, width)
         torch.testing.assert_close(represent(fast, x, readout), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_input_path_averages_people_and_eighths_of_time():
-    x = torch.zeros(1, 2, 16, 17, 3)
-    x[0, 0, :2, 4] = torch.tensor([3.0, 5.0, 0.9])  # the first eighth, one of two people
-    path = input_path(x, dims=2).view(8, 17, 2)
-    assert path[0, 4].tolist() == [1.5, 2.5]  # without the score
-    path[0, 4] = 0
-    assert not path.any()
-    half = input_path(x.bfloat16() + 100, dims=2)
-    assert half.dtype == torch.bfloat16 and (half >= 100).all()
+def clip(people=1, frames=32, dims=3, seed=0):
+    """Return a smooth random walk (1, M, T, V, dims)."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.randn(1, people, frames, 25, dims, generator=generator)
+    return (0.1 * steps).cumsum(dim=2) + 1
+
+
+def clock_by_hand(x):
+    """Return the times (T + 1) of the borders between frames of one clip (M, T, V, dims)."""
+    count = x.shape[1]
+    steps = []
+    for before in range(count - 1):
+        jumps = np.linalg.norm(x[:, before + 1] - x[:, before], axis=-1)
+        steps.append(jumps.mean())
+    steps = [min(step, 3 * np.mean(steps)) for step in steps]
+    motion = np.zeros(count)
+    for before, step in enumerate(steps):
+        motion[before] += step / 2
+        motion[before + 1] += step / 2
+    rate = 0.75 * motion / motion.sum() + 0.25 / count
+    return np.concatenate([[0], np.cumsum(rate)])
+
+
+def averages_by_hand(values, clock, segments):
+    """Return the averages (S, ...) of frames (T, ...) over equal parts of a clock (T + 1)."""
+    fine = np.linspace(0, 1, 24001)
+    middle = (fine[1:] + fine[:-1]) / 2
+    frame = np.searchsorted(clock, middle, side='right') - 1
+    return np.array([values[part].mean(axis=0) for part in np.split(frame, segments)])
+
+
+def test_equal_motion_equals_a_naive_loop():
+    x = clip(people=2).double()
+    feature_map = torch.randn(1, 2, 4, 8, 25, generator=torch.Generator().manual_seed(1)).double()
+    found = equal_motion(feature_map, x)[0].numpy()
+
+    clock = clock_by_hand(x[0].numpy())
+    frames = feature_map[0].mean(dim=(0, 3)).T.numpy()  # (T', C)
+    h = averages_by_hand(frames, clock[::4], 3).ravel()
+    poses = averages_by_hand(x[0].mean(dim=0).numpy(), clock, 8)
+    path = (poses - poses.mean(axis=0) + 0.4 * poses.mean(axis=0)).ravel()
+    np.testing.assert_allclose(found[:12], h, atol=1e-3)
+    path *= np.linalg.norm(found[:12]) / np.linalg.norm(path)
+    np.testing.assert_allclose(found[12:], path, atol=1e-3)
+
+
+@pytest.mark.parametrize('frames', [7, 32, 50])
+def test_the_clock_is_that_of_the_definition(frames):
+    x = clip(people=2, frames=frames).double()
+    x[0, 0, 4] += 9  # a fault of the sensor
+    found = motion_clock(x)[0].numpy()
+    np.testing.assert_allclose(found, clock_by_hand(x[0].numpy()), atol=1e-12)
+    assert found[0] == 0 and found[-1] == pytest.approx(1) and (np.diff(found) > 0).all()
+
+
+def test_joints_and_their_motion_have_the_same_clock():
+    x = clip()
+    motion = select_stream(x, 'motion', NTU25)
+    torch.testing.assert_close(motion_clock(motion, 'motion'), motion_clock(x))
+
+
+@pytest.mark.parametrize('frames', [1, 2, 12])
+def test_without_motion_segments_have_equal_time(frames):
+    x = torch.ones(2, 1, frames, 25, 3)
+    expected = torch.linspace(0, 1, frames + 1).expand(2, -1)
+    torch.testing.assert_close(motion_clock(x), expected)
+    torch.testing.assert_close(motion_clock(0 * x, 'motion'), expected)
+    feature_map = torch.randn(2, 1, 4, 12, 25)
+    found = equal_motion(feature_map, x)[:, :12].view(2, 3, 4).transpose(1, 2).flatten(1)
+    thirds = feature_map[:, 0].mean(dim=3).view(2, 4, 3, 4).mean(dim=3).flatten(1)
+    torch.testing.assert_close(found, thirds)
+
+
+def test_performances_at_other_paces_have_similar_paths():
+    """A slow beginning and a fast end, or a rest in the middle, change little."""
+    t = torch.linspace(0, 1, 32)
+    directions = torch.randn(2, 25, 3, generator=torch.Generator().manual_seed(0))
+
+    def perform(pace):
+        phase = 3 * pace[:, None, None]
+        return (directions[0] * phase.sin() + directions[1] * phase.cos() * 2)[None, None]
+
+    reference = perform(t)
+    slow_start = perform(t**2)
+    rest = perform(
+        torch.cat([torch.linspace(0, 0.5, 8), torch.full((16,), 0.5), torch.linspace(0.5, 1, 8)])
+    )
+    feature_map = torch.zeros(1, 1, 1, 8, 25)
+    feature_map[..., 0] = 1
+
+    def path(x):
+        return F.normalize(equal_motion(feature_map, x)[:, 3:])
+
+    def even(x):
+        return F.normalize(x.view(1, 8, 4, 25, 3).mean(dim=2).flatten(1))
+
+    for other in (slow_start, rest):
+        distance = (path(other) - path(reference)).norm()
+        assert distance < 0.5 * (even(other) - even(reference)).norm()
+
+
+def test_an_absent_person_does_not_count():
+    torch.manual_seed(0)
+    network = AimCLRSTGCN(base_channels=2, out_channels=6).eval()
+    x = clip(people=2)
+    x[:, 1] = 0
+    with torch.no_grad():
+        alone = represent(network, x[:, :1], 'equal_motion')
+        torch.testing.assert_close(represent(network, x, 'equal_motion'), alone)
+        torch.testing.assert_close(represent(network, x.flip(1), 'equal_motion'), alone)
+        assert represent(network, 0 * x, 'equal_motion').isfinite().all()
+
+
+def test_the_mean_displacement_counts_fully():
+    """Only poses have a mean that tells people apart."""
+    motion = select_stream(clip(frames=33), 'motion', NTU25)[:, :, :32]
+    feature_map = torch.randn(1, 1, 2, 8, 25)
+    full = equal_motion(feature_map, motion, 'motion')[0, 6:].view(8, -1)
+    weighted = equal_motion(feature_map, motion, 'joint')[0, 6:].view(8, -1)
+
+    def share(path):
+        return (path.mean(dim=0).norm() / path.norm()).item()
+
+    assert share(weighted) < 0.6 * share(full)
+
+
+def test_scores_are_not_part_of_the_path():
+    x = torch.randn(2, 1, 16, 17, 3)
+    network = AimCLRSTGCN(layout='coco17', base_channels=2, out_channels=6).eval()
+    assert represent(network, x, 'equal_motion').shape == (2, 18 + 8 * 17 * 2)
 
 
 def test_similarity_with_the_input_is_the_mean_of_both():
-    torch.manual_seed(0)
-    network = AimCLRSTGCN(base_channels=2, out_channels=6).eval()
-    x = torch.randn(4, 1, 32, 25, 3)
-    with torch.no_grad():
-        both = represent(network, x, 'segments_input')
-        h = represent(network, x, 'segments')
-    torch.testing.assert_close(both[:, :18], h)
+    x = torch.cat([clip(seed=seed) for seed in range(4)])
+    both = equal_motion(torch.randn(4, 1, 6, 8, 25), x)
 
     def cosines(rows):
         rows = F.normalize(rows, dim=1)
         return rows @ rows.T
 
-    path = x[:, 0].view(4, 8, 4, 25, 3).mean(dim=2).flatten(1)
-    torch.testing.assert_close(cosines(both), (cosines(h) + cosines(path)) / 2)
+    halves = cosines(both[:, :18]) + cosines(both[:, 18:])
+    torch.testing.assert_close(cosines(both), halves / 2)
 
 
-def test_an_empty_clip_has_a_finite_representation_with_its_input():
-    network = AimCLRSTGCN(base_channels=2, out_channels=6).eval()
-    assert represent(network, torch.zeros(1, 2, 16, 25, 3), 'segments_input').isfinite().all()
+def test_equal_motion_of_half_precision_sums_in_float32():
+    x, feature_map = clip(), torch.randn(1, 1, 6, 8, 25).bfloat16()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = equal_motion(feature_map, x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, equal_motion(feature_map.float(), x).bfloat16())
 
 
 BODIES = {name: layout for name, layout in LAYOUTS.items() if not name.startswith('hands')}

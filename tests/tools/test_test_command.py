@@ -48,9 +48,22 @@ def test_advice_where_training_does_not_pay():
     advice = TOOL['advice']
     raw, good = {'knn/top1': 51.9}, {'knn/top1': 52.0}
     poor, streams = {'knn/top1': 40.0}, {'joint/knn/top1': 60.0, 'fused/knn/top1': 50.0}
-    assert advice({'raw': raw, 'random': poor, 'a': good}) == []
-    assert advice({'a': poor}) == advice({'raw': {'linear/top1': 1.0}, 'a': poor}) == []
-    (line,) = advice({'raw': raw, 'random': poor, 'a': poor, 'b': good, 'c': streams})
-    assert '(51.90 %) are better than those of a, c:' in line and 'generated-3s' in line
-    (line,) = advice({'raw': raw, 'generated-3s': streams})
+    assert advice({'raw': raw, 'random': poor, 'a': good}, 3) == []
+    assert advice({'a': poor}, 3) == advice({'raw': {'linear/top1': 1.0}, 'a': poor}, 3) == []
+    (line,) = advice({'raw': raw, 'random': poor, 'a': poor, 'b': good, 'c': streams}, 3)
+    assert '(51.90 %) are better than those of a, c:' in line
+    assert 'try the encoder generated-3s of the package, or whitened embeddings' in line
+    (line,) = advice({'raw': raw, 'a': poor}, 2)
+    assert 'generated-coco17' in line and 'generated-3s' not in line
+
+
+def test_advice_names_only_what_was_not_tried():
+    advice = TOOL['advice']
+    raw, whitened = {'knn/top1': 51.9}, {'knn/top1': 40.0, 'knn_whitened/top1': 45.0}
+    (line,) = advice({'raw': raw, 'generated-3s': {'fused/knn/top1': 50.0}}, 3)
     assert 'package' not in line and 'knn_whitened' in line
+    (line,) = advice({'raw': raw, 'generated-3s': whitened}, 3)
+    assert line.endswith('use raw coordinates')
+    better = {'fused/knn/top1': 50.0, 'fused/knn_whitened/top1': 60.0}
+    (line,) = advice({'raw': raw, 'a': whitened, 'generated-3s': better}, 3)
+    assert line.endswith('those of a: before training for longer, try generated-3s')

@@ -19,7 +19,7 @@ model = dict(
     queue_length=16384,
     temperature=0.1,
     momentum=0.99,
-    readout='segments_input',
+    readout='equal_motion',
 )
 test_dataloader = dict(
     batch_size=256,

@@ -85,8 +85,12 @@ class SkeletonMethod(BaseModel):
         if mode == 'loss':
             return self.loss(inputs)
 
-        features = represent(self.encoder.backbone, inputs, self.readout)  # (N, D)
+        features = self.represent(inputs, getattr(self.data_preprocessor, 'stream', 'joint'))
         return features if mode == 'tensor' else attach_features(features, data_samples)
+
+    def represent(self, x: Tensor, stream: str) -> Tensor:
+        """Return the representations h (N, D) of skeletons (N, M, T, V, C) of a stream."""
+        return represent(self.encoder.backbone, x, self.readout, stream)
 
     def init_weights(self) -> None:
         """Initialize the encoder."""

@@ -140,7 +140,8 @@ class SeveralStreams(BaseModel):
             return self.loss(inputs)
 
         features = [
-            math.sqrt(STREAMS[stream]) * F.normalize(single(inputs[stream]).float(), dim=1)
+            math.sqrt(STREAMS[stream])
+            * F.normalize(single.represent(inputs[stream], stream).float(), dim=1)
             for stream, single in self.streams.items()
         ]
         features = torch.cat(features, dim=1)
