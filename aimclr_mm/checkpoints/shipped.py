@@ -13,7 +13,7 @@ from typing import NamedTuple
 FOLDER = os.path.join(os.path.dirname(__file__), 'generated')
 CHECKSUMS = {  # SHA-256 of the weights
     'coco17.pth': '491d888c4eb8de908061736d77247a246e6c9a8dcca551f344ac7e78d6751ca1',
-    'ntu25.pth': 'e098fb59b653813572f99e14d9d58629cc7a3d20d74367b76337d55b8f58b8a6',
+    'ntu25.pth': '7c5708a2fb48f3aa63ad76e051a799bff40979b75ac5ae14ea7c24f705577975',
 }
 
 

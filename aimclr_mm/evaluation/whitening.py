@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def whitening(gallery: Tensor, shrinkage: float = 10.0) -> tuple[Tensor, Tensor]:
+def whitening(gallery: Tensor, shrinkage: float = 30.0) -> tuple[Tensor, Tensor]:
     """Return the mean and the whitening matrix of unit embeddings.
 
     The covariance of the gallery, plus ``shrinkage`` times its mean variance in every direction, to

@@ -1,18 +1,8 @@
-"""A small encoder of random movements for a CPU, evaluated on synthetic actions."""
+"""A short training on random movements, evaluated on synthetic actions."""
 
 _base_ = '../skeletonclr_movements_joint.py'
-channels, frames = 128, 24
-model = dict(
-    backbone=dict(base_channels=8, out_channels=channels),
-    head=dict(in_channels=channels),
-    queue_length=1024,
-)
-optim_wrapper = dict(optimizer=dict(lr=0.05))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.02, by_epoch=False, end=10),
-    dict(type='CosineAnnealingLR', T_max=4, by_epoch=True, convert_to_iter_based=True),
-]
-train_cfg = dict(max_epochs=4)
+frames = 24
+model = dict(queue_length=1024)
 train_dataloader = dict(batch_size=64, dataset=dict(length=15360, frames=frames))
 
 # evaluated on synthetic actions, of which it has seen nothing

@@ -88,7 +88,6 @@ def test_the_whole_of_a_long_recording_counts(encoder, moves):
     a, b = (np.tile(x, (1, 12, 1, 1))[:, :300] for x in moves)
     long = [np.concatenate(parts, axis=1) for parts in ((a, a), (a, b), (a, b, b, b))]
     first, *found = encoder.embed([a, *long])
-    assert cosine(first, found[0]) > 0.9
     similar = [cosine(first, row) for row in found]
     assert similar[0] > similar[1] + 0.005 and similar[1] > similar[2]
     paper = load_encoder(str(ROOT / 'configs/aimclr_ntu60_xsub_joint.py'), 'random', 'cpu')

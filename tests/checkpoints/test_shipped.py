@@ -32,10 +32,10 @@ from tests.runs import ROOT
 
 # the first four values and the norm of the embedding of one generated recording
 RECORDED = {
-    'generated-joint': [0.375775, 0.0137991, 0.118701, 0.653377, 20.4141],
-    'generated-bone': [0.730468, 0.698605, 0.38748, 0.25847, 14.9064],
-    'generated-motion': [0.368398, 0.174742, 0.145366, 0.308251, 16.8008],
-    'generated-3s': [0.0142585, 0.000523598, 0.00450404, 0.0247919, 1.26491],
+    'generated-joint': [0.533585, 0.744713, 0.0182479, 1.38042, 15.8568],
+    'generated-bone': [0.505428, 0.277459, 0.638974, 0.761804, 13.478],
+    'generated-motion': [0.13579, 0.138571, 0.955197, 0.138114, 12.8613],
+    'generated-3s': [0.0260653, 0.0363787, 0.000891397, 0.0674328, 1.26491],
     'generated-coco17': [1.05627, 0.0424809, 0.35513, 0.205384, 32.7475],
 }
 

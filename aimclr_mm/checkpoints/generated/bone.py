@@ -1,9 +1,4 @@
-"""Encoder `generated-bone`; trained with an earlier, smaller configuration (docs/encoders.md)."""
+"""Encoder `generated-bone`; trained with configs/skeletonclr_movements_bone.py."""
 
 _base_ = 'joint.py'
-model = dict(
-    data_preprocessor=dict(stream='bone'),
-    backbone=dict(base_channels=8, out_channels=128),
-    head=dict(in_channels=128, hidden_channels=128),
-    queue_length=4096,
-)
+model = dict(data_preprocessor=dict(stream='bone'))
