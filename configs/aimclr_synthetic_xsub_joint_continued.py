@@ -1,7 +1,7 @@
 """The demonstration's second training: AimCLR from an encoder of random movements (--pretrained)."""
 
 _base_ = 'aimclr_synthetic_xsub_joint.py'
-model = dict(backbone=dict(out_channels=128), head=dict(in_channels=128))
+model = dict(backbone=dict(out_channels=128), head=dict(in_channels=128, hidden_channels=128))
 optim_wrapper = dict(optimizer=dict(lr=0.01))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=4, by_epoch=True)]
 train_cfg = dict(max_epochs=4, val_interval=1)

@@ -19,6 +19,7 @@ INPUT_SEGMENTS = 8
 PLAIN_TIME = 0.25  # share of the motion clock that runs while nobody moves, too
 LARGEST_STEP = 3  # times the mean step of the clip; larger ones are faults of the sensor
 MEAN_POSE = 0.4  # weight of the mean pose of the clip, which tells people and cameras apart
+SECOND_PERSON = 0.5  # size of the number that tells two people from one
 
 
 def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None = None) -> Tensor:
@@ -117,24 +118,17 @@ def joint_weights(joints: int, layout: Layout | None, readout: str) -> Tensor:
     return weights
 
 
-def mean_of_present(values: Tensor, x: Tensor) -> Tensor:
-    """Average values (N, M, ...) over the people who are not all zeros in x (N, M, T, V, C)."""
-    present = x.flatten(2).ne(0).any(dim=2)  # (N, M)
-    present = present | ~present.any(dim=1, keepdim=True)  # all, where there is nobody
-    weights = present.to(values) / present.sum(dim=1, keepdim=True)
-    return (values * weights.view(*weights.shape, *[1] * (values.ndim - 2))).sum(dim=1)
-
-
 def motion_clock(x: Tensor, stream: str = 'joint') -> Tensor:
     """Return which share of the motion of each clip is over at the borders between its frames.
 
     The step from one frame to the next is the mean distance that the joints of all people move.
-    Half of it is in each of the two frames. A quarter of the clock is plain time, so that a long
-    rest counts too, and all of it in a clip without motion.
+    Steps are averaged over the quarter of the clip around each frame, so that the clock follows
+    phases of a movement and not each swing of an arm. A quarter of the clock is plain time, so that
+    a long rest counts too, and all of it in a clip without motion.
 
     Args:
         x: (N, M, T, V, dims) coordinates of a stream.
-        stream: the stream; frames of ``motion`` are steps already.
+        stream: the stream; frames of ``motion`` are steps to the next frame.
 
     Returns:
         (N, T + 1), ascending from 0 to 1.
@@ -144,7 +138,11 @@ def motion_clock(x: Tensor, stream: str = 'joint') -> Tensor:
     steps = steps.norm(dim=-1).mean(dim=(1, 3))  # (N, T - 1)
     steps = torch.minimum(steps, LARGEST_STEP * steps.sum(dim=1, keepdim=True) / max(frames - 1, 1))
 
-    motion = F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))  # (N, T), twice the motion of each frame
+    motion = F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))  # (N, T), half of each step in each frame
+    around = frames // 8
+    motion = F.avg_pool1d(
+        motion[:, None], 2 * around + 1, stride=1, padding=around, count_include_pad=False
+    )[:, 0]
     share = motion / motion.sum(dim=1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
     clock = ((1 - PLAIN_TIME) * share + PLAIN_TIME / frames).cumsum(dim=1)
     return F.pad(clock / clock[:, -1:], (1, 0))
@@ -155,8 +153,8 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
 
     Slow and fast performances of one movement are divided at the same points of the movement, which
     is what dynamic time warping does for pairs of clips. The mean of the eight input poses counts
-    less than the deviations from it. Both halves have the same norm, so the cosine similarity is
-    the mean of the encoder's and the input's.
+    less than the deviations from it. Both halves have the same norm, so the cosine similarity of
+    two clips of one person is the mean of the encoder's and the input's.
 
     Args:
         feature_map: (N, M, C, T', V).
@@ -164,14 +162,17 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
         stream: the stream of the input.
 
     Returns:
-        (N, 3 C + 8 V dims) of the type of the feature map: the means of the feature map over joints
-        and thirds of the motion, and those of the input over eighths. Sums are taken in float32 or
-        better.
+        (N, 3 C + 8 V dims + 1) of the type of the feature map: the means of the feature map over
+        joints and thirds of the motion, those of the input over eighths, and one number that is
+        zero for one person. Sums are taken in float32 or better.
     """
     dtype = torch.promote_types(feature_map.dtype, torch.float32)
     x = x.to(dtype)
-    features = mean_of_present(feature_map.to(dtype).mean(dim=4), x)  # (N, C, T')
-    path = mean_of_present(x, x).transpose(1, 2)  # (N, V, T, dims)
+    present = x.flatten(2).ne(0).any(dim=2)  # (N, M)
+    present = present | ~present.any(dim=1, keepdim=True)  # all, where there is nobody
+    weights = present.to(dtype) / present.sum(dim=1, keepdim=True)
+    features = (feature_map.to(dtype).mean(dim=4) * weights[:, :, None, None]).sum(dim=1)
+    path = (x * weights[:, :, None, None, None]).sum(dim=1).transpose(1, 2)  # (N, V, T, dims)
 
     clock = motion_clock(x, stream)  # (N, T + 1)
     coarse = F.interpolate(
@@ -183,7 +184,10 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
     if stream != 'motion':  # whose mean is a displacement
         path = path - (1 - MEAN_POSE) * path.mean(dim=1, keepdim=True)
     path = F.normalize(path.flatten(1), dim=1) * h.norm(dim=1, keepdim=True)
-    return torch.cat([h, path], dim=1).to(feature_map.dtype)
+    both = torch.cat([h, path], dim=1)
+    several = (present.sum(dim=1, keepdim=True) > 1) & x.flatten(1).ne(0).any(dim=1, keepdim=True)
+    number = SECOND_PERSON * both.norm(dim=1, keepdim=True) * several
+    return torch.cat([both, number], dim=1).to(feature_map.dtype)
 
 
 def represent(

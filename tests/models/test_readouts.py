@@ -1,5 +1,7 @@
 """Readouts of feature maps, against naive loops and values computed by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_fast_network_gives_the_same_representation_with_an_absent_person(readou
     x[0, 1] = 0
     with torch.no_grad():
         expected = represent(network, x, readout)
-        width = 18 + 8 * 25 * 3 if readout == 'equal_motion' else 6 * WIDTHS[readout]
+        width = 18 + 8 * 25 * 3 + 1 if readout == 'equal_motion' else 6 * WIDTHS[readout]
         assert expected.shape == (2, width)
         torch.testing.assert_close(represent(fast, x, readout), expected, rtol=1e-3, atol=1e-4)
 
@@ -108,7 +110,9 @@ def clock_by_hand(x):
     for before, step in enumerate(steps):
         motion[before] += step / 2
         motion[before + 1] += step / 2
-    rate = 0.75 * motion / motion.sum() + 0.25 / count
+    around = count // 8
+    motion = [motion[max(i - around, 0) : i + around + 1].mean() for i in range(count)]
+    rate = 0.75 * np.array(motion) / np.sum(motion) + 0.25 / count
     return np.concatenate([[0], np.cumsum(rate)])
 
 
@@ -132,7 +136,8 @@ def test_equal_motion_equals_a_naive_loop():
     path = (poses - poses.mean(axis=0) + 0.4 * poses.mean(axis=0)).ravel()
     np.testing.assert_allclose(found[:12], h, atol=1e-3)
     path *= np.linalg.norm(found[:12]) / np.linalg.norm(path)
-    np.testing.assert_allclose(found[12:], path, atol=1e-3)
+    np.testing.assert_allclose(found[12:-1], path, atol=1e-3)
+    assert found[-1] == pytest.approx(0.5 * np.linalg.norm(found[:-1]))  # two people
 
 
 @pytest.mark.parametrize('frames', [7, 32, 50])
@@ -142,6 +147,16 @@ def test_the_clock_is_that_of_the_definition(frames):
     found = motion_clock(x)[0].numpy()
     np.testing.assert_allclose(found, clock_by_hand(x[0].numpy()), atol=1e-12)
     assert found[0] == 0 and found[-1] == pytest.approx(1) and (np.diff(found) > 0).all()
+
+
+def test_swings_do_not_drive_the_clock():
+    """A steady oscillation is even motion; a phase of larger swings gets more of the clock."""
+    t = torch.arange(32.0)
+    x = torch.zeros(1, 1, 32, 25, 3)
+    x[..., 0] = (t * math.pi / 4 + 0.3).sin()[:, None]
+    assert (motion_clock(x)[0] - torch.linspace(0, 1, 33)).abs().max() < 0.04
+    x[:, :, :16] *= 4
+    assert motion_clock(x)[0, 16] > 0.65
 
 
 def test_joints_and_their_motion_have_the_same_clock():
@@ -199,15 +214,17 @@ def test_an_absent_person_does_not_count():
         alone = represent(network, x[:, :1], 'equal_motion')
         torch.testing.assert_close(represent(network, x, 'equal_motion'), alone)
         torch.testing.assert_close(represent(network, x.flip(1), 'equal_motion'), alone)
-        assert represent(network, 0 * x, 'equal_motion').isfinite().all()
+        assert alone[0, -1] == 0 and represent(network, clip(people=2), 'equal_motion')[0, -1] > 0
+        empty = represent(network, 0 * x, 'equal_motion')
+        assert empty.isfinite().all() and empty[0, -1] == 0
 
 
 def test_the_mean_displacement_counts_fully():
     """Only poses have a mean that tells people apart."""
     motion = select_stream(clip(frames=33), 'motion', NTU25)[:, :, :32]
     feature_map = torch.randn(1, 1, 2, 8, 25)
-    full = equal_motion(feature_map, motion, 'motion')[0, 6:].view(8, -1)
-    weighted = equal_motion(feature_map, motion, 'joint')[0, 6:].view(8, -1)
+    full = equal_motion(feature_map, motion, 'motion')[0, 6:-1].view(8, -1)
+    weighted = equal_motion(feature_map, motion, 'joint')[0, 6:-1].view(8, -1)
 
     def share(path):
         return (path.mean(dim=0).norm() / path.norm()).item()
@@ -218,7 +235,7 @@ def test_the_mean_displacement_counts_fully():
 def test_scores_are_not_part_of_the_path():
     x = torch.randn(2, 1, 16, 17, 3)
     network = AimCLRSTGCN(layout='coco17', base_channels=2, out_channels=6).eval()
-    assert represent(network, x, 'equal_motion').shape == (2, 18 + 8 * 17 * 2)
+    assert represent(network, x, 'equal_motion').shape == (2, 18 + 8 * 17 * 2 + 1)
 
 
 def test_similarity_with_the_input_is_the_mean_of_both():
@@ -229,7 +246,7 @@ def test_similarity_with_the_input_is_the_mean_of_both():
         rows = F.normalize(rows, dim=1)
         return rows @ rows.T
 
-    halves = cosines(both[:, :18]) + cosines(both[:, 18:])
+    halves = cosines(both[:, :18]) + cosines(both[:, 18:-1])
     torch.testing.assert_close(cosines(both), halves / 2)
 
 
