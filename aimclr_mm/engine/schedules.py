@@ -74,7 +74,7 @@ def schedule_settings(schedulers: Any) -> list[dict] | None:
 
 
 def restart_schedules(runner: Runner) -> float:
-    """Build the schedules of the config anew, advance them, and return the learning rate."""
+    """Rebuild the schedules from the config at the current epoch and return the learning rate."""
     groups = runner.optim_wrapper.param_groups
     for group in groups:
         group['lr'] = group['initial_lr']

@@ -169,8 +169,9 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
     dtype = torch.promote_types(feature_map.dtype, torch.float32)
     x = x.to(dtype)
     present = x.flatten(2).ne(0).any(dim=2)  # (N, M)
-    present = present | ~present.any(dim=1, keepdim=True)  # all, where there is nobody
-    weights = present.to(dtype) / present.sum(dim=1, keepdim=True)
+    people = present.sum(dim=1, keepdim=True)
+    counted = present | (people == 0)  # all, where there is nobody
+    weights = counted.to(dtype) / counted.sum(dim=1, keepdim=True)
     features = (feature_map.to(dtype).mean(dim=4) * weights[:, :, None, None]).sum(dim=1)
     path = (x * weights[:, :, None, None, None]).sum(dim=1).transpose(1, 2)  # (N, V, T, dims)
 
@@ -185,8 +186,7 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
         path = path - (1 - MEAN_POSE) * path.mean(dim=1, keepdim=True)
     path = F.normalize(path.flatten(1), dim=1) * h.norm(dim=1, keepdim=True)
     both = torch.cat([h, path], dim=1)
-    several = (present.sum(dim=1, keepdim=True) > 1) & x.flatten(1).ne(0).any(dim=1, keepdim=True)
-    number = SECOND_PERSON * both.norm(dim=1, keepdim=True) * several
+    number = SECOND_PERSON * both.norm(dim=1, keepdim=True) * (people > 1)
     return torch.cat([both, number], dim=1).to(feature_map.dtype)
 
 

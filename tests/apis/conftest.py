@@ -1,4 +1,4 @@
-"""The same random recordings for a test, whatever runs before it."""
+"""Reset the random recordings before each test, so that results do not depend on test order."""
 
 import pytest
 

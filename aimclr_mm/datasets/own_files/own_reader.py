@@ -1,4 +1,4 @@
-"""What the readers of own recordings, folders and manifests, have in common."""
+"""Base class of the readers of own recordings: folders and manifests."""
 
 from __future__ import annotations
 
