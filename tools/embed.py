@@ -80,6 +80,8 @@ def parse_args() -> argparse.Namespace:
                 parser.error(f'{option} is for windows; give --window SECONDS too')
     if args.verb == 'few_shot' and not args.classify and not args.save:
         parser.error('nothing to do: give --classify SOURCE, --save FILE, or both')
+    if args.verb == 'few_shot' and args.unlabeled and not args.examples:
+        parser.error('--unlabeled is for a new classifier; give --examples SOURCE too')
     if args.verb == 'few_shot' and args.out and not args.classify:
         parser.error('--out is for predictions; give --classify SOURCE too')
     return args
@@ -141,6 +143,13 @@ def _add_few_shot(parser: cli.Parser) -> None:
         nargs='+',
         metavar='SOURCE',
         help='recordings to classify, or a file of their embeddings',
+    )
+    verb.add_argument(
+        '--unlabeled',
+        nargs='+',
+        metavar='SOURCE',
+        help='recordings without labels, such as those to classify, or a file of their embeddings; '
+        'the embeddings are whitened by them',
     )
     verb.add_argument(
         '--strength',
@@ -397,13 +406,17 @@ def fit(encoder: EmbeddingInferencer, args: argparse.Namespace) -> EmbeddingClas
             f'example {unknown[0]!r} has no label ({len(unknown)} of {len(examples.names)}); put '
             'examples into folders named by class, or list them in a manifest with a column label'
         )
-    classifier = fit_classifier(examples.features, examples.labels, args.strength)
+    unlabeled = None
+    if args.unlabeled:
+        unlabeled = encoder.embed_recordings(args.unlabeled, args.layout).features
+    settings = args.strength, unlabeled
+    classifier = fit_classifier(examples.features, examples.labels, *settings)
     classifier.encoder = encoder.fingerprint
 
     classes, counts = np.unique(examples.labels, return_counts=True)
     say('examples: ' + ', '.join(f'{name} {count}' for name, count in zip(classes, counts)))
     if counts.min() > 1:
-        accuracy = leave_one_out(examples.features, examples.labels, args.strength)
+        accuracy = leave_one_out(examples.features, examples.labels, *settings)
         say(f'leave-one-out accuracy on the examples: {accuracy:.1f} %')
     return classifier
 

@@ -13,9 +13,9 @@ from rich.progress import track
 from aimclr_mm.checkpoints.loading import find_head
 from aimclr_mm.checkpoints.safe_reading import load_checkpoint_file
 from aimclr_mm.evaluation.few_shot import STRENGTH, fit_logistic
-from aimclr_mm.evaluation.neighbors import nearest_in_gallery
 from aimclr_mm.evaluation.results import ArrayFile
-from aimclr_mm.evaluation.whitening import whiten
+from aimclr_mm.evaluation.similarity import nearest_in_gallery
+from aimclr_mm.evaluation.whitening import whiten, whitening
 
 LONG = 200  # examples from which on leave-one-out shows a progress bar
 
@@ -139,7 +139,10 @@ def load_head(
 
 
 def fit_classifier(
-    embeddings: np.ndarray, labels: Labels, strength: float = STRENGTH
+    embeddings: np.ndarray,
+    labels: Labels,
+    strength: float = STRENGTH,
+    unlabeled: np.ndarray | None = None,
 ) -> EmbeddingClassifier:
     """Fit a classifier to labeled embeddings; one example per class is enough.
 
@@ -150,10 +153,27 @@ def fit_classifier(
         embeddings: (N, C), as returned by :meth:`~aimclr_mm.apis.EmbeddingInferencer.embed`.
         labels: (N,) integers or strings, of at least two classes.
         strength: inverse regularization strength (scikit-learn's ``C``); smaller for noisy labels.
+        unlabeled: (U, C) embeddings of recordings without labels, such as those to classify. If
+            given, the regression is on embeddings whitened by these and the labeled ones, see
+            :mod:`aimclr_mm.evaluation.whitening`.
 
     Raises:
         ValueError: if shapes do not match, or there are fewer than two classes.
     """
+    rows, labels = _check_examples(embeddings, labels, strength)
+    if unlabeled is None:
+        return EmbeddingClassifier(*fit_logistic(rows, labels, strength))
+
+    mean, matrix = _whitening(rows, unlabeled)
+    weight, bias, classes = fit_logistic((rows - mean) @ matrix, labels, strength)
+    weight = weight @ matrix  # of unit embeddings
+    return EmbeddingClassifier(weight, bias - weight @ mean, classes)
+
+
+def _check_examples(
+    embeddings: np.ndarray, labels: Labels, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit embeddings (N, C) and labels (N,) of at least two classes."""
     rows = unit_rows(as_embeddings(embeddings, 'embeddings'))
     labels = np.asarray(labels)
     if labels.shape != rows.shape[:1] or labels.dtype.kind not in 'iuU':
@@ -168,32 +188,46 @@ def fit_classifier(
         )
     if not 0 < strength < np.inf:
         raise ValueError(f'strength={strength}; it must be positive')
+    return rows, labels
 
-    return EmbeddingClassifier(*fit_logistic(rows, labels, strength))
+
+def _whitening(rows: np.ndarray, unlabeled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean (C,) and whitening matrix (C, C) of labeled and unlabeled embeddings."""
+    unlabeled = as_embeddings(unlabeled, 'unlabeled', rows.shape[1])
+    together = np.concatenate([rows, unlabeled])
+    mean, matrix = whitening(torch.from_numpy(together))
+    return mean.numpy(), matrix.numpy()
 
 
-def leave_one_out(embeddings: np.ndarray, labels: Labels, strength: float = STRENGTH) -> float:
+def leave_one_out(
+    embeddings: np.ndarray,
+    labels: Labels,
+    strength: float = STRENGTH,
+    unlabeled: np.ndarray | None = None,
+) -> float:
     """Return the leave-one-out accuracy of :func:`fit_classifier` in percent.
 
     Args:
-        embeddings, labels, strength: see :func:`fit_classifier`; at least two examples per class.
+        embeddings, labels, strength, unlabeled: see :func:`fit_classifier`; at least two examples
+            per class. Whitening takes all of them, as it needs no labels.
     """
-    embeddings = as_embeddings(embeddings, 'embeddings')
-    labels = np.asarray(labels)
+    rows, labels = _check_examples(embeddings, labels, strength)
     _, counts = np.unique(labels, return_counts=True)
-    if len(labels) != len(embeddings) or counts.min() < 2:
+    if counts.min() < 2:
         raise ValueError(
-            f'{len(embeddings)} embeddings, {len(labels)} labels, {counts.min()} of the rarest '
-            'class; leaving one out needs two examples of every class'
+            f'{len(rows)} embeddings, {counts.min()} of the rarest class; leaving one out needs '
+            'two examples of every class'
         )
+    if unlabeled is not None:
+        mean, matrix = _whitening(rows, unlabeled)
+        rows = (rows - mean) @ matrix
 
-    indices = np.arange(len(embeddings))
     correct = 0
-    for left_out in track(indices, 'Leave-one-out', disable=len(indices) < LONG):
-        rest = indices != left_out
-        classifier = fit_classifier(embeddings[rest], labels[rest], strength)
-        correct += classifier.predict(embeddings[left_out])[0] == labels[left_out]
-    return 100.0 * correct / len(indices)
+    for left_out in track(range(len(rows)), 'Leave-one-out', disable=len(rows) < LONG):
+        rest = np.arange(len(rows)) != left_out
+        weight, bias, classes = fit_logistic(rows[rest], labels[rest], strength)
+        correct += classes[(rows[left_out] @ weight.T + bias).argmax()] == labels[left_out]
+    return 100.0 * correct / len(rows)
 
 
 class Neighbors(NamedTuple):

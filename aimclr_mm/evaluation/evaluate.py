@@ -41,6 +41,7 @@ EVALUATORS = {
     'few_shot': dict(type='FewShotMetric'),
     'few_shot_whitened': dict(type='FewShotMetric', prefix='few_shot_whitened', whitened=True),
     'linear': dict(type='LinearProbeMetric'),
+    'linear_whitened': dict(type='LinearProbeMetric', prefix='linear_whitened', whitened=True),
     'linear_large': dict(type='LinearProbeMetric', prefix='linear_large', batch_size=1024, lr=24.0),
 }
 DTW = 'dtw'  # of raw coordinates only

@@ -28,7 +28,7 @@ def fit_logistic(
     channels.
 
     Args:
-        rows: (N, C) unit embeddings.
+        rows: (N, C) embeddings of unit length, or whitened ones.
         labels: (N,) of at least two classes.
         strength: inverse regularization strength (scikit-learn's ``C``).
 
@@ -110,9 +110,9 @@ def few_shot(
     """
     check_few_shot(examples, draws, strength)
     gallery, gallery_labels, queries, labels = features.split(resolve_device(device))
-    if whitened:
-        gallery, queries = whiten(gallery, queries)
-    rows, queries = (F.normalize(part.double(), dim=1).cpu().numpy() for part in (gallery, queries))
+    parts = gallery.double(), queries.double()
+    parts = whiten(*parts) if whitened else (F.normalize(part, dim=1) for part in parts)
+    rows, queries = (part.cpu().numpy() for part in parts)
     gallery_labels, labels = gallery_labels.cpu().numpy(), labels.cpu().numpy()
     _check_classes(gallery_labels, examples)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aimclr_mm.utils.device import resolve_device
 
 from .results import FeatureSet, ScoreSet, top_k_accuracy
+from .whitening import whiten
 
 LONG = 20000  # gallery sequences from which on a progress bar is shown
 
@@ -91,6 +92,7 @@ def linear(
     batch_size: int = 128,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    whitened: bool = False,
     seed: int = 0,
     device: str | None = None,
 ) -> LinearResult:
@@ -105,6 +107,8 @@ def linear(
         milestones: 0-based epochs from which on the learning rate is multiplied by 0.1.
         batch_size: samples per step; the last batch of an epoch may be smaller.
         momentum, weight_decay: of SGD.
+        whitened: whiten the features by those of the gallery, see
+            :mod:`~aimclr_mm.evaluation.whitening`.
         seed: seed of the initial weights and of the order of the samples.
         device: device of the computation; None for a GPU where there is one.
 
@@ -113,6 +117,8 @@ def linear(
     """
     check_schedule(epochs, batch_size)
     gallery, gallery_labels, queries, labels = features.split(resolve_device(device))
+    if whitened:
+        gallery, queries = whiten(gallery, queries)
     num_classes = int(max(gallery_labels.max(), labels.max())) + 1
 
     generator = torch.Generator().manual_seed(seed)

@@ -110,7 +110,7 @@ class LinearProbeMetric(FeatureMetric):
     """Accuracy of a linear probe, such as ``linear/top1`` and ``linear/best_top1``.
 
     Args:
-        lr, epochs, milestones, batch_size, momentum, weight_decay, seed: see
+        lr, epochs, milestones, batch_size, momentum, weight_decay, whitened, seed: see
             :func:`~aimclr_mm.evaluation.linear`.
         **kwargs: see :class:`FeatureMetric`.
     """
@@ -125,6 +125,7 @@ class LinearProbeMetric(FeatureMetric):
         batch_size: int = 128,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
+        whitened: bool = False,
         seed: int = 0,
         **kwargs,
     ) -> None:
@@ -137,6 +138,7 @@ class LinearProbeMetric(FeatureMetric):
             batch_size=batch_size,
             momentum=momentum,
             weight_decay=weight_decay,
+            whitened=whitened,
             seed=seed,
         )
 

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from aimclr_mm.utils.device import resolve_device
 
 from .results import FeatureSet, top_k_accuracy
+from .similarity import nearest_in_gallery
 from .whitening import whiten
 
 RANKING = 200  # neighbors that order the classes without a vote, for the top-5 accuracy
-
-
-def nearest_in_gallery(
-    gallery: Tensor, queries: Tensor, k: int, chunk: int = 4096
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Find the k nearest neighbors by cosine similarity, chunk by chunk.
-
-    Args:
-        gallery: (G, C) features.
-        queries: (Q, C) features.
-        k: number of neighbors, at most G.
-        chunk: number of queries compared at once, which bounds the memory.
-
-    Yields:
-        Similarities and gallery indices, (chunk, k) each, the nearest first.
-    """
-    gallery = F.normalize(gallery.float(), dim=1)
-    queries = F.normalize(queries.float(), dim=1)
-    for part in queries.split(chunk):
-        similarity, index = (part @ gallery.T).topk(k, dim=1)
-        yield similarity, index
 
 
 def knn_votes(

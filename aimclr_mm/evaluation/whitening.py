@@ -1,8 +1,11 @@
 """Whitening of embeddings with unlabeled recordings: an adaptation that trains nothing.
 
-An encoder that was trained on other data spends most of the variance of its embeddings on what all
-recordings of a new data set share or on what does not tell its actions apart. Whitening gives all
-directions in which the gallery varies a similar weight. It needs no labels and takes milliseconds.
+An encoder that was trained on other data spends part of its embeddings on what does not tell the
+actions of a new data set apart: bodies, cameras, faults of the sensor. Recordings that are mutual
+nearest neighbors mostly show the same action, so their differences tell what that is, and whitening
+by these differences makes it count less. This is relevant component analysis (Bar-Hillel et al.,
+ICML 2003) with mined neighbors in the place of labels. It takes less than a second for a thousand
+recordings.
 """
 
 from __future__ import annotations
@@ -11,17 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .similarity import mutual_neighbors
 
-def whitening(gallery: Tensor, shrinkage: float = 30.0) -> tuple[Tensor, Tensor]:
+NEIGHBORS = 5
+FLOOR = 0.005  # share of the variance that is added in every direction
+FEW = 2.0  # more of it, divided by the number of recordings: few of them tell little
+CHUNK = 4096  # pairs compared at once, which bounds the memory
+
+
+def whitening(gallery: Tensor, neighbors: int = NEIGHBORS) -> tuple[Tensor, Tensor]:
     """Return the mean and the whitening matrix of unit embeddings.
 
-    The covariance of the gallery, plus ``shrinkage`` times its mean variance in every direction, to
-    the power -1/2 (ZCA). Shrinkage keeps directions with little variance from being blown up, and
-    makes the matrix nearly a multiple of the identity for a gallery of a few recordings.
+    The matrix is proportional to the power -1/2 of the covariance of the differences between mutual
+    nearest neighbors, plus a floor in every direction: :data:`FLOOR` + :data:`FEW` / G of their
+    total variance. It is scaled so that the mean squared length of the whitened gallery is 1.
 
     Args:
         gallery: (G, C) embeddings; G is at least 2.
-        shrinkage: positive; the mean variance is over the min(G - 1, C) directions that vary.
+        neighbors: two recordings are a pair if each is among this many nearest of the other.
 
     Returns:
         Mean (C,) and symmetric matrix (C, C), in float64.
@@ -32,25 +42,45 @@ def whitening(gallery: Tensor, shrinkage: float = 30.0) -> tuple[Tensor, Tensor]
         )
     rows = F.normalize(gallery.double(), dim=1)
     mean = rows.mean(dim=0)
-    _, singular, directions = torch.linalg.svd(rows - mean, full_matrices=False)
+    rows = rows - mean
+    matrix = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
 
-    variance = singular.square() / len(rows)
-    floor = shrinkage * variance.sum() / min(len(rows) - 1, rows.shape[1])
-    if floor == 0:  # all recordings are the same
-        return mean, torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+    pairs = mutual_neighbors(rows, neighbors)
+    variance, directions = principal_directions(rows, pairs)
+    floor = (FLOOR + FEW / len(rows)) * variance.sum()
+    if floor > 0:  # else all pairs are the same recording twice
+        scale = (1 + variance / floor).rsqrt() - 1  # directions without variance keep their length
+        matrix += (directions * scale) @ directions.T
 
-    # directions in which the gallery does not vary have the floor only
-    scale = (variance + floor).rsqrt() - floor.rsqrt()
-    matrix = (directions.T * scale) @ directions
-    matrix.diagonal().add_(floor.rsqrt())
-    return mean, matrix
+    length = (rows @ matrix).square().sum(dim=1).mean().sqrt()
+    return mean, matrix / length if length > 0 else matrix
+
+
+def principal_directions(rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the variances (D,) and directions (C, D) in which pairs of rows differ.
+
+    Args:
+        rows: (N, C).
+        pairs: (P, 2) indices.
+    """
+    if len(pairs) < rows.shape[1]:
+        first, second = pairs.unbind(dim=1)
+        _, singular, directions = torch.linalg.svd(rows[first] - rows[second], full_matrices=False)
+        return singular.square() / max(len(pairs), 1), directions.T
+
+    covariance = rows.new_zeros(rows.shape[1], rows.shape[1])
+    for first, second in (part.unbind(dim=1) for part in pairs.split(CHUNK)):
+        difference = rows[first] - rows[second]
+        covariance += difference.T @ difference / len(pairs)
+    variance, directions = torch.linalg.eigh(covariance)
+    return variance.clamp(min=0), directions
 
 
 def whiten(gallery: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     """Whiten the embeddings of a gallery (G, C) and of queries (Q, C) by the gallery's statistics.
 
     Returns:
-        Both in the dtype of the gallery. Compare them by their cosine.
+        Both in the dtype of the gallery, of lengths around 1. Compare them by their cosine.
     """
     mean, matrix = whitening(gallery)
     return tuple(

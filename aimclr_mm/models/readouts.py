@@ -19,7 +19,7 @@ INPUT_SEGMENTS = 8
 PLAIN_TIME = 0.25  # share of the motion clock that runs while nobody moves, too
 LARGEST_STEP = 3  # times the mean step of the clip; larger ones are faults of the sensor
 MEAN_POSE = 0.4  # weight of the mean pose of the clip, which tells people and cameras apart
-SECOND_PERSON = 0.5  # size of the number that tells two people from one
+SECOND_PERSON = 0.7  # the number that tells two people from one, beside two halves of length 1
 
 
 def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None = None) -> Tensor:
@@ -153,8 +153,8 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
 
     Slow and fast performances of one movement are divided at the same points of the movement, which
     is what dynamic time warping does for pairs of clips. The mean of the eight input poses counts
-    less than the deviations from it. Both halves have the same norm, so the cosine similarity of
-    two clips of one person is the mean of the encoder's and the input's.
+    less than the deviations from it. Both halves have unit length, so the cosine similarity of two
+    clips of one person is the mean of the encoder's and the input's.
 
     Args:
         feature_map: (N, M, C, T', V).
@@ -184,10 +184,9 @@ def equal_motion(feature_map: Tensor, x: Tensor, stream: str = 'joint') -> Tenso
 
     if stream != 'motion':  # whose mean is a displacement
         path = path - (1 - MEAN_POSE) * path.mean(dim=1, keepdim=True)
-    path = F.normalize(path.flatten(1), dim=1) * h.norm(dim=1, keepdim=True)
-    both = torch.cat([h, path], dim=1)
-    number = SECOND_PERSON * both.norm(dim=1, keepdim=True) * (people > 1)
-    return torch.cat([both, number], dim=1).to(feature_map.dtype)
+    number = SECOND_PERSON * (people > 1)
+    parts = [F.normalize(h, dim=1), F.normalize(path.flatten(1), dim=1), number]
+    return torch.cat(parts, dim=1).to(feature_map.dtype)
 
 
 def represent(

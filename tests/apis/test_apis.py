@@ -24,6 +24,7 @@ from aimclr_mm.datasets import write_pickle
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.evaluation.evaluate import build_model, evaluate, extract_features, readout_config
 from aimclr_mm.evaluation.results import EmbeddingSet
+from aimclr_mm.evaluation.whitening import whiten
 from aimclr_mm.skeletons import NTU25, get_layout, map_layout
 from tests.datasets.readers.ntu_files import expected, skeleton_file
 from tests.datasets.readers.test_utd_mhad import mat, skeleton
@@ -484,6 +485,24 @@ def test_leave_one_out_of_separate_classes_and_of_noise():
     assert leave_one_out(embeddings, labels) == 100.0
     embeddings, labels = RNG.normal(size=(60, 5)), np.repeat([0, 1], 30)
     assert 20 < leave_one_out(embeddings, labels) < 80
+
+
+def test_classifier_with_unlabeled_embeddings_equals_one_of_whitened_embeddings():
+    embeddings, labels = blobs([0, 1, 2])
+    unlabeled, _ = blobs([0, 1, 2])
+    queries, _ = blobs([0, 1, 2])
+    together = torch.from_numpy(np.concatenate([embeddings, unlabeled]))
+    _, whitened = whiten(together, torch.from_numpy(np.concatenate([embeddings, queries])))
+    examples, others = np.split(whitened.numpy(), [len(embeddings)])
+    reference = LogisticRegression(C=7.0, max_iter=5000).fit(examples, labels)
+
+    classifier = fit_classifier(embeddings, labels, 7.0, unlabeled)
+    np.testing.assert_allclose(
+        classifier.probabilities(queries), reference.predict_proba(others), atol=1e-6
+    )
+    assert 90 < leave_one_out(embeddings, labels, 7.0, unlabeled) <= 100
+    with pytest.raises(ValueError, match=r'unlabeled has shape \(4, 3\); it must be \(N, 5\)'):
+        fit_classifier(embeddings, labels, unlabeled=np.ones((4, 3)))
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_results_are_files(tmp_path, seeds, names):
             config(),
             ['svm'],
             "evaluator='svm'; choose from 'knn', 'knn_whitened', 'few_shot', "
-            "'few_shot_whitened', 'linear', 'linear_large', 'dtw'",
+            "'few_shot_whitened', 'linear', 'linear_whitened', 'linear_large', 'dtw'",
         ),
         (config(), ['dtw'], "'gone.pth': dtw compares coordinates; give it raw"),
         (config(dict(type='KNNMetric', k=0)), ['knn'], 'at least 1'),

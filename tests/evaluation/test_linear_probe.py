@@ -11,6 +11,7 @@ from mmaction.structures import ActionDataSample
 from torch import nn
 
 from aimclr_mm.evaluation import FeatureSet, LinearProbeMetric, LinearResult, ScoreSet, linear
+from aimclr_mm.evaluation.whitening import whiten
 
 from .helpers import feature_set, noisy_features
 
@@ -108,7 +109,16 @@ def test_defaults_are_the_recipe_of_the_paper():
         linear(features).scores.scores, linear(features, **recipe).scores.scores
     )
     settings = LinearProbeMetric(device='cpu').settings
-    assert settings == dict(recipe, device='cpu')
+    assert settings == dict(recipe, whitened=False, device='cpu')
+
+
+def test_whitened_probe_is_one_of_whitened_features():
+    features = noisy_features()
+    parts = features.split()
+    gallery, queries = whiten(parts[0], parts[2])
+    expected = linear(feature_set(gallery, parts[1], queries, parts[3]), **RECIPE)
+    found = linear(features, **RECIPE, whitened=True)
+    np.testing.assert_allclose(found.scores.scores, expected.scores.scores, rtol=1e-5)
 
 
 @pytest.mark.parametrize('wrong', [dict(epochs=0), dict(batch_size=0)])

@@ -1,13 +1,16 @@
-"""Whitening of embeddings by a gallery."""
+"""Whitening of embeddings by the mutual nearest neighbors of a gallery."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import fractional_matrix_power
+from scipy.spatial.distance import cdist
 
 from aimclr_mm.apis import nearest
 from aimclr_mm.evaluation.neighbors import knn
 from aimclr_mm.evaluation.results import FeatureSet
-from aimclr_mm.evaluation.whitening import whiten, whitening
+from aimclr_mm.evaluation.similarity import mutual_neighbors
+from aimclr_mm.evaluation.whitening import FEW, FLOOR, whiten, whitening
 
 
 def rows(n: int, channels: int, seed: int = 0) -> torch.Tensor:
@@ -18,20 +21,49 @@ def rows(n: int, channels: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(rng.normal(size=(n, channels)) * spread @ mixing + 3)
 
 
-@pytest.mark.parametrize('n, channels', [(200, 12), (12, 200), (2, 5)])
-@pytest.mark.parametrize('shrinkage', [1.0, 0.1])
-def test_matrix_is_the_inverse_root_of_the_shrunk_covariance(n, channels, shrinkage):
-    x = rows(n, channels)
-    unit = x / x.norm(dim=1, keepdim=True)
-    covariance = torch.cov(unit.T, correction=0)
-    floor = shrinkage * covariance.trace() / min(n - 1, channels)
+def pairs_of(x: np.ndarray, k: int) -> list[tuple[int, int]]:
+    """Return the mutual k nearest neighbors by cosine, by comparing all rows."""
+    distance = cdist(x, x, 'cosine')
+    np.fill_diagonal(distance, np.inf)
+    nearest_of = [set(row) for row in distance.argsort(axis=1)[:, :k]]
+    n = range(len(x))
+    return [(i, j) for i in n for j in n if i < j and i in nearest_of[j] and j in nearest_of[i]]
 
-    mean, matrix = whitening(x, shrinkage)
-    torch.testing.assert_close(mean, unit.mean(dim=0))
-    torch.testing.assert_close(matrix, matrix.T)
-    shrunk = covariance + floor * torch.eye(channels, dtype=x.dtype)
-    product = matrix @ shrunk @ matrix
-    torch.testing.assert_close(product, torch.eye(channels, dtype=x.dtype), atol=1e-8, rtol=1e-8)
+
+@pytest.mark.parametrize('n, k', [(60, 3), (60, 1), (5, 3), (3, 5)])
+def test_mutual_neighbors_equal_those_of_all_distances(n, k):
+    x = rows(n, 6)
+    expected = pairs_of(x.numpy(), min(k, n - 1))
+    assert [tuple(pair) for pair in sorted(mutual_neighbors(x, k).tolist())] == expected
+
+
+def test_equal_rows_are_neighbors_and_no_row_is_its_own():
+    first, second = mutual_neighbors(torch.ones(4, 3), 2).unbind(dim=1)
+    assert len(first) and (first < second).all()
+
+
+@pytest.mark.parametrize('n, channels', [(200, 12), (12, 200), (2, 5)])
+def test_matrix_is_the_inverse_root_of_the_covariance_of_pairs(n, channels):
+    x = rows(n, channels)
+    unit = (x / x.norm(dim=1, keepdim=True)).numpy()
+    centered = unit - unit.mean(axis=0)
+    first, second = np.transpose(pairs_of(centered, min(5, n - 1)))
+    difference = centered[first] - centered[second]
+    covariance = difference.T @ difference / len(first)
+    floor = (FLOOR + FEW / n) * np.trace(covariance)
+    expected = fractional_matrix_power(covariance + floor * np.eye(channels), -0.5)
+
+    mean, matrix = (part.numpy() for part in whitening(x))
+    np.testing.assert_allclose(mean, unit.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(matrix / matrix.max(), expected / expected.max(), atol=1e-8)
+    np.testing.assert_allclose(((centered @ matrix) ** 2).sum(axis=1).mean(), 1)
+
+
+@pytest.mark.parametrize('n', [2, 4, 30])
+def test_few_recordings_hardly_weight_directions(n):
+    _, matrix = whitening(rows(n, 50))
+    largest, *_, smallest = torch.linalg.svdvals(matrix)
+    assert 1 <= largest / smallest < (1 + n / FEW) ** 0.5
 
 
 def test_equal_recordings_are_only_centered():
@@ -59,7 +91,7 @@ def classes(seed: int = 0) -> FeatureSet:
 
 def test_neighbors_in_directions_of_little_variance_are_found():
     features = classes()
-    assert knn(features, k=1, whitened=True)['top1'] > knn(features, k=1)['top1'] + 5
+    assert knn(features, k=1, whitened=True)['top1'] > knn(features, k=1)['top1'] + 10
 
     gallery, queries = features.features[:200], features.features[200:]
     found = nearest(queries, gallery, k=1, whitened=True).indices[:, 0]

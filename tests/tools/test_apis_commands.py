@@ -148,6 +148,25 @@ def test_classifier_is_kept_and_used(tool, folder, tmp_path):  # noqa: F811
     assert again.splitlines()[-1] == printed.splitlines()[-1]
 
 
+def test_unlabeled_recordings_whiten_the_classifier(tool, folder, tmp_path):  # noqa: F811
+    (tmp_path / 'text.npy').unlink()
+    examples = ['--examples', '.', '--classify', '.', '--out', 'p.csv']
+    tool('embed.py few_shot', *examples, '--unlabeled', 'run')
+    files = [f'run/{n}.npy' for n in 'abc'] + ['sit/a.npy', 'sit/b.npy']
+    embeddings = load_encoder(folder / 'tiny.py', folder / 'tiny.pth').embed(files)
+    labels = ['run'] * 3 + ['sit'] * 2
+    classifier = fit_classifier(embeddings, labels, unlabeled=embeddings[:3])
+    found = [(row['predicted'], row['probability']) for row in rows_of('p.csv')]
+    probabilities = classifier.probabilities(embeddings).max(axis=1)
+    assert found == [
+        (name, f'{p:.4f}') for name, p in zip(classifier.predict(embeddings), probabilities)
+    ]
+
+    wrong = ['--classifier', 'c.npz', '--classify', 'run', '--unlabeled', 'run']
+    error = tool('embed.py few_shot', *wrong)
+    assert '--unlabeled is for a new classifier; give --examples SOURCE too' in error
+
+
 def test_samples(tool):
     few = ['--subjects', '1', '--cameras', '1']
     assert 'out: 14 recordings' in tool('prepare_data.py samples', 'out', *few, encoder=False)
