@@ -19,6 +19,7 @@ from .similarity import mutual_neighbors
 NEIGHBORS = 5
 FLOOR = 0.005  # share of the variance that is added in every direction
 FEW = 2.0  # more of it, divided by the number of recordings: few of them tell little
+CONSTANT = 0.5  # last coordinate of whitened embeddings, whose length is about 1 without it
 CHUNK = 4096  # pairs compared at once, which bounds the memory
 
 
@@ -79,11 +80,13 @@ def principal_directions(rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
 def whiten(gallery: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     """Whiten the embeddings of a gallery (G, C) and of queries (Q, C) by the gallery's statistics.
 
+    A constant coordinate follows the whitened ones. With it, the cosine of two embeddings depends
+    on their distance, too, and not on angles alone, which mean little close to the center and
+    change if all queries are shifted, as by another camera.
+
     Returns:
-        Both in the dtype of the gallery, of lengths around 1. Compare them by their cosine.
+        (G, C + 1) and (Q, C + 1) in the dtype of the gallery. Compare them by their cosine.
     """
     mean, matrix = whitening(gallery)
-    return tuple(
-        ((F.normalize(rows.double(), dim=1) - mean) @ matrix).to(gallery.dtype)
-        for rows in (gallery, queries)
-    )
+    parts = ((F.normalize(rows.double(), dim=1) - mean) @ matrix for rows in (gallery, queries))
+    return tuple(F.pad(part, (0, 1), value=CONSTANT).to(gallery.dtype) for part in parts)

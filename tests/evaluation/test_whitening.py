@@ -68,8 +68,18 @@ def test_few_recordings_hardly_weight_directions(n):
 
 def test_equal_recordings_are_only_centered():
     gallery, queries = whiten(torch.ones(3, 4), torch.eye(4))
-    assert gallery.abs().max() < 1e-6
-    torch.testing.assert_close(queries, torch.eye(4) - 0.5)
+    assert gallery[:, :4].abs().max() < 1e-6
+    torch.testing.assert_close(queries[:, :4], torch.eye(4) - 0.5)
+
+
+def test_whitened_embeddings_are_transformed_ones_and_a_constant():
+    gallery, queries = rows(30, 6), rows(9, 6, seed=1)
+    mean, matrix = whitening(gallery)
+    found = whiten(gallery.float(), queries.float())
+    for part, whitened in zip((gallery, queries), found):
+        unit = part / part.norm(dim=1, keepdim=True)
+        expected = torch.cat([(unit - mean) @ matrix, torch.full((len(part), 1), 0.5)], dim=1)
+        torch.testing.assert_close(whitened, expected.float(), atol=1e-4, rtol=1e-4)
 
 
 def test_one_recording_is_too_few():
