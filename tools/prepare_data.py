@@ -146,6 +146,12 @@ def _add_conversion(verb: cli.Parser, name: str) -> None:
 
     if not reader.preprocessed:
         verb.add_shared('--map-to')
+        verb.add_argument(
+            '--level',
+            action='store_true',
+            help='turn what each camera saw until people stand upright on average, for cameras '
+            'that look down or up',
+        )
     for option in reader.options:
         if option in READER_OPTIONS:
             verb.add_argument(f'--{option}', **READER_OPTIONS[option])
@@ -163,6 +169,7 @@ def convert(args: argparse.Namespace) -> None:
 
     reader = kind(list_files(args.source, kind.pattern), **options)
     reader.map_to = getattr(args, 'map_to', None)
+    reader.level = getattr(args, 'level', False)
     summary = prepare(reader, out, args.workers, args.strict)
     say(f'{out}:', *str(summary).split('\n'))
 

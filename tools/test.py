@@ -51,8 +51,8 @@ def parse_args() -> argparse.Namespace:
         help='evaluators: knn, knn_whitened (features whitened by those of the gallery), '
         'few_shot (classifiers from five labeled examples of each class, mean and spread over ten '
         'draws), few_shot_whitened, dtw (nearest neighbor by dynamic time warping, for raw only), '
-        "linear (the paper's recipe), linear_whitened, linear_large (batch size 1024, learning rate "
-        '24); default: knn linear',
+        "linear (the paper's recipe), linear_whitened, linear_large (batch size 1024, learning "
+        'rate 24); default: knn linear',
     )
     parser.add_shared('--stream', '--readout')
     parser.add_shared(

@@ -30,6 +30,7 @@ from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
 from .checks import array_defects, overlaps, warnings
+from .leveling import Cameras, trunk_direction
 from .own_files import FolderReader, ManifestReader
 from .own_files.cleaning import Report
 from .readers import (
@@ -228,7 +229,9 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
             raise RecordingError(defect)
 
     mapped = [reader.mapped(annotation) for annotation in annotations]
+    layout = reader.mapped_layout()
     for annotation in mapped:
+        annotation['trunk'] = trunk_direction(annotation['keypoint'], layout)
         annotation['splits'] = list(reader.splits(annotation))
         annotation['warnings'] = warnings(annotation)
     return mapped
@@ -254,6 +257,21 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
     summary.left_out = reader.left_out
     splits: dict[str, list[str]] = {}
 
+    cameras = Cameras(reader.mapped_layout())
+    rotations: dict | None = None
+    if reader.level:
+        for path in parts:  # before the first sequence is turned
+            for annotation in read_pickle(path)['annotations']:
+                cameras.add(annotation, annotation['trunk'])
+        rotations = cameras.rotations()
+
+    def finished(annotation: dict) -> dict:
+        direction = annotation.pop('trunk')
+        if rotations is not None:
+            return cameras.turn(annotation, rotations)
+        cameras.add(annotation, direction)
+        return annotation
+
     result = os.path.join(os.path.dirname(parts[0]), 'result')
     with atomic_write(result, 'wb') as file:
         pickler = pickle.Pickler(file, protocol=4)
@@ -261,13 +279,14 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
         pickler.dump(
             dict(
                 metainfo=reader.metainfo(),
-                annotations=_Stream(_merge(parts, splits, summary, strict)),
+                annotations=_Stream(map(finished, _merge(parts, splits, summary, strict))),
                 split=splits,  # filled by _merge while the annotations are written
             )
         )
 
     summary.splits = {name: len(names) for name, names in splits.items()}
     summary.split_warnings = overlaps(splits)
+    summary.cameras = cameras.sentence(reader.level)
     if summary.sequences:
         os.replace(result, out)
     return summary

@@ -27,6 +27,7 @@ class Summary:
         left_out: reason -> names of the files and sequences left out on purpose.
         problems: recordings that could not be read, or defects of a file.
         cleaning: what was missing in own recordings, None for a data set.
+        cameras: a sentence on tilted cameras, see :mod:`.leveling`.
 
     Args:
         published: split -> published number of sequences.
@@ -54,6 +55,7 @@ class Summary:
         self.problems: list[str] = []
         self.warnings: dict[str, list[str]] = {}
         self.cleaning: Report | None = None
+        self.cameras = ''
         self.split_warnings: list[str] = []
 
     def add(self, annotation: Mapping, warnings: Iterable[str] = ()) -> None:
@@ -126,6 +128,7 @@ class Summary:
         """Return the lines about omissions, warnings and problems."""
         lines = [(f'left out ({len(names)})', reason) for reason, names in self.left_out.items()]
         lines += [('missing', text) for text in (self.cleaning.lines() if self.cleaning else ())]
+        lines += [('cameras', self.cameras)] if self.cameras else []
         lines += [
             (f'warning ({len(names)})', f'{text}: {abbreviate(names)}')
             for text, names in self.warnings.items()

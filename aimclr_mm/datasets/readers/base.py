@@ -65,6 +65,8 @@ class Reader:
         needs_source: whether the reader reads files.
         classes: class names by label, where the source has them.
         map_to: layout that :meth:`mapped` maps the sequences to; their own if None.
+        level: whether what tilted cameras saw is turned upright, see
+            :mod:`aimclr_mm.datasets.leveling`.
 
     Args:
         files: all files of the source.
@@ -80,6 +82,7 @@ class Reader:
     needs_source = True
     classes: list[str] | None = None
     map_to: str | Mapping | Layout | None = None
+    level: bool = False
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = list(files)
@@ -109,11 +112,15 @@ class Reader:
         """Return the names of the splits of a sequence, such as ``xsub_train``."""
         return ()
 
+    def mapped_layout(self) -> Layout:
+        """Return the joint layout of the annotation file."""
+        return get_layout(self.layout if self.map_to is None else self.map_to)
+
     def mapped(self, annotation: dict) -> dict:
         """Return an annotation of :meth:`read` in the layout of the annotation file."""
         if self.map_to is None:
             return annotation
-        return map_annotation(annotation, get_layout(self.layout), get_layout(self.map_to))
+        return map_annotation(annotation, get_layout(self.layout), self.mapped_layout())
 
     def check_mapping(self) -> None:
         """Raise ValueError if the sequences cannot be mapped to :attr:`map_to`."""
@@ -157,8 +164,10 @@ class Reader:
     def metainfo(self) -> dict:
         """Return the metainfo of the annotation file."""
         metainfo = {name: getattr(self, name) for name in self.options}
-        layout = self.layout if self.map_to is None else get_layout(self.map_to).to_config()
+        layout = self.layout if self.map_to is None else self.mapped_layout().to_config()
         metainfo.update(dataset=self.name, layout=layout, preprocessed=self.preprocessed)
+        if self.level:
+            metainfo['level'] = True
         if self.classes is not None:
             metainfo['classes'] = self.classes
         return metainfo

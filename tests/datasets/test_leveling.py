@@ -1,0 +1,127 @@
+"""Tilted cameras are recognized and what they saw is turned upright."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from aimclr_mm.datasets.annotations import read_pickle
+from aimclr_mm.datasets.leveling import Cameras, has_trunk, rotation, trunk_direction
+from aimclr_mm.datasets.prepare import prepare
+from aimclr_mm.datasets.readers.synthetic import Synthetic
+from aimclr_mm.skeletons import COCO17, HANDS21, MEDIAPIPE33, NTU25, get_layout
+
+UP = np.array([0.0, 1.0, 0.0])
+
+
+def tilt(keypoint, degrees: float, axis: str = 'x'):
+    """Turn skeletons (M, T, V, 3) as a camera that looks down by so many degrees sees them."""
+    return keypoint @ Rotation.from_euler(axis, -degrees, degrees=True).as_matrix().T
+
+
+def person(frames: int = 5) -> np.ndarray:
+    """Return somebody who stands upright (1, T, 25, 3): only hips and shoulders."""
+    x = np.zeros((1, frames, 25, 3), np.float32)
+    for part, height in (('hip', 1.0), ('shoulder', 1.5)):
+        for side, place in (('left', 0.2), ('right', -0.2)):
+            x[..., NTU25.index(f'{side}_{part}'), :] = place, height, 3
+    return x
+
+
+@pytest.mark.parametrize('degrees', [0, 12, -30])
+def test_trunk_of_a_known_tilt(degrees):
+    angle = np.radians(degrees)
+    expected = 0, np.cos(angle), -np.sin(angle)  # the shoulders of a camera above are closer
+    np.testing.assert_allclose(trunk_direction(tilt(person(), degrees), NTU25), expected, atol=1e-6)
+
+
+def test_trunk_is_the_median_of_frames_that_show_it():
+    x = person(9)
+    x[:, :2] = tilt(x[:, :2], 80)  # bows
+    x[:, 2] = 0
+    x[:, 3, NTU25.index('left_hip')] = 0
+    np.testing.assert_allclose(trunk_direction(x, NTU25), UP, atol=1e-6)
+    assert trunk_direction(0 * x, NTU25) is None
+
+
+@pytest.mark.parametrize('layout', [COCO17, HANDS21])
+def test_layouts_without_a_trunk_in_space(layout):
+    assert not has_trunk(layout)
+    assert trunk_direction(np.ones((1, 2, layout.num_joints, layout.dims)), layout) is None
+    cameras = Cameras(layout)
+    assert cameras.sentence(False) == ''
+    with pytest.raises(ValueError, match=f'shoulders, which layout {layout.name!r} does not have'):
+        cameras.rotations()
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_rotation_is_the_smallest_one_between_two_directions(seed):
+    a, b = np.random.default_rng(seed).normal(size=(2, 3))
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    matrix = rotation(a, b)
+    np.testing.assert_allclose(matrix @ a, b, atol=1e-12)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+    found = Rotation.from_matrix(matrix).magnitude()
+    assert found == pytest.approx(np.arccos(a @ b)) and np.linalg.det(matrix) > 0
+
+
+def test_each_camera_is_turned_by_its_own_angle():
+    cameras = Cameras(NTU25)
+    annotations = [
+        dict(camera=camera, keypoint=tilt(person(), degrees).astype(np.float32))
+        for camera, degrees in ((1, 20), (1, 20), (1, 70), (2, -10), (None, 0))
+    ]  # one of camera 1 lies down
+    for annotation in annotations:
+        cameras.add(annotation, trunk_direction(annotation['keypoint'], NTU25))
+    assert sorted(cameras.angles()) == pytest.approx([0, 10, 20], abs=1e-4)
+    assert cameras.sentence(False).startswith(
+        'people in front of 3 cameras lean by 0.0 to 20.0 degrees on average'
+    )
+
+    turned = [cameras.turn(a, cameras.rotations())['keypoint'] for a in annotations]
+    for keypoint in (*turned[:2], *turned[3:]):
+        np.testing.assert_allclose(keypoint, person(), atol=1e-5)
+    assert turned[0].dtype == np.float32
+    np.testing.assert_allclose(turned[2], tilt(person(), 50), atol=1e-5)
+    unknown = dict(camera=7, keypoint=person())
+    assert cameras.turn(unknown, cameras.rotations()) is unknown
+
+
+def test_y_points_down_in_some_layouts():
+    cameras = Cameras(MEDIAPIPE33)
+    cameras.add({}, -UP)
+    assert cameras.angles() == [0] and cameras.sentence(False) == ''
+    cameras = Cameras(MEDIAPIPE33)
+    cameras.add({}, UP)
+    with pytest.raises(ValueError, match='lean by 180 degrees on average, more than the 45'):
+        cameras.rotations()
+
+
+class Tilted(Synthetic):
+    """Generated actions, seen by cameras that are tilted by 5 and 25 degrees more."""
+
+    def read(self, recording):
+        (annotation,) = super().read(recording)
+        degrees = {1: 5, 2: 25}[annotation['camera']]
+        keypoint = tilt(annotation['keypoint'], degrees).astype(np.float32)
+        return [dict(annotation, keypoint=keypoint)]
+
+
+def test_prepared_data_are_level(tmp_path):
+    found = {}
+    for name, reader in (('plain', Tilted((), 3, 2, 1)), ('level', Tilted((), 3, 2, 1))):
+        reader.level = name == 'level'
+        summary = prepare(reader, str(tmp_path / name), workers=1)
+        data = read_pickle(str(tmp_path / name))
+        assert data['metainfo'].get('level', False) == reader.level
+        cameras = Cameras(get_layout(data['metainfo']['layout']))
+        for annotation in data['annotations']:
+            assert 'trunk' not in annotation
+            cameras.add(annotation, trunk_direction(annotation['keypoint'], NTU25))
+        found[name] = cameras.angles(), str(summary)
+
+    (low, high), text = found['plain']
+    assert high > 18 and high - low > 15
+    assert f'lean by {low:.1f} to {high:.1f} degrees' in text and '--level turns them' in text
+    angles, text = found['level']
+    assert max(angles) < 1
+    assert f'what 2 cameras saw was turned upright, by {low:.1f} to {high:.1f} degrees' in text
