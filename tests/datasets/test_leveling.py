@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from aimclr_mm.apis import cli
 from aimclr_mm.datasets.annotations import read_pickle
 from aimclr_mm.datasets.leveling import Cameras, has_trunk, rotation, trunk_direction
 from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.skeletons import COCO17, HANDS21, MEDIAPIPE33, NTU25, get_layout
+from tests.runs import call_tool
 
 UP = np.array([0.0, 1.0, 0.0])
 
@@ -125,3 +127,18 @@ def test_prepared_data_are_level(tmp_path):
     angles, text = found['level']
     assert max(angles) < 1
     assert f'what 2 cameras saw was turned upright, by {low:.1f} to {high:.1f} degrees' in text
+
+
+def test_the_command_levels_recordings_of_folders(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'films' / 'stand').mkdir(parents=True)
+    for i, degrees in enumerate((18, 22, 20)):
+        np.save(tmp_path / 'films' / 'stand' / f'{i}.npy', tilt(person(), degrees))
+    command = ['prepare_data.py', 'folders', 'films', '--workers', '1', '--out', 'level.pkl']
+
+    cli.run(lambda: call_tool(*command))
+    assert 'people in front of the camera lean by 20.0 degrees' in capsys.readouterr().out
+    cli.run(lambda: call_tool(*command, '--level'))
+    assert 'the camera saw was turned upright, by 20.0 degrees' in capsys.readouterr().out
+    found = [a['keypoint'] for a in read_pickle('level.pkl')['annotations']]
+    np.testing.assert_allclose(found[2], person(), atol=1e-5)
