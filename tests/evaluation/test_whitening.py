@@ -66,10 +66,11 @@ def test_few_recordings_hardly_weight_directions(n):
     assert 1 <= largest / smallest < (1 + n / FEW) ** 0.5
 
 
-def test_equal_recordings_are_only_centered():
-    gallery, queries = whiten(torch.ones(3, 4), torch.eye(4))
+@pytest.mark.parametrize('recording', [torch.ones(4), torch.tensor([0.1, 0.3, 0.7, 0.2])])
+def test_equal_recordings_are_only_centered(recording):
+    gallery, queries = whiten(recording.expand(3, 4), torch.eye(4))
     assert gallery[:, :4].abs().max() < 1e-6
-    torch.testing.assert_close(queries[:, :4], torch.eye(4) - 0.5)
+    torch.testing.assert_close(queries[:, :4], torch.eye(4) - recording / recording.norm())
 
 
 def test_whitened_embeddings_are_transformed_ones_and_a_constant():
