@@ -88,6 +88,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         + 'test_protocol_commands.py, test_embedding.py, test_knn_curve.py',
         'python tools/train.py CONFIG': OTHER_TEST + 'test_protocol_commands.py',
         'python tools/export.py from_released': OTHER_TEST + 'test_convert_weights.py',
+        'python tools/prepare_data.py mmaction2': OTHER_TEST + 'test_released_encoders.py',
         'python tools/reproduce.py': OTHER_TEST + 'test_reproduce.py',
     },
     'docs/methods.md': {
