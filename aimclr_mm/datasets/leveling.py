@@ -25,6 +25,15 @@ def has_trunk(layout: Layout) -> bool:
     return layout.dims == 3 and names <= set(layout.joints)
 
 
+def check_trunk(layout: Layout) -> None:
+    """Raise ValueError if a joint layout has no trunk, so that views cannot be leveled."""
+    if not has_trunk(layout):
+        raise ValueError(
+            '--level needs three coordinates, hips and shoulders, which layout '
+            f'{layout.name!r} does not have'
+        )
+
+
 def trunk_direction(keypoint: np.ndarray, layout: Layout) -> np.ndarray | None:
     """Return the median direction (3,) from the hips to the shoulders.
 
@@ -93,13 +102,8 @@ class Cameras:
         """Return the rotation (3, 3) that turns the median trunk of each camera upright.
 
         Raises:
-            ValueError: if the layout has no trunk, or one leans by more than :data:`LARGEST`.
+            ValueError: if one leans by more than :data:`LARGEST`.
         """
-        if not has_trunk(self.layout):
-            raise ValueError(
-                f'--level needs three coordinates, hips and shoulders, which layout '
-                f'{self.layout.name!r} does not have'
-            )
         if max(self.angles(), default=0) > LARGEST:
             raise ValueError(
                 f'--level: people lean by {max(self.angles()):.0f} degrees on average, more than '

@@ -30,7 +30,7 @@ from aimclr_mm.version import __version__
 
 from .annotations import check_annotation, read_pickle, write_pickle
 from .checks import array_defects, overlaps, warnings
-from .leveling import Cameras, trunk_direction
+from .leveling import Cameras, check_trunk, trunk_direction
 from .own_files import FolderReader, ManifestReader
 from .own_files.cleaning import Report
 from .readers import (
@@ -95,6 +95,8 @@ def prepare(reader: Reader, out: str, workers: int | None = None, strict: bool =
         ValueError: if no recording can be used, or one cannot and ``strict`` is set.
     """
     reader.check_mapping()
+    if reader.level:
+        check_trunk(reader.mapped_layout())
     recordings = reader.recordings()
     if not recordings:
         raise ValueError(

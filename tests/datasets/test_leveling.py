@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from aimclr_mm.apis import cli
 from aimclr_mm.datasets.annotations import read_pickle
-from aimclr_mm.datasets.leveling import Cameras, has_trunk, rotation, trunk_direction
+from aimclr_mm.datasets.leveling import Cameras, check_trunk, has_trunk, rotation, trunk_direction
 from aimclr_mm.datasets.prepare import prepare
 from aimclr_mm.datasets.readers.synthetic import Synthetic
 from aimclr_mm.skeletons import COCO17, HANDS21, MEDIAPIPE33, NTU25, get_layout
@@ -49,10 +49,9 @@ def test_trunk_is_the_median_of_frames_that_show_it():
 def test_layouts_without_a_trunk_in_space(layout):
     assert not has_trunk(layout)
     assert trunk_direction(np.ones((1, 2, layout.num_joints, layout.dims)), layout) is None
-    cameras = Cameras(layout)
-    assert cameras.sentence(False) == ''
+    assert Cameras(layout).sentence(False) == ''
     with pytest.raises(ValueError, match=f'shoulders, which layout {layout.name!r} does not have'):
-        cameras.rotations()
+        check_trunk(layout)
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -142,3 +141,11 @@ def test_the_command_levels_recordings_of_folders(tmp_path, monkeypatch, capsys)
     assert 'the camera saw was turned upright, by 20.0 degrees' in capsys.readouterr().out
     found = [a['keypoint'] for a in read_pickle('level.pkl')['annotations']]
     np.testing.assert_allclose(found[2], person(), atol=1e-5)
+
+
+def test_poses_in_a_picture_cannot_be_leveled(tmp_path):
+    reader = Synthetic((), 1, 1, 1)
+    reader.layout, reader.level = 'coco17', True
+    with pytest.raises(ValueError, match="--level needs three coordinates .* 'coco17'"):
+        prepare(reader, str(tmp_path / 'out.pkl'), workers=1)
+    assert not list(tmp_path.iterdir())
