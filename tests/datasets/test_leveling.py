@@ -146,6 +146,6 @@ def test_the_command_levels_recordings_of_folders(tmp_path, monkeypatch, capsys)
 def test_poses_in_a_picture_cannot_be_leveled(tmp_path):
     reader = Synthetic((), 1, 1, 1)
     reader.layout, reader.level = 'coco17', True
-    with pytest.raises(ValueError, match="--level needs three coordinates .* 'coco17'"):
+    with pytest.raises(ValueError, match="--level needs three coordinates, .* 'coco17'"):
         prepare(reader, str(tmp_path / 'out.pkl'), workers=1)
     assert not list(tmp_path.iterdir())
