@@ -6,6 +6,8 @@
     python tools/embed.py search CONFIG CHECKPOINT query.npy --gallery embeddings.npz -k 10 \\
         --out neighbors.csv --picture neighbors.png
     python tools/embed.py few_shot CONFIG CHECKPOINT --examples gestures/ --save gestures.npz
+    python tools/embed.py few_shot CONFIG CHECKPOINT --examples gestures/ --unlabeled new/ \\
+        --classify new/
     python tools/embed.py few_shot CONFIG CHECKPOINT --classifier gestures.npz --classify new/ \\
         --out predictions.csv
     python tools/embed.py predict CONFIG CLASSIFIER.pth new/ --out predictions.json
@@ -149,7 +151,7 @@ def _add_few_shot(parser: cli.Parser) -> None:
         nargs='+',
         metavar='SOURCE',
         help='recordings without labels, such as those to classify, or a file of their embeddings; '
-        'the embeddings are whitened by them',
+        'the embeddings are whitened by these and the examples',
     )
     verb.add_argument(
         '--strength',

@@ -6,6 +6,7 @@
     python tools/prepare_data.py custom manifest.csv --layout my_layout.yaml --out data/mine.pkl
     python tools/prepare_data.py mmaction2 ntu60_3d.pkl             # verify an annotation file
     python tools/prepare_data.py utd_mhad Skeleton.zip --map-to ntu25 --out data/utd25.pkl
+    python tools/prepare_data.py nw_ucla nwucla_all_sqe.zip --level  # views of tilted cameras
     python tools/prepare_data.py official NTU60_frame50             # prepared for the released code
     python tools/prepare_data.py official data/ntu60/ntu60_3d.pkl --out NTU60_frame50    # and back
     python tools/prepare_data.py padded NTU60_CS.npz                # prepared for other projects

@@ -16,7 +16,11 @@ from aimclr_mm.skeletons import Y_DOWN, Layout
 
 NOTICEABLE = 8.0  # degrees; people do not stand perfectly straight
 LARGEST = 45.0  # degrees of a camera that is tilted and not turned
+FEWEST = 5  # sequences that tell how a camera is tilted
+COMMON = 0.5  # length of the median of unit vectors that have a direction in common
 SIDES = ('left', 'right')
+
+Camera = tuple[Any, Any]
 
 
 def has_trunk(layout: Layout) -> bool:
@@ -34,11 +38,12 @@ def check_trunk(layout: Layout) -> None:
         )
 
 
-def trunk_direction(keypoint: np.ndarray, layout: Layout) -> np.ndarray | None:
+def trunk_direction(annotation: Mapping, layout: Layout) -> np.ndarray | None:
     """Return the median direction (3,) from the hips to the shoulders.
 
     Args:
-        keypoint: (M, T, V, 3), zeros for missing joints.
+        annotation: ``keypoint`` (M, T, V, 3) and maybe ``keypoint_score`` (M, T, V), zeros for
+            missing joints.
         layout: joint layout.
 
     Returns:
@@ -46,12 +51,15 @@ def trunk_direction(keypoint: np.ndarray, layout: Layout) -> np.ndarray | None:
     """
     if not has_trunk(layout):
         return None
+    keypoint = annotation['keypoint']
+    seen = keypoint.any(axis=3)  # (M, T, V)
+    if annotation.get('keypoint_score') is not None:
+        seen &= annotation['keypoint_score'] > 0
     hips, shoulders = (
-        keypoint[:, :, [layout.index(f'{side}_{part}') for side in SIDES]]
-        for part in ('hip', 'shoulder')
-    )  # (M, T, 2, 3) each
-    seen = (hips.any(axis=3) & shoulders.any(axis=3)).all(axis=2)  # (M, T)
-    lines = (shoulders.mean(axis=2) - hips.mean(axis=2))[seen]  # (P, 3)
+        [layout.index(f'{side}_{part}') for side in SIDES] for part in ('hip', 'shoulder')
+    )
+    lines = keypoint[:, :, shoulders].mean(axis=2) - keypoint[:, :, hips].mean(axis=2)
+    lines = lines[seen[:, :, hips + shoulders].all(axis=2)]  # (P, 3)
     lengths = np.linalg.norm(lines, axis=1, keepdims=True)
     lines = (lines / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
     return np.median(lines, axis=0) if len(lines) else None
@@ -65,22 +73,23 @@ def rotation(direction: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 class Cameras:
-    """How people stand in front of each camera.
+    """How people stand in front of each camera, and how to turn what it saw.
 
     A camera is a pair of the fields ``setup`` and ``camera`` of annotations; sequences without them
-    are taken for those of one camera.
+    are taken for those of one camera. One that recorded fewer than :data:`FEWEST` sequences, or
+    people without a common direction, is left as it is.
 
     Args:
         layout: joint layout of the annotations.
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.layout = layout
         self.up = np.array([0.0, -1.0 if layout.name in Y_DOWN else 1.0, 0.0])
-        self._trunks: dict[tuple[Any, Any], list[np.ndarray]] = {}
+        self._trunks: dict[Camera, list[np.ndarray]] = {}
+        self._rotations: dict[Camera, np.ndarray] | None = None
 
     @staticmethod
-    def _camera(annotation: Mapping) -> tuple[Any, Any]:
+    def _camera(annotation: Mapping) -> Camera:
         return annotation.get('setup'), annotation.get('camera')
 
     def add(self, annotation: Mapping, direction: np.ndarray | None) -> None:
@@ -88,49 +97,60 @@ class Cameras:
         if direction is not None:
             self._trunks.setdefault(self._camera(annotation), []).append(direction)
 
-    def directions(self) -> dict[tuple[Any, Any], np.ndarray]:
+    def directions(self) -> dict[Camera, np.ndarray]:
         """Return the unit direction (3,) of the median trunk of each camera."""
-        medians = {camera: np.median(found, axis=0) for camera, found in self._trunks.items()}
-        return {camera: median / np.linalg.norm(median) for camera, median in medians.items()}
+        found = {}
+        for camera, trunks in self._trunks.items():
+            median = np.median(trunks, axis=0)
+            length = np.linalg.norm(median)
+            if len(trunks) >= FEWEST and length > COMMON:
+                found[camera] = median / length
+        return found
 
-    def angles(self) -> list[float]:
+    def angles(self) -> dict[Camera, float]:
         """Return by how many degrees the median trunk of each camera leans."""
-        cosines = [np.clip(direction @ self.up, -1, 1) for direction in self.directions().values()]
-        return [float(np.degrees(np.arccos(cosine))) for cosine in cosines]
+        return {
+            camera: float(np.degrees(np.arccos(np.clip(direction @ self.up, -1, 1))))
+            for camera, direction in self.directions().items()
+        }
 
-    def rotations(self) -> dict[tuple[Any, Any], np.ndarray]:
-        """Return the rotation (3, 3) that turns the median trunk of each camera upright.
+    def fit(self) -> None:
+        """Find the rotation that turns the median trunk of each camera upright.
 
         Raises:
             ValueError: if one leans by more than :data:`LARGEST`.
         """
-        if max(self.angles(), default=0) > LARGEST:
-            raise ValueError(
-                f'--level: people lean by {max(self.angles()):.0f} degrees on average, more than '
-                f'the {LARGEST:.0f} of a tilted camera; turn the axes first, so that y is vertical'
-            )
-        return {camera: rotation(d, self.up) for camera, d in self.directions().items()}
+        for (setup, camera), degrees in self.angles().items():
+            if degrees > LARGEST:
+                raise ValueError(
+                    f'--level: people in front of camera {camera} (setup {setup}) lean by '
+                    f'{degrees:.0f} degrees on average, more than the {LARGEST:.0f} of a tilted '
+                    'camera; turn the axes first, so that y is vertical'
+                )
+        self._rotations = {c: rotation(d, self.up) for c, d in self.directions().items()}
 
-    def turn(self, annotation: dict, rotations: Mapping[tuple[Any, Any], np.ndarray]) -> dict:
+    def turn(self, annotation: dict) -> dict:
         """Return a sequence turned by the rotation of its camera; missing joints stay zero."""
-        matrix = rotations.get(self._camera(annotation))
-        if matrix is None:  # no trunk was seen
+        matrix = self._rotations.get(self._camera(annotation))
+        if matrix is None:
             return annotation
         keypoint = annotation['keypoint'] @ matrix.T.astype(np.float32)
         return dict(annotation, keypoint=keypoint)
 
-    def sentence(self, leveled: bool) -> str:
+    def sentence(self) -> str:
         """Return a sentence on the angles; empty if there is nothing to say."""
-        angles = self.angles()
+        angles = self.angles().values()
         if not angles:
             return ''
         count = f'{len(angles)} cameras' if len(angles) > 1 else 'the camera'
-        span = ' to '.join(f'{a:.1f}' for a in dict.fromkeys([min(angles), max(angles)]))
-        if leveled:
-            return f'what {count} saw was turned upright, by {span} degrees'
-        if max(angles) < NOTICEABLE:
+        span = ' to '.join(dict.fromkeys(f'{a:.1f}' for a in (min(angles), max(angles))))
+        if self._rotations is not None:
+            left = len(self._trunks) - len(angles)
+            rest = f'; {left} with fewer than {FEWEST} recordings were left as they are'
+            return f'what {count} saw was turned upright, by {span} degrees{rest if left else ""}'
+        if not NOTICEABLE <= max(angles) <= LARGEST:
             return ''
         return (
-            f'people in front of {count} lean by {span} degrees on average, as if tilted; --level '
-            'turns them upright'
+            f'people in front of {count} lean by {span} degrees on average, as if the view were '
+            'tilted; --level turns it upright'
         )

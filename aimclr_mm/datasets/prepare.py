@@ -73,6 +73,7 @@ OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option i
 MAX_PART = 256  # recordings
 MIN_PARTS = 64  # for small data sets, so that all workers have something to do
 MAX_MESSAGE = 1000  # characters
+PARTS = 2  # version of the content of parts
 OTHER_FILES = 24  # open files besides two for each worker
 
 _reader: Reader  # of this worker
@@ -129,7 +130,7 @@ def _assign_parts(
     reader: Reader, recordings: Sequence[Any], folder: str
 ) -> dict[str, Sequence[Any]]:
     """Return path -> recordings of each part; parts of other sources or options are deleted."""
-    identity = repr((__version__, reader.metainfo(), recordings))
+    identity = repr((__version__, PARTS, reader.metainfo(), recordings))
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     for other in os.listdir(folder):
         if other != key:
@@ -233,7 +234,7 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
     mapped = [reader.mapped(annotation) for annotation in annotations]
     layout = reader.mapped_layout()
     for annotation in mapped:
-        annotation['trunk'] = trunk_direction(annotation['keypoint'], layout)
+        annotation['trunk'] = trunk_direction(annotation, layout)
         annotation['splits'] = list(reader.splits(annotation))
         annotation['warnings'] = warnings(annotation)
     return mapped
@@ -260,17 +261,16 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
     splits: dict[str, list[str]] = {}
 
     cameras = Cameras(reader.mapped_layout())
-    rotations: dict | None = None
     if reader.level:
         for path in parts:  # before the first sequence is turned
             for annotation in read_pickle(path)['annotations']:
                 cameras.add(annotation, annotation['trunk'])
-        rotations = cameras.rotations()
+        cameras.fit()
 
     def finished(annotation: dict) -> dict:
         direction = annotation.pop('trunk')
-        if rotations is not None:
-            return cameras.turn(annotation, rotations)
+        if reader.level:
+            return cameras.turn(annotation)
         cameras.add(annotation, direction)
         return annotation
 
@@ -280,7 +280,7 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
         pickler.fast = True  # without memo, which would keep all sequences in memory
         pickler.dump(
             dict(
-                metainfo=reader.metainfo(),
+                metainfo=reader.metainfo() | ({'level': True} if reader.level else {}),
                 annotations=_Stream(map(finished, _merge(parts, splits, summary, strict))),
                 split=splits,  # filled by _merge while the annotations are written
             )
@@ -288,7 +288,7 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
 
     summary.splits = {name: len(names) for name, names in splits.items()}
     summary.split_warnings = overlaps(splits)
-    summary.cameras = cameras.sentence(reader.level)
+    summary.cameras = '' if reader.preprocessed else cameras.sentence()
     if summary.sequences:
         os.replace(result, out)
     return summary

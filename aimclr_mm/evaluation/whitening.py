@@ -2,8 +2,8 @@
 
 An encoder that was trained on other data spends part of its embeddings on what does not tell the
 actions of a new data set apart: bodies, cameras, faults of the sensor. Recordings that are mutual
-nearest neighbors mostly show the same action, so their differences tell what that is, and whitening
-by these differences makes it count less. This is relevant component analysis (Bar-Hillel et al.,
+nearest neighbors mostly show the same action, so their differences are of that kind, and whitening
+by these differences makes them count less. This is relevant component analysis (Bar-Hillel et al.,
 ICML 2003) with mined neighbors in the place of labels. It takes seconds for a thousand recordings.
 """
 
@@ -19,7 +19,7 @@ NEIGHBORS = 5
 FLOOR = 0.005  # share of the variance that is added in every direction
 FEW = 2.0  # more of it, divided by the number of recordings: few of them tell little
 CONSTANT = 0.5  # last coordinate of whitened embeddings, whose length is about 1 without it
-SAME = 1e-8  # differences of unit embeddings up to which recordings are the same
+TINY = 1e-8  # of the length of unit embeddings, and of a share of variance: rounding errors
 CHUNK = 4096  # pairs compared at once, which bounds the memory
 
 
@@ -49,12 +49,12 @@ def whitening(gallery: Tensor, neighbors: int = NEIGHBORS) -> tuple[Tensor, Tens
     pairs = mutual_neighbors(rows, neighbors)
     variance, directions = principal_directions(rows, pairs)
     floor = (FLOOR + FEW / len(rows)) * variance.sum()
-    if floor > SAME**2:  # else all pairs are the same recording twice
+    if floor > TINY**2:  # else all pairs are the same recording twice
         scale = (1 + variance / floor).rsqrt() - 1  # directions without variance keep their length
         matrix += (directions * scale) @ directions.T
 
     length = (rows @ matrix).square().sum(dim=1).mean().sqrt()
-    return mean, matrix / length if length > SAME else matrix
+    return mean, matrix / length if length > TINY else matrix
 
 
 def principal_directions(rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +67,7 @@ def principal_directions(rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     if len(pairs) < rows.shape[1]:  # the smaller one of two matrices with the same eigenvalues
         differences = rows[pairs[:, 0]] - rows[pairs[:, 1]]
         variance, places = torch.linalg.eigh(differences @ differences.T / max(len(pairs), 1))
-        varies = variance > SAME * variance.sum()
+        varies = variance > TINY * variance.sum()
         directions = differences.T @ places[:, varies]
         return variance[varies], F.normalize(directions, dim=0)
 

@@ -33,7 +33,8 @@ def person(frames: int = 5) -> np.ndarray:
 def test_trunk_of_a_known_tilt(degrees):
     angle = np.radians(degrees)
     expected = 0, np.cos(angle), -np.sin(angle)  # the shoulders of a camera above are closer
-    np.testing.assert_allclose(trunk_direction(tilt(person(), degrees), NTU25), expected, atol=1e-6)
+    annotation = dict(keypoint=tilt(person(), degrees))
+    np.testing.assert_allclose(trunk_direction(annotation, NTU25), expected, atol=1e-6)
 
 
 def test_trunk_is_the_median_of_frames_that_show_it():
@@ -41,15 +42,25 @@ def test_trunk_is_the_median_of_frames_that_show_it():
     x[:, :2] = tilt(x[:, :2], 80)  # bows
     x[:, 2] = 0
     x[:, 3, NTU25.index('left_hip')] = 0
-    np.testing.assert_allclose(trunk_direction(x, NTU25), UP, atol=1e-6)
-    assert trunk_direction(0 * x, NTU25) is None
+    np.testing.assert_allclose(trunk_direction(dict(keypoint=x), NTU25), UP, atol=1e-6)
+    assert trunk_direction(dict(keypoint=0 * x), NTU25) is None
+
+
+def test_joints_of_score_0_are_not_seen():
+    x, score = person(5), np.ones((1, 5, 25))
+    x[:, :3] = tilt(x[:, :3], 80)
+    assert trunk_direction(dict(keypoint=x, keypoint_score=score), NTU25)[1] < 0.2
+    score[:, :3, NTU25.index('left_hip')] = 0
+    found = trunk_direction(dict(keypoint=x, keypoint_score=score), NTU25)
+    np.testing.assert_allclose(found, UP, atol=1e-6)
 
 
 @pytest.mark.parametrize('layout', [COCO17, HANDS21])
 def test_layouts_without_a_trunk_in_space(layout):
     assert not has_trunk(layout)
-    assert trunk_direction(np.ones((1, 2, layout.num_joints, layout.dims)), layout) is None
-    assert Cameras(layout).sentence(False) == ''
+    annotation = dict(keypoint=np.ones((1, 2, layout.num_joints, layout.dims)))
+    assert trunk_direction(annotation, layout) is None
+    assert Cameras(layout).sentence() == ''
     with pytest.raises(ValueError, match=f'shoulders, which layout {layout.name!r} does not have'):
         check_trunk(layout)
 
@@ -65,36 +76,61 @@ def test_rotation_is_the_smallest_one_between_two_directions(seed):
     assert found == pytest.approx(np.arccos(a @ b)) and np.linalg.det(matrix) > 0
 
 
-def test_each_camera_is_turned_by_its_own_angle():
+def cameras_of(*tilts: tuple, axis: str = 'x') -> tuple[Cameras, list[dict]]:
+    """Return what cameras saw of somebody who stands, given camera and angle of each sequence."""
     cameras = Cameras(NTU25)
     annotations = [
-        dict(camera=camera, keypoint=tilt(person(), degrees).astype(np.float32))
-        for camera, degrees in ((1, 20), (1, 20), (1, 70), (2, -10), (None, 0))
-    ]  # one of camera 1 lies down
+        dict(camera=camera, keypoint=tilt(person(), degrees, axis).astype(np.float32))
+        for camera, degrees in tilts
+    ]
     for annotation in annotations:
-        cameras.add(annotation, trunk_direction(annotation['keypoint'], NTU25))
-    assert sorted(cameras.angles()) == pytest.approx([0, 10, 20], abs=1e-4)
-    assert cameras.sentence(False).startswith(
-        'people in front of 3 cameras lean by 0.0 to 20.0 degrees on average'
-    )
+        cameras.add(annotation, trunk_direction(annotation, NTU25))
+    return cameras, annotations
 
-    turned = [cameras.turn(a, cameras.rotations())['keypoint'] for a in annotations]
-    for keypoint in (*turned[:2], *turned[3:]):
+
+def test_each_camera_is_turned_by_its_own_angle():
+    lies = (1, 70)
+    cameras, annotations = cameras_of(lies, *5 * [(1, 20), (2, -10), (None, 0)], (3, 30))
+    assert list(cameras.angles().values()) == pytest.approx([20, 10, 0], abs=1e-4)
+    assert cameras.sentence().startswith('people in front of 3 cameras lean by 0.0 to 20.0 degrees')
+
+    cameras.fit()
+    assert cameras.sentence().endswith('1 with fewer than 5 recordings were left as they are')
+    lying, *standing, rare = (cameras.turn(annotation)['keypoint'] for annotation in annotations)
+    for keypoint in standing:
         np.testing.assert_allclose(keypoint, person(), atol=1e-5)
-    assert turned[0].dtype == np.float32
-    np.testing.assert_allclose(turned[2], tilt(person(), 50), atol=1e-5)
-    unknown = dict(camera=7, keypoint=person())
-    assert cameras.turn(unknown, cameras.rotations()) is unknown
+        assert keypoint.dtype == np.float32
+    np.testing.assert_allclose(lying, tilt(person(), 50), atol=1e-5)
+    np.testing.assert_array_equal(rare, annotations[-1]['keypoint'])
+
+
+def test_small_angles_are_not_mentioned():
+    assert cameras_of(*5 * [(1, 7.9)])[0].sentence() == ''
+    assert 'the camera lean by 8.1 degrees' in cameras_of(*5 * [(1, 8.1)])[0].sentence()
+
+
+def test_other_axes_are_not_a_tilt():
+    cameras, _ = cameras_of(*5 * [(1, 10)], *5 * [(2, 90)])
+    assert cameras.sentence() == ''
+    with pytest.raises(ValueError, match=r'camera 2 \(setup None\) lean by 90 degrees on average'):
+        cameras.fit()
+
+
+def test_people_without_a_common_direction_are_left():
+    cameras = Cameras(NTU25)
+    for direction in np.repeat(np.eye(3), 5, axis=0):
+        cameras.add({}, direction)
+    assert cameras.angles() == {} and cameras.sentence() == ''
+    cameras.fit()
+    annotation = dict(keypoint=person())
+    assert cameras.turn(annotation) is annotation
 
 
 def test_y_points_down_in_some_layouts():
     cameras = Cameras(MEDIAPIPE33)
-    cameras.add({}, -UP)
-    assert cameras.angles() == [0] and cameras.sentence(False) == ''
-    cameras = Cameras(MEDIAPIPE33)
-    cameras.add({}, UP)
-    with pytest.raises(ValueError, match='lean by 180 degrees on average, more than the 45'):
-        cameras.rotations()
+    for _ in range(5):
+        cameras.add({}, -UP)
+    assert list(cameras.angles().values()) == [0]
 
 
 class Tilted(Synthetic):
@@ -117,12 +153,12 @@ def test_prepared_data_are_level(tmp_path):
         cameras = Cameras(get_layout(data['metainfo']['layout']))
         for annotation in data['annotations']:
             assert 'trunk' not in annotation
-            cameras.add(annotation, trunk_direction(annotation['keypoint'], NTU25))
-        found[name] = cameras.angles(), str(summary)
+            cameras.add(annotation, trunk_direction(annotation, NTU25))
+        found[name] = list(cameras.angles().values()), str(summary)
 
     (low, high), text = found['plain']
     assert high > 18 and high - low > 15
-    assert f'lean by {low:.1f} to {high:.1f} degrees' in text and '--level turns them' in text
+    assert f'lean by {low:.1f} to {high:.1f} degrees' in text and '--level turns it upright' in text
     angles, text = found['level']
     assert max(angles) < 1
     assert f'what 2 cameras saw was turned upright, by {low:.1f} to {high:.1f} degrees' in text
@@ -131,7 +167,7 @@ def test_prepared_data_are_level(tmp_path):
 def test_the_command_levels_recordings_of_folders(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'films' / 'stand').mkdir(parents=True)
-    for i, degrees in enumerate((18, 22, 20)):
+    for i, degrees in enumerate((18, 22, 20, 20, 20)):
         np.save(tmp_path / 'films' / 'stand' / f'{i}.npy', tilt(person(), degrees))
     command = ['prepare_data.py', 'folders', 'films', '--workers', '1', '--out', 'level.pkl']
 

@@ -166,8 +166,6 @@ class Reader:
         metainfo = {name: getattr(self, name) for name in self.options}
         layout = self.layout if self.map_to is None else self.mapped_layout().to_config()
         metainfo.update(dataset=self.name, layout=layout, preprocessed=self.preprocessed)
-        if self.level:
-            metainfo['level'] = True
         if self.classes is not None:
             metainfo['classes'] = self.classes
         return metainfo
