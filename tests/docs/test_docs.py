@@ -107,6 +107,7 @@ NOT_RUN = {  # page -> {first line of a block: why it is not run}; commands are 
         'python from_jhmdb.py': OTHER_TEST + 'test_shipped.py',
         'python tools/prepare_data.py movements': OTHER_TEST + 'test_dataset.py, test_configs.py',
         'python tools/prepare_data.py nw_ucla': OTHER_TEST + 'test_nw_ucla.py, test_leveling.py',
+        'OMP_NUM_THREADS=1 python tools/train.py': 'minutes; test_dataset.py, test_configs.py',
     },
     'docs/robustness.md': {
         'python tools/train.py CONFIG --resume': OTHER_TEST + 'test_commands.py, test_kill.py'
