@@ -160,20 +160,24 @@ def fit_classifier(
     Raises:
         ValueError: if shapes do not match, or there are fewer than two classes.
     """
-    rows, labels = _check_examples(embeddings, labels, strength)
-    if unlabeled is None:
-        return EmbeddingClassifier(*fit_logistic(rows, labels, strength))
+    rows, labels, transform = _examples(embeddings, labels, strength, unlabeled)
+    weight, bias, classes = fit_logistic(rows, labels, strength)
+    if transform is not None:  # a classifier takes unit embeddings
+        mean, matrix = transform
+        weight = weight @ matrix
+        bias = bias - weight @ mean
+    return EmbeddingClassifier(weight, bias, classes)
 
-    mean, matrix = _whitening(rows, unlabeled)
-    weight, bias, classes = fit_logistic((rows - mean) @ matrix, labels, strength)
-    weight = weight @ matrix  # of unit embeddings
-    return EmbeddingClassifier(weight, bias - weight @ mean, classes)
 
+def _examples(
+    embeddings: np.ndarray, labels: Labels, strength: float, unlabeled: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return checked examples, see :func:`fit_classifier`.
 
-def _check_examples(
-    embeddings: np.ndarray, labels: Labels, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit embeddings (N, C) and labels (N,) of at least two classes."""
+    Returns:
+        Unit embeddings (N, C), whitened if there are unlabeled ones; labels (N,); mean (C,) and
+        matrix (C, C) of the whitening, or None.
+    """
     rows = unit_rows(as_embeddings(embeddings, 'embeddings'))
     labels = np.asarray(labels)
     if labels.shape != rows.shape[:1] or labels.dtype.kind not in 'iuU':
@@ -188,15 +192,12 @@ def _check_examples(
         )
     if not 0 < strength < np.inf:
         raise ValueError(f'strength={strength}; it must be positive')
-    return rows, labels
+    if unlabeled is None:
+        return rows, labels, None
 
-
-def _whitening(rows: np.ndarray, unlabeled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean (C,) and whitening matrix (C, C) of labeled and unlabeled embeddings."""
-    unlabeled = as_embeddings(unlabeled, 'unlabeled', rows.shape[1])
-    together = np.concatenate([rows, unlabeled])
-    mean, matrix = whitening(torch.from_numpy(together))
-    return mean.numpy(), matrix.numpy()
+    together = np.concatenate([rows, as_embeddings(unlabeled, 'unlabeled', rows.shape[1])])
+    mean, matrix = (part.numpy() for part in whitening(torch.from_numpy(together)))
+    return (rows - mean) @ matrix, labels, (mean, matrix)
 
 
 def leave_one_out(
@@ -211,16 +212,13 @@ def leave_one_out(
         embeddings, labels, strength, unlabeled: see :func:`fit_classifier`; at least two examples
             per class. Whitening takes all of them, as it needs no labels.
     """
-    rows, labels = _check_examples(embeddings, labels, strength)
+    rows, labels, _ = _examples(embeddings, labels, strength, unlabeled)
     _, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         raise ValueError(
             f'{len(rows)} embeddings, {counts.min()} of the rarest class; leaving one out needs '
             'two examples of every class'
         )
-    if unlabeled is not None:
-        mean, matrix = _whitening(rows, unlabeled)
-        rows = (rows - mean) @ matrix
 
     correct = 0
     for left_out in track(range(len(rows)), 'Leave-one-out', disable=len(rows) < LONG):

@@ -66,10 +66,10 @@ def trunk_direction(annotation: Mapping, layout: Layout) -> np.ndarray | None:
 
 
 def rotation(direction: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Return the smallest rotation (3, 3) that takes a unit vector to another one (Rodrigues)."""
-    x, y, z = np.cross(direction, up)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + direction @ up)
+    """Return the smallest rotation (3, 3) that takes a unit vector to another one."""
+    from scipy.spatial.transform import Rotation  # here: a slow import
+
+    return Rotation.align_vectors(up, direction)[0].as_matrix()
 
 
 class Cameras:
@@ -81,11 +81,14 @@ class Cameras:
 
     Args:
         layout: joint layout of the annotations.
+
+    Attributes:
+        trunks: directions (3,) of the trunks that each camera saw.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.up = np.array([0.0, -1.0 if layout.name in Y_DOWN else 1.0, 0.0])
-        self._trunks: dict[Camera, list[np.ndarray]] = {}
+        self.trunks: dict[Camera, list[np.ndarray]] = {}
         self._rotations: dict[Camera, np.ndarray] | None = None
 
     @staticmethod
@@ -95,12 +98,17 @@ class Cameras:
     def add(self, annotation: Mapping, direction: np.ndarray | None) -> None:
         """Count a sequence, given the direction of its trunk."""
         if direction is not None:
-            self._trunks.setdefault(self._camera(annotation), []).append(direction)
+            self.merge({self._camera(annotation): [direction]})
+
+    def merge(self, trunks: Mapping[Camera, list[np.ndarray]]) -> None:
+        """Count the sequences of others, given their trunks by camera."""
+        for camera, found in trunks.items():
+            self.trunks.setdefault(camera, []).extend(found)
 
     def directions(self) -> dict[Camera, np.ndarray]:
         """Return the unit direction (3,) of the median trunk of each camera."""
         found = {}
-        for camera, trunks in self._trunks.items():
+        for camera, trunks in self.trunks.items():
             median = np.median(trunks, axis=0)
             length = np.linalg.norm(median)
             if len(trunks) >= FEWEST and length > COMMON:
@@ -145,7 +153,7 @@ class Cameras:
         count = f'{len(angles)} cameras' if len(angles) > 1 else 'the camera'
         span = ' to '.join(dict.fromkeys(f'{a:.1f}' for a in (min(angles), max(angles))))
         if self._rotations is not None:
-            left = len(self._trunks) - len(angles)
+            left = len(self.trunks) - len(angles)
             rest = f'; {left} with fewer than {FEWEST} recordings were left as they are'
             return f'what {count} saw was turned upright, by {span} degrees{rest if left else ""}'
         if not NOTICEABLE <= max(angles) <= LARGEST:

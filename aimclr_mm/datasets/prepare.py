@@ -73,7 +73,8 @@ OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option i
 MAX_PART = 256  # recordings
 MIN_PARTS = 64  # for small data sets, so that all workers have something to do
 MAX_MESSAGE = 1000  # characters
-PARTS = 2  # version of the content of parts
+PARTS = 3  # version of the content of parts
+TRUNKS = '.trunks'  # of the file beside a part that holds the trunks of its sequences
 OTHER_FILES = 24  # open files besides two for each worker
 
 _reader: Reader  # of this worker
@@ -213,6 +214,13 @@ def _read_part(recordings: Sequence[Any], path: str, strict: bool) -> int:
             if strict:
                 raise ValueError(message) from error
             problems.append(message)
+
+    layout = _reader.mapped_layout()
+    cameras = Cameras(layout)
+    for annotation in annotations:
+        cameras.add(annotation, trunk_direction(annotation, layout))
+    # first and apart, so that all are known before the first sequence is turned
+    write_pickle(cameras.trunks, f'{path}{TRUNKS}')
     write_pickle(dict(annotations=annotations, problems=problems), path)
     return len(recordings)
 
@@ -232,9 +240,7 @@ def _read(reader: Reader, recording: Any) -> list[dict]:
             raise RecordingError(defect)
 
     mapped = [reader.mapped(annotation) for annotation in annotations]
-    layout = reader.mapped_layout()
     for annotation in mapped:
-        annotation['trunk'] = trunk_direction(annotation, layout)
         annotation['splits'] = list(reader.splits(annotation))
         annotation['warnings'] = warnings(annotation)
     return mapped
@@ -261,18 +267,12 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
     splits: dict[str, list[str]] = {}
 
     cameras = Cameras(reader.mapped_layout())
+    for path in parts:
+        cameras.merge(read_pickle(f'{path}{TRUNKS}'))
+    sequences = _merge(parts, splits, summary, strict)
     if reader.level:
-        for path in parts:  # before the first sequence is turned
-            for annotation in read_pickle(path)['annotations']:
-                cameras.add(annotation, annotation['trunk'])
         cameras.fit()
-
-    def finished(annotation: dict) -> dict:
-        direction = annotation.pop('trunk')
-        if reader.level:
-            return cameras.turn(annotation)
-        cameras.add(annotation, direction)
-        return annotation
+        sequences = map(cameras.turn, sequences)
 
     result = os.path.join(os.path.dirname(parts[0]), 'result')
     with atomic_write(result, 'wb') as file:
@@ -281,7 +281,7 @@ def _merge_parts(reader: Reader, parts: Sequence[str], out: str, strict: bool) -
         pickler.dump(
             dict(
                 metainfo=reader.metainfo() | ({'level': True} if reader.level else {}),
-                annotations=_Stream(map(finished, _merge(parts, splits, summary, strict))),
+                annotations=_Stream(sequences),
                 split=splits,  # filled by _merge while the annotations are written
             )
         )

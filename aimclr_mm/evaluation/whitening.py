@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .similarity import mutual_neighbors
 
-NEIGHBORS = 5
+NEIGHBORS = 5  # two recordings are a pair if each is among so many nearest ones of the other
 FLOOR = 0.005  # share of the variance that is added in every direction
 FEW = 2.0  # more of it, divided by the number of recordings: few of them tell little
 CONSTANT = 0.5  # last coordinate of whitened embeddings, whose length is about 1 without it
@@ -23,7 +23,7 @@ TINY = 1e-8  # of the length of unit embeddings, and of a share of variance: rou
 CHUNK = 4096  # pairs compared at once, which bounds the memory
 
 
-def whitening(gallery: Tensor, neighbors: int = NEIGHBORS) -> tuple[Tensor, Tensor]:
+def whitening(gallery: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the whitening matrix of unit embeddings.
 
     The matrix is proportional to the power -1/2 of the covariance of the differences between mutual
@@ -32,7 +32,6 @@ def whitening(gallery: Tensor, neighbors: int = NEIGHBORS) -> tuple[Tensor, Tens
 
     Args:
         gallery: (G, C) embeddings; G is at least 2.
-        neighbors: two recordings are a pair if each is among this many nearest of the other.
 
     Returns:
         Mean (C,) and symmetric matrix (C, C), in float64.
@@ -46,7 +45,7 @@ def whitening(gallery: Tensor, neighbors: int = NEIGHBORS) -> tuple[Tensor, Tens
     rows = rows - mean
     matrix = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
 
-    pairs = mutual_neighbors(rows, neighbors)
+    pairs = mutual_neighbors(rows, NEIGHBORS)
     variance, directions = principal_directions(rows, pairs)
     floor = (FLOOR + FEW / len(rows)) * variance.sum()
     if floor > TINY**2:  # else all pairs are the same recording twice

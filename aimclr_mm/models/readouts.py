@@ -19,7 +19,7 @@ INPUT_SEGMENTS = 8
 PLAIN_TIME = 0.25  # share of the motion clock that runs while nobody moves, too
 LARGEST_STEP = 3  # times the mean step of the clip; larger ones are faults of the sensor
 MEAN_POSE = 0.4  # weight of the mean pose of the clip, which tells people and cameras apart
-SECOND_PERSON = 0.7  # the number that tells two people from one, beside two halves of length 1
+SECOND_PERSON = 0.7  # last entry for two people, 0 for one; the halves before it have unit length
 
 
 def read_out(feature_map: Tensor, readout: str = 'mean', layout: Layout | None = None) -> Tensor:
